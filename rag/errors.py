@@ -1,0 +1,55 @@
+"""Every error that Citewell raises on purpose.
+
+    CitewellError
+    ├── ConfigError            a setting is wrong: file, line and key are in the message
+    ├── QuestionError          a question or a request that cannot be answered as it is
+    ├── SourceError            a database or folder cannot be reached or read
+    │   └── MassDeleteRefused  a run would remove more of a source than is safe
+    ├── SourceBusy             another run holds the source
+    ├── IndexUnavailable       Qdrant or the embedded engine does not answer
+    ├── IndexMismatch          the collection was built by another embedder or encoder
+    ├── EmbedderUnavailable    the embedding model cannot be loaded or reached
+    └── GeneratorUnavailable   the language model does not answer
+
+A message says what happened, the value that was seen, and how to mend it.
+"""
+
+
+class CitewellError(Exception):
+    """Base of the tree."""
+
+
+class ConfigError(CitewellError):
+    pass
+
+
+class QuestionError(CitewellError):
+    pass
+
+
+class SourceError(CitewellError):
+    pass
+
+
+class MassDeleteRefused(SourceError):
+    pass
+
+
+class SourceBusy(CitewellError):
+    pass
+
+
+class IndexUnavailable(CitewellError):
+    pass
+
+
+class IndexMismatch(CitewellError):
+    pass
+
+
+class EmbedderUnavailable(CitewellError):
+    pass
+
+
+class GeneratorUnavailable(CitewellError):
+    pass

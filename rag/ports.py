@@ -1,0 +1,93 @@
+"""Ports: what the core asks of its adapters."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rag.types import Delta, Hit, Message, Point, Sampling, SourceEvent, SparseVector
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a caller may see: one tenant, and some of its sources (all when empty)."""
+
+    tenant: str = "default"
+    sources: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    def read(self, cursor: str | None = None) -> Iterator[SourceEvent]:
+        """Yield the source's documents; ends with SnapshotComplete only when nothing was left out.
+
+        Raises SourceError when the source cannot be reached or read.
+        """
+        ...
+
+
+class Embedder(Protocol):
+    @property
+    def name(self) -> str:
+        """Model and version: recorded with the collection, so that two models never mix."""
+        ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """ISO 639-1 codes that the model was trained for; empty when it serves all."""
+        ...
+
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
+        """Embed texts as unit vectors.
+
+        Returns float32 of shape (len(texts), dim), rows in input order.
+        Raises EmbedderUnavailable when the model cannot be loaded or does not answer.
+        """
+        ...
+
+
+class SparseEncoder(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def encode(self, texts: Sequence[str], *, query: bool = False) -> list[SparseVector]:
+        """Encode texts as term weights, in input order."""
+        ...
+
+
+class Index(Protocol):
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Store points; they are durable and findable when this returns."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None: ...
+
+    def query(self, dense: Sequence[float], sparse: SparseVector, *, scope: Scope, limit: int) -> list[Hit]:
+        """Dense and sparse search fused by reciprocal rank, best first."""
+        ...
+
+
+class Reranker(Protocol):
+    def rank(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
+        """The same hits, best first."""
+        ...
+
+
+class Generator(Protocol):
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+        """Stream an answer. Raises GeneratorUnavailable when the engine fails or is late."""
+        ...
+
+
+class TokenCounter(Protocol):
+    def count(self, messages: Sequence[Message]) -> int:
+        """Prompt tokens of a chat, template and generation prompt included."""
+        ...
+
+    def count_text(self, text: str) -> int: ...

@@ -1,0 +1,91 @@
+"""From a question to passages: hybrid search, rerank, neighbours joined, near-duplicates dropped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rag.citations import label_passages
+from rag.ports import Embedder, Index, Reranker, Scope, SparseEncoder
+from rag.terms import term_set
+from rag.types import Hit, Passage
+
+_NEAR_DUPLICATE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retriever:
+    """The parts of a search, wired."""
+
+    embedder: Embedder
+    sparse: SparseEncoder
+    index: Index
+    reranker: Reranker | None = None
+
+    def hits(self, question: str, *, scope: Scope, limit: int, expansion: str = "") -> list[Hit]:
+        """Chunks for a question, best first. expansion: synonyms to search for as well."""
+        query = f"{question} {expansion}".strip()
+        dense = self.embedder.embed([query], query=True)[0].tolist()
+        sparse = self.sparse.encode([query], query=True)[0]
+        found = self.index.query(dense, sparse, scope=scope, limit=limit)
+        return self.reranker.rank(question, found) if self.reranker else found
+
+
+def to_passages(hits: Sequence[Hit]) -> list[Passage]:
+    """Join hits that touch in their document, drop near-duplicates, and give each passage its label.
+
+    Passages come in the order of their best hit.
+    """
+    groups: list[list[Hit]] = []
+    for hit in hits:
+        touching = [group for group in groups if any(_touch(hit, other) for other in group)]
+        joined = [hit, *(other for group in touching for other in group)]
+        if touching:
+            groups[groups.index(touching[0])] = joined
+            groups = [group for group in groups if group not in touching[1:]]
+        else:
+            groups.append(joined)
+    return label_passages(_without_duplicates([_join(group) for group in groups]))
+
+
+def _touch(a: Hit, b: Hit) -> bool:
+    if a.chunk.document.source != b.chunk.document.source or a.chunk.document.id != b.chunk.document.id:
+        return False
+    if a.chunk.page != b.chunk.page or a.chunk.context != b.chunk.context:
+        return False
+    return a.chunk.end == b.chunk.start or b.chunk.end == a.chunk.start
+
+
+def _join(group: list[Hit]) -> Passage:
+    ordered = sorted(group, key=lambda hit: hit.chunk.start)
+    best = max(group, key=lambda hit: hit.score)
+    scores: dict[str, float] = {}
+    for hit in group:
+        for name, value in hit.scores.items():
+            scores[name] = max(value, scores.get(name, value))
+    return Passage(
+        label="",
+        document=best.chunk.document,
+        text="".join(hit.chunk.text for hit in ordered),
+        start=ordered[0].chunk.start,
+        end=ordered[-1].chunk.end,
+        page=best.chunk.page,
+        context=best.chunk.context,
+        score=best.score,
+        scores=scores,
+    )
+
+
+def _without_duplicates(passages: list[Passage]) -> list[Passage]:
+    """Drop a file passage that repeats a better one; rows are kept, because each is a fact of its own."""
+    kept: list[tuple[Passage, frozenset[str]]] = []
+    for passage in passages:
+        if passage.document.kind == "row":
+            kept.append((passage, frozenset()))
+            continue
+        bag = term_set(passage.text)
+        repeats = any(
+            other.document.kind == "file" and len(bag & seen) >= _NEAR_DUPLICATE * max(len(bag | seen), 1)
+            for other, seen in kept
+        )
+        if not repeats:
+            kept.append((passage, bag))
+    return [passage for passage, _ in kept]

@@ -1,0 +1,132 @@
+"""Terms of a text for lexical search: Chinese words, Latin stems, and codes kept whole."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+
+import rjieba
+import Stemmer
+
+from rag.text import fold, has_han, split_identifier, words
+
+_NOTHING: Mapping[str, frozenset[str]] = MappingProxyType({})
+_POSSESSIVE = re.compile(r"['’]s?$")
+_DECIMAL = re.compile(r"\d+[.]\d+")
+_STOP_EN = frozenset(
+    "a about an and are as at be been but by can could did do does for from get give had has have how i if in into is it "
+    "its list many me much my name of on or our please say says shall should show some such tell that the their them "
+    "there these they this those to us was we were what when where which who whom whose why will with would you your".split()
+)
+_STOP_ZH = frozenset(
+    "的 了 是 在 有 和 与 或 吗 呢 吧 啊 哪 哪些 哪个 哪位 哪里 哪儿 什么 怎么 怎样 如何 谁 多少 几 几个 请 请问 我 我们 你 你们 "
+    "他 她 它 他们 这 那 这个 那个 这些 那些 一个 为 为什么 被 把 对 从 到 以 及 就 都 也 还 会 能 可以 要 需要 告诉 列出 中 里 上 下 "
+    "个 位 是否 有没有 时候 何时 名字 叫".split()
+)
+
+
+@lru_cache(maxsize=65536)
+def _stem(word: str) -> str:
+    return str(Stemmer.Stemmer("english").stemWord(word))
+
+
+@lru_cache(maxsize=1)
+def function_words() -> frozenset[str]:
+    """Terms that carry no meaning of their own in a question, English and Chinese."""
+    return frozenset(_stem(word) for word in _STOP_EN) | _STOP_ZH
+
+
+def terms(text: str) -> list[str]:
+    """Terms in order, with repeats.
+
+    A run of Chinese gives the words of a search-mode segmentation. A Latin word gives its stem. A compound (AC/DC,
+    INV-2024-0042, InvoiceLine) gives its whole folded form and then its parts, so that either finds it. A number
+    after a word gives the pair too: 'invoice 5' is one thing, and not any invoice with a 5 in it.
+    """
+    found: list[str] = []
+    previous = ""
+    for word in words(text):
+        if has_han(word):
+            found.extend(rjieba.cut_for_search(fold(word)))
+            previous = ""
+            continue
+        new = _latin_terms(_POSSESSIVE.sub("", word))
+        found.extend(new)
+        if pair := _numbered(previous, new):
+            found.append(pair)
+        previous = new[0]
+    return found
+
+
+@lru_cache(maxsize=8192)
+def term_set(text: str) -> frozenset[str]:
+    """The terms of a text without order; the passages of one question are often those of the next."""
+    return frozenset(terms(text))
+
+
+def _numbered(previous: str, new: tuple[str, ...]) -> str:
+    if previous.isalpha() and len(new) == 1 and new[0].isdecimal() and previous not in function_words():
+        return f"{previous} {new[0]}"
+    return ""
+
+
+@lru_cache(maxsize=65536)
+def _latin_terms(word: str) -> tuple[str, ...]:
+    whole = fold(word)
+    if _DECIMAL.fullmatch(whole):
+        return (whole,)
+    parts = [part for piece in re.split(r"[-_./@:'’+&#]", word) for part in split_identifier(piece)]
+    if len(parts) <= 1:
+        return (_stem(whole),)
+    return (whole, *(_stem(fold(part)) for part in parts))
+
+
+def content_weights(question: str) -> dict[str, float]:
+    """Terms of a question that carry its meaning, each with a weight.
+
+    A name, a code or a number counts 3 (a number after a word as the pair of both): what has a digit, an inner joiner, an accent, or a capital that no
+    sentence start explains. Other words count 1; function words and question words nothing.
+    """
+    weights: dict[str, float] = {}
+    mostly_chinese = has_han(question)
+    previous = ""
+    for position, word in enumerate(words(question)):
+        if has_han(word):
+            for term in rjieba.cut(fold(word)):
+                if term not in _STOP_ZH and term.strip():
+                    weights[term] = max(weights.get(term, 0.0), 1.0)
+            previous = ""
+            continue
+        bare = _POSSESSIVE.sub("", word)
+        folded = fold(bare)
+        found = _latin_terms(bare)
+        pair, previous = _numbered(previous, found), found[0]
+        if folded in _STOP_EN and not (bare.isupper() and len(bare) > 1):
+            continue
+        weight = 3.0 if mostly_chinese or _is_specific(bare, position) else 1.0
+        if pair:
+            weights[pair], weight = 3.0, 1.0
+        weights[found[0]] = max(weights.get(found[0], 0.0), weight)
+    return weights
+
+
+def _is_specific(word: str, position: int) -> bool:
+    if any(c.isdigit() for c in word) or re.search(r"[-_./@:+&#]", word) or fold(word) != word.casefold():
+        return True
+    if len(word) > 1 and word.isupper():
+        return True
+    return position > 0 and word[0].isupper()
+
+
+def coverage(
+    weights: Mapping[str, float], text_terms: frozenset[str] | set[str], also: Mapping[str, frozenset[str]] = _NOTHING
+) -> float:
+    """Share of a question's weight that a text holds, 0 to 1; 0 for a question without content words.
+
+    also: other terms that stand for one of the question's.
+    """
+    total = sum(weights.values())
+    if total == 0:
+        return 0.0
+    held = (w for term, w in weights.items() if term in text_terms or (term in also and also[term] & text_terms))
+    return sum(held) / total

@@ -1,0 +1,220 @@
+"""Domain types: what a source yields, what an index holds, what an answer carries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Key = Mapping[str, str | int | float | bool | None]
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A position in a document's text from which a page number and a heading hold."""
+
+    start: int
+    page: int | None = None
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A row, a file or a record of a file, as readable text.
+
+    `id` is unique within its source and stable between runs. `scope` is the table or file that the document
+    belongs to; a complete read of a scope is what allows deletions in it. `key_text` is repeated beside every
+    chunk when the text has to be split (the key fields of a row).
+    """
+
+    id: str
+    source: str
+    title: str
+    text: str
+    uri: str
+    scope: str = ""
+    kind: Literal["row", "file"] = "file"
+    primary_key: Key | None = None
+    sections: tuple[Section, ...] = ()
+    key_text: str = ""
+    updated_at: int | None = None
+    tenant: str = "default"
+    acl: tuple[str, ...] = ()
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of a document: `text` is `document.text[start:end]`, and consecutive chunks touch."""
+
+    id: str
+    document: Document
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page: int | None = None
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseVector:
+    """Term ids (32 bit, ascending) with their weights."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A chunk with its vectors, as it is stored."""
+
+    chunk: Chunk
+    dense: list[float]
+    sparse: SparseVector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A retrieved chunk. `score` is the fused one; `scores` holds each retriever's own, where it ranked the chunk.
+
+    The hit's document carries everything but the full text, which stays in the source.
+    """
+
+    chunk: Chunk
+    score: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """One or more touching chunks as they stand in a prompt, under a label that belongs to the passage."""
+
+    label: str
+    document: Document
+    text: str
+    start: int
+    end: int
+    page: int | None
+    context: str
+    score: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """Where a claim stands: `quote` is the document's text from `start` to `end`."""
+
+    label: str
+    source: str
+    document_id: str
+    title: str
+    primary_key: Key | None
+    page: int | None
+    start: int
+    end: int
+    quote: str
+    uri: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Token counts as the engine reports them; all zero for an extractive answer."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What is asked of the language model."""
+
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A piece of a streamed answer; the last one carries the usage."""
+
+    text: str = ""
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A finished answer.
+
+    refused: no passage held the evidence, and `text` says so in the question's language.
+    degraded: the language model did not answer, and `text` quotes the best sentences instead.
+    uncited: sentences of the text for which no passage was found.
+    """
+
+    text: str
+    language: str
+    citations: tuple[Citation, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    usage: Usage = Usage()
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+    refused: bool = False
+    degraded: bool = False
+    degraded_reason: str = ""
+    uncited: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upsert:
+    """A document as the source holds it now."""
+
+    document: Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """A document that the source says is gone."""
+
+    document_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A row or file that could not be read. What was indexed of its scope before stays.
+
+    scope: the file; empty where the unreadable rows were never indexed, so that nothing needs to stay for them.
+    ignored: a file with nothing to read, or of a kind that is not read; it is reported, and is no failure.
+    """
+
+    document_id: str
+    scope: str
+    reason: str
+    ignored: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Everything before this was yielded; a later read may continue from `cursor`."""
+
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotComplete:
+    """Every document of these scopes was yielded: those not seen in this read are gone.
+
+    fixed_scopes: a scope that an earlier read had and this one lacks is an error (a dropped table), not a deletion.
+    """
+
+    scopes: frozenset[str]
+    fixed_scopes: bool = False
+
+
+SourceEvent = Upsert | Tombstone | Unreadable | Checkpoint | SnapshotComplete
