@@ -1,0 +1,115 @@
+"""CSV, XLSX, JSON and JSONL: a record of the file is a document. CSV and JSONL are read in constant memory."""
+
+import csv as csv_module
+import json as json_module
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+from connectors.parsers.encoding import detect_file, read_text
+from connectors.parsers.errors import CannotParse
+from connectors.parsers.parsed import Parsed, Record, lines
+
+_LONGEST_FIELD = 16 * 1024 * 1024
+
+
+def csv(path: Path) -> Iterator[Record]:
+    """Each row under the first row's names; the delimiter is found among , ; tab and |."""
+    csv_module.field_size_limit(_LONGEST_FIELD)
+    try:
+        with path.open(encoding=detect_file(path), newline="") as file:
+            dialect = _dialect(file.read(64 * 1024))
+            file.seek(0)
+            rows = csv_module.reader((line.replace("\0", "") for line in file), dialect)
+            header: Sequence[str] = next(rows, [])
+            for row in rows:
+                if any(cell.strip() for cell in row):
+                    yield _record(path.name, {"row": rows.line_num}, header, row)
+    except (csv_module.Error, UnicodeDecodeError) as err:
+        raise CannotParse(f"the CSV file cannot be read: {err}") from err
+
+
+def _dialect(sample: str) -> Any:
+    try:
+        return csv_module.Sniffer().sniff(sample, delimiters=",;\t|")
+    except csv_module.Error:
+        return csv_module.excel
+
+
+def _record(name: str, key: dict[str, str | int], header: Sequence[object], row: Sequence[object]) -> Record:
+    names = [str(cell).strip() if cell is not None else "" for cell in header]
+    names += [""] * (len(row) - len(names))
+    return Record(text=lines(zip(names, row, strict=False)), title=name, key=key)
+
+
+def xlsx(path: Path) -> Iterator[Record]:
+    """Each sheet's rows under the sheet's first row that is not empty."""
+    try:
+        from openpyxl import load_workbook
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ModuleNotFoundError as err:
+        raise CannotParse("XLSX files need the docs extra: pip install 'citewell[docs]'") from err
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+    except (InvalidFileException, BadZipFile, KeyError, ValueError, OSError) as err:
+        raise CannotParse(f"the Excel file is damaged or protected by a password: {err}") from err
+    try:
+        for sheet in book.worksheets:
+            yield from _sheet(path.name, sheet)
+    finally:
+        book.close()
+
+
+def _sheet(name: str, sheet: Any) -> Iterator[Record]:
+    header: Sequence[object] | None = None
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        filled = [cell for cell in row if cell is not None and str(cell).strip()]
+        if not filled:
+            header = None  # an empty row ends a table; the next one begins with names of its own
+        elif header is None and len(filled) > 1 and all(isinstance(cell, str) for cell in filled):
+            header = row
+        else:
+            record = _record(f"{name}: {sheet.title}", {"sheet": sheet.title, "row": number}, header or (), row)
+            yield record
+
+
+def json(path: Path) -> Iterator[Parsed | Record]:
+    """A list of objects gives a record each; anything else is one document, written out with its keys."""
+    try:
+        value = json_module.loads(read_text(path))
+    except (ValueError, RecursionError) as err:
+        raise CannotParse(f"the JSON is not valid: {err}") from err
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        for number, item in enumerate(value, start=1):
+            yield Record(text=lines(_flat(item)), title=path.name, key={"item": number})
+        return
+    text = lines(_flat(value)) if isinstance(value, dict) else json_module.dumps(value, ensure_ascii=False, indent=1)
+    yield Parsed(text=text)
+
+
+def jsonl(path: Path) -> Iterator[Record]:
+    """Each line is a record."""
+    try:
+        with path.open(encoding=detect_file(path)) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    value = json_module.loads(line)
+                    fields = _flat(value) if isinstance(value, dict) else [("", value)]
+                    yield Record(text=lines(fields), title=path.name, key={"line": number})
+    except (ValueError, RecursionError) as err:
+        raise CannotParse(f"a line is not valid JSON: {err}") from err
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested keys as paths: {"a": {"b": 1}} gives ("a.b", 1); a list of plain values is joined by commas."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        for number, inner in enumerate(value, start=1):
+            yield from _flat(inner, f"{prefix}.{number}")
+    elif isinstance(value, list):
+        yield prefix, ", ".join(str(item) for item in value)
+    else:
+        yield prefix, value

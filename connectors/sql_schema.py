@@ -1,0 +1,129 @@
+"""What a database's schema says: tables, keys, references and comments, by reflection."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
+
+from connectors.rows import label_columns
+from rag.errors import SourceError
+
+_TEXT = (sa.String, sa.Enum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A foreign key, with the columns of the referenced table that name its rows."""
+
+    columns: tuple[str, ...]
+    schema: str | None
+    table: str
+    referenced: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    name: str
+    schema: str | None
+    columns: Mapping[str, sa.types.TypeEngine[Any]]
+    key: tuple[str, ...]
+    comment: str = ""
+    column_comments: Mapping[str, str] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+def table_names(
+    inspector: sa.Inspector, schema: str | None, wanted: Sequence[str], exclude: Sequence[str]
+) -> list[str]:
+    """The tables to read: all of them, or those wanted (a view may be wanted too).
+
+    Raises SourceError for a wanted or excluded name that is not there, listing those that are.
+    """
+    tables = inspector.get_table_names(schema=schema)
+    known = [*tables, *inspector.get_view_names(schema=schema)]
+    for name in [*wanted, *exclude]:
+        if name not in known:
+            shown = ", ".join(sorted(known)[:40]) or "none"
+            raise SourceError(f"There is no table {name!r}{_in(schema)}. Tables there: {shown}.")
+    return [name for name in (wanted or sorted(tables)) if name not in exclude]
+
+
+def read_table(inspector: sa.Inspector, name: str, schema: str | None, key: Sequence[str]) -> Table:
+    """A table's columns, key, references and labels.
+
+    key: the key that the configuration gives; the primary key, or else a unique constraint over columns that are
+    never NULL, when it is empty. Raises SourceError when there is none.
+    """
+    columns = inspector.get_columns(name, schema=schema)
+    types: dict[str, sa.types.TypeEngine[Any]] = {c["name"]: c["type"] for c in columns}
+    for column in key:
+        if column not in types:
+            raise SourceError(
+                f"Table {name!r} has no column {column!r}, which keys names. Its columns: {', '.join(types)}."
+            )
+    found = tuple(key) or _primary_key(inspector, name, schema)
+    if not found:
+        nullable = {c["name"] for c in columns if c["nullable"]}
+        found = _unique_key(inspector, name, schema, nullable)
+    if not found:
+        raise SourceError(
+            f"Table {name!r} has no primary key, so its rows cannot be told apart. Name the columns that do with "
+            f'keys = {{ {name} = ["…"] }} in the source, or leave the table out with exclude = ["{name}"].\n'
+            f"Its columns: {', '.join(types)}."
+        )
+    return Table(
+        name=name,
+        schema=schema,
+        columns=types,
+        key=found,
+        comment=_table_comment(inspector, name, schema),
+        column_comments={c["name"]: str(c.get("comment") or "") for c in columns},
+        references=tuple(_reference(inspector, fk, schema) for fk in inspector.get_foreign_keys(name, schema=schema)),
+        labels=label_columns(list(types), [c for c, t in types.items() if isinstance(t, _TEXT)], found),
+    )
+
+
+def _in(schema: str | None) -> str:
+    return f" in schema {schema!r}" if schema else ""
+
+
+def _primary_key(inspector: sa.Inspector, name: str, schema: str | None) -> tuple[str, ...]:
+    try:
+        return tuple(inspector.get_pk_constraint(name, schema=schema)["constrained_columns"])
+    except sa.exc.NoSuchTableError:  # a view
+        return ()
+
+
+def _unique_key(inspector: sa.Inspector, name: str, schema: str | None, nullable: set[str]) -> tuple[str, ...]:
+    try:
+        constraints = inspector.get_unique_constraints(name, schema=schema)
+    except (NotImplementedError, sa.exc.NoSuchTableError):
+        return ()
+    usable = [tuple(c["column_names"]) for c in constraints if not nullable & set(c["column_names"])]
+    return min(usable, key=len, default=())
+
+
+def _table_comment(inspector: sa.Inspector, name: str, schema: str | None) -> str:
+    try:
+        return str(inspector.get_table_comment(name, schema=schema)["text"] or "")
+    except (NotImplementedError, sa.exc.NoSuchTableError):
+        return ""
+
+
+def _reference(inspector: sa.Inspector, fk: ReflectedForeignKeyConstraint, schema: str | None) -> Reference:
+    target_schema = fk["referred_schema"] or schema
+    columns = inspector.get_columns(fk["referred_table"], schema=target_schema)
+    names = [c["name"] for c in columns]
+    texts = [c["name"] for c in columns if isinstance(c["type"], _TEXT)]
+    referenced = tuple(fk["referred_columns"]) or _primary_key(inspector, fk["referred_table"], target_schema)
+    return Reference(
+        columns=tuple(fk["constrained_columns"]),
+        schema=target_schema,
+        table=fk["referred_table"],
+        referenced=referenced,
+        labels=label_columns(names, texts, referenced),
+    )
