@@ -1,0 +1,1 @@
+"""Adapters that store and find: Qdrant, its embedded engine, embedders, the sparse encoder."""

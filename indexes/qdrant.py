@@ -1,0 +1,234 @@
+"""The index in Qdrant: a server, a cluster, or the embedded engine, all through qdrant-client."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.http.exceptions import ApiException
+
+from indexes.engine.launch import EngineTransport
+from rag.errors import IndexMismatch, IndexUnavailable
+from rag.ports import Scope
+from rag.types import Chunk, Document, Hit, Point, SparseVector
+
+RRF_K = 60
+_PREFETCH = 100
+_FORMAT = 1  # of the payload; a change asks for a re-index
+_KEYWORDS = ("source", "document_id", "scope", "acl", "kind", "lang")
+_ENCODERS = ("embedder", "dim", "sparse", "format")
+_TIMEOUT_S = 60
+
+T = TypeVar("T")
+
+
+def connect_server(url: str, *, api_key: str = "") -> QdrantClient:
+    """A client for a Qdrant server or cluster; gRPC where the server offers it is a third of the bytes."""
+    return QdrantClient(url=url, api_key=api_key or None, timeout=_TIMEOUT_S, check_compatibility=False)
+
+
+def connect_embedded(folder: Path, *, idle_s: float = 60.0) -> QdrantClient:
+    """A client for a folder's embedded engine, which is started on the first request."""
+    transport = EngineTransport(folder, idle_s=idle_s)
+    return QdrantClient(
+        url="http://embedded", port=80, timeout=_TIMEOUT_S, check_compatibility=False, transport=transport
+    )
+
+
+class QdrantIndex:
+    """One knowledge base's collection, behind an alias, so that a re-index can swap it.
+
+    Raises IndexUnavailable when Qdrant does not answer, IndexMismatch when another embedder built the collection.
+    """
+
+    def __init__(self, client: QdrantClient, *, alias: str, embedder: str, dim: int, sparse: str) -> None:
+        self._client = client
+        self._alias = alias
+        self._encoders = {"embedder": embedder, "dim": dim, "sparse": sparse, "format": _FORMAT}
+        self._ready = False
+
+    def prepare(self) -> None:
+        """Create the collection when there is none; check that these encoders built it when there is one."""
+        if self._ready:
+            return
+        self._call(self._prepare)
+        self._ready = True
+
+    def _prepare(self) -> None:
+        if self._client.collection_exists(self._alias):
+            self._check()
+            return
+        name = f"{self._alias}-1"
+        if not self._client.collection_exists(name):
+            self._create(name)
+        create = models.CreateAlias(collection_name=name, alias_name=self._alias)
+        self._client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
+
+    def _create(self, name: str) -> None:
+        dim = int(str(self._encoders["dim"]))
+        self._client.create_collection(
+            name,
+            vectors_config={"dense": models.VectorParams(size=dim, distance=models.Distance.COSINE)},
+            sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            metadata=self._encoders,
+        )
+        tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+        self._client.create_payload_index(name, "tenant", field_schema=tenant)
+        for field in _KEYWORDS:
+            self._client.create_payload_index(name, field, field_schema=models.PayloadSchemaType.KEYWORD)
+        self._client.create_payload_index(name, "updated_at", field_schema=models.PayloadSchemaType.INTEGER)
+
+    def _check(self) -> None:
+        stored = self._client.get_collection(self._alias).config.metadata or {}
+        different = {key for key, value in self._encoders.items() if stored.get(key) != value}
+        if different:
+            raise IndexMismatch(
+                f"Collection {self._alias!r} was built by {_described(stored)}, but the configuration gives "
+                f"{_described(self._encoders)}.\nSet [embedder] back, or remove the data folder (or set another "
+                "qdrant.collection) and run `citewell ingest --full`."
+            )
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Store points; they are durable and findable when this returns."""
+        self.prepare()
+        made = [
+            models.PointStruct(
+                id=p.chunk.id,
+                vector={
+                    "dense": p.dense,
+                    "bm25": models.SparseVector(indices=list(p.sparse.indices), values=list(p.sparse.values)),
+                },
+                payload=_payload(p.chunk),
+            )
+            for p in points
+        ]
+        self._call(lambda: self._client.upsert(self._alias, made, wait=True))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        self.prepare()
+        selector = models.PointIdsList(points=list(ids))
+        self._call(lambda: self._client.delete(self._alias, selector, wait=True))
+
+    def dense_vectors(self, ids: Sequence[str]) -> dict[str, list[float]]:
+        """The stored dense vectors of those ids that exist, so that unchanged text is not embedded again."""
+        self.prepare()
+        found = self._call(
+            lambda: self._client.retrieve(self._alias, list(ids), with_vectors=["dense"], with_payload=False)
+        )
+        vectors: dict[str, Any] = {str(p.id): p.vector for p in found}
+        return {point_id: list(v["dense"]) for point_id, v in vectors.items() if v}
+
+    def count(self) -> int:
+        self.prepare()
+        return self._call(lambda: self._client.count(self._alias, exact=True).count)
+
+    def query(self, dense: Sequence[float], sparse: SparseVector, *, scope: Scope, limit: int) -> list[Hit]:
+        """Dense and sparse search fused by reciprocal rank (k=60) in the engine, best first."""
+        self.prepare()
+        condition = _filter(scope)
+        depth = max(_PREFETCH, limit)
+        bm25 = models.SparseVector(indices=list(sparse.indices), values=list(sparse.values))
+        legs = [models.Prefetch(query=[float(x) for x in dense], using="dense", limit=depth, filter=condition)]
+        if sparse.indices:
+            legs.append(models.Prefetch(query=bm25, using="bm25", limit=depth, filter=condition))
+        fused = models.QueryRequest(
+            prefetch=list(legs), query=models.RrfQuery(rrf=models.Rrf(k=RRF_K)), limit=limit, with_payload=True
+        )
+        found = self._call(lambda: self._client.query_batch_points(self._alias, [fused]))[0].points
+        scores = self._scores(legs, [str(point.id) for point in found])
+        return [_hit(str(point.id), point.score, point.payload or {}, scores) for point in found]
+
+    def _scores(self, legs: Sequence[models.Prefetch], ids: list[str]) -> dict[str, dict[str, float]]:
+        """Each retriever's own score of every hit, by retriever: evidence compares all of them."""
+        if not ids:
+            return {}
+        only = models.Filter(must=[models.HasIdCondition(has_id=list(ids))])
+        alone = [models.QueryRequest(query=leg.query, using=leg.using, filter=only, limit=len(ids)) for leg in legs]
+        answers = self._call(lambda: self._client.query_batch_points(self._alias, alone))
+        return {
+            str(leg.using): {str(p.id): p.score for p in answer.points}
+            for leg, answer in zip(legs, answers, strict=True)
+        }
+
+    def _call(self, request: Callable[[], T]) -> T:
+        try:
+            return request()
+        except (ApiException, QdrantException, httpx.HTTPError, OSError) as err:
+            cause = getattr(err, "source", None)
+            if isinstance(cause, IndexUnavailable):  # from the embedded engine's start, wrapped by the client
+                raise cause from err
+            reason = (str(err).strip().splitlines() or [type(err).__name__])[0]
+            raise IndexUnavailable(
+                f"Qdrant failed: {reason[:300]}\n"
+                "Check qdrant.url and qdrant.api_key, or leave them empty for the embedded engine."
+            ) from err
+
+
+def _described(encoders: dict[str, Any]) -> str:
+    return "{embedder} ({dim}-d) with {sparse}, format {format}".format_map({**dict.fromkeys(_ENCODERS), **encoders})
+
+
+def _filter(scope: Scope) -> models.Filter:
+    """The caller's own conditions; the tenant is always among them."""
+    must: list[Any] = [models.FieldCondition(key="tenant", match=models.MatchValue(value=scope.tenant))]
+    if scope.sources:
+        must.append(models.FieldCondition(key="source", match=models.MatchAny(any=list(scope.sources))))
+    return models.Filter(must=must)
+
+
+def _payload(chunk: Chunk) -> dict[str, Any]:
+    document = chunk.document
+    return {
+        "tenant": document.tenant,
+        "source": document.source,
+        "document_id": document.id,
+        "scope": document.scope,
+        "kind": document.kind,
+        "acl": list(document.acl),
+        "title": document.title,
+        "uri": document.uri,
+        "version": document.version,
+        "updated_at": document.updated_at,
+        "primary_key": json.dumps(document.primary_key, ensure_ascii=False)
+        if document.primary_key is not None
+        else None,
+        "ordinal": chunk.ordinal,
+        "text": chunk.text,
+        "context": chunk.context,
+        "start": chunk.start,
+        "end": chunk.end,
+        "page": chunk.page,
+    }
+
+
+def _hit(point_id: str, score: float, payload: dict[str, Any], ranked: dict[str, dict[str, float]]) -> Hit:
+    key = payload.get("primary_key")
+    document = Document(
+        id=payload["document_id"],
+        source=payload["source"],
+        title=payload["title"],
+        text="",
+        uri=payload["uri"],
+        scope=payload["scope"],
+        kind=payload["kind"],
+        primary_key=json.loads(key) if key is not None else None,
+        updated_at=payload.get("updated_at"),
+        tenant=payload["tenant"],
+        acl=tuple(payload.get("acl") or ()),
+        version=payload["version"],
+    )
+    chunk = Chunk(
+        id=point_id,
+        document=document,
+        ordinal=payload["ordinal"],
+        text=payload["text"],
+        start=payload["start"],
+        end=payload["end"],
+        page=payload.get("page"),
+        context=payload.get("context") or "",
+    )
+    scores = {name: found[point_id] for name, found in ranked.items() if point_id in found}
+    return Hit(chunk=chunk, score=score, scores=scores)
