@@ -1,0 +1,247 @@
+"""The `citewell` command. Libraries are imported inside the commands, so that --help answers at once."""
+
+import functools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rag.errors import CitewellError, ConfigError, QuestionError, SourceBusy
+
+if TYPE_CHECKING:
+    from rag.types import Answer, Hit
+    from service.knowledge_base import KnowledgeBase
+
+EXIT_FAILED, EXIT_USAGE, EXIT_QUARANTINE, EXIT_BUSY = 1, 2, 3, 75
+
+app = typer.Typer(
+    name="citewell",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Ask your own databases and documents; every sentence of the answer is cited.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 done with quarantined documents, 75 another run holds the source.",
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar="CITEWELL_CONFIG", help="The configuration file.", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+SourcesOption = Annotated[list[str] | None, typer.Option("--source", "-s", help="Search only this source; repeatable.")]
+DEFAULT_CONFIG = Path("citewell.toml")
+
+
+def main() -> None:
+    """Entry point."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Errors of ours become a message and an exit code; with --json a JSON document too."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            function(*args, **options)
+        except CitewellError as err:
+            _fail(err, as_json=bool(options.get("as_json")))
+        except BrokenPipeError:  # the reader of our output has gone: `citewell … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_FAILED) from None
+        except KeyboardInterrupt:
+            _note("Interrupted; what was committed stays.")
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def _fail(err: CitewellError, *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"error": {"type": type(err).__name__, "message": str(err)}})
+    _note(f"Error: {err}")
+    if isinstance(err, SourceBusy):
+        raise typer.Exit(EXIT_BUSY)
+    raise typer.Exit(EXIT_USAGE if isinstance(err, ConfigError | QuestionError) else EXIT_FAILED)
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _open(config: Path) -> "KnowledgeBase":
+    from service.knowledge_base import connect
+
+    return connect(config)
+
+
+@app.command()
+@_command
+def init(
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Write a configuration to start from."""
+    from service.initial_config import write_initial
+
+    write_initial(config)
+    print(f"Wrote {config}. Add a database or a folder: citewell add URL_OR_PATH")
+
+
+@app.command()
+@_command
+def add(
+    url_or_path: Annotated[str, typer.Argument(help="A database URL, a SQLite file, or a file, folder or glob.")],
+    name: Annotated[str, typer.Option(help="The source's name; made from the URL or path when empty.")] = "",
+    table: Annotated[list[str] | None, typer.Option(help="Read only this table; repeatable.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Add a source to the configuration, after checking that it can be read."""
+    from service.add_source import add_source, describe_source
+
+    chosen, settings = describe_source(url_or_path, name=name, tables=table or [], config=config)
+    summary = add_source(config, chosen, settings)
+    print(f"Added source {chosen!r} ({summary}) to {config}. Read it in with: citewell ingest {chosen}")
+
+
+@app.command()
+@_command
+def ingest(
+    sources: Annotated[list[str] | None, typer.Argument(help="Sources to read; all when none is named.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Index every document again, changed or not.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    allow_mass_delete: Annotated[
+        bool, typer.Option("--allow-mass-delete", help="Delete even if much of a source, or a table of it, is gone.")
+    ] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Bring the index in step with the sources."""
+    from service.terminal import ingest_progress, print_report
+
+    reports: list[dict[str, Any]] = []
+    codes = {0}
+    with _open(config) as kb, ingest_progress() as progress:
+        names = sources or list(kb.settings.sources)
+        if not names:
+            raise ConfigError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
+        for name in names:
+            kb.source(name)
+        for name in names:  # one that fails does not keep the others from being read
+            try:
+                (report,) = kb.ingest(
+                    name, full=full, dry_run=dry_run, allow_mass_delete=allow_mass_delete, progress=progress
+                )
+            except CitewellError as err:
+                reports.append({"source": name, "error": str(err)})
+                codes.add(EXIT_BUSY if isinstance(err, SourceBusy) else EXIT_FAILED)
+                _note(f"Error: {err}")
+                continue
+            reports.append(report.as_dict())
+            codes.add(EXIT_QUARANTINE if report.unreadable else 0)
+            if not as_json:
+                print_report(report)
+    if as_json:
+        _print_json({"sources": reports})
+    raise typer.Exit(next(code for code in (EXIT_FAILED, EXIT_BUSY, EXIT_QUARANTINE, 0) if code in codes))
+
+
+@app.command()
+@_command
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in any language.")],
+    profile: Annotated[str, typer.Option(help="Context window: chat, document, log or book.")] = "",
+    source: SourcesOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Answer a question, every sentence cited."""
+    from service.schemas import answer_out
+    from service.terminal import print_answer
+
+    with _open(config) as kb:
+        answer: Answer = kb.ask(question, profile=profile, sources=source or [])
+    if as_json:
+        _print_json(answer_out(answer).model_dump())
+    else:
+        print_answer(answer)
+
+
+@app.command()
+@_command
+def retrieve(
+    question: Annotated[str, typer.Argument(help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=200, help="Number of hits.")] = 10,
+    source: SourcesOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Show the best chunks for a question, without an answer."""
+    from service.schemas import RetrieveOut, hit_out
+    from service.terminal import print_hits
+
+    with _open(config) as kb:
+        hits: list[Hit] = kb.retrieve(question, k=k, sources=source or [])
+    if as_json:
+        _print_json(RetrieveOut(question=question, hits=[hit_out(hit) for hit in hits]).model_dump())
+    else:
+        print_hits(hits)
+
+
+@app.command()
+@_command
+def status(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Show sources, documents, the last runs, and what could not be read."""
+    from service.status import status as status_of
+    from service.terminal import print_status
+
+    with _open(config) as kb:
+        found = status_of(kb)
+    if as_json:
+        _print_json(found)
+    else:
+        print_status(found)
+
+
+@app.command()
+@_command
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; server.host when empty.")] = "",
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; server.port when not given.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Serve the REST API and the web page."""
+    from service.app import run
+
+    run(config, host=host, port=port)
+
+
+@app.command()
+@_command
+def doctor(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Check the configuration, sources, index, embedder and language model; say how to mend what fails."""
+    from service.doctor import examine
+    from service.terminal import print_checks
+
+    checks = examine(config)
+    if as_json:
+        _print_json({"ok": all(check.ok for check in checks), "checks": [check.as_dict() for check in checks]})
+    else:
+        print_checks(checks)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()

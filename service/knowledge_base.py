@@ -1,0 +1,303 @@
+"""A knowledge base: everything wired from one configuration, for Python, the CLI and the service alike."""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+
+from connectors.files import FilesSource
+from connectors.sql import SqlSource
+from indexes.embedders import load_embedder
+from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
+from indexes.sparse import Bm25Encoder
+from rag import answering
+from rag.errors import ConfigError, GeneratorUnavailable, QuestionError
+from rag.evidence import Question, understand
+from rag.ports import Embedder, Generator, Scope, TokenCounter
+from rag.prompt import PROFILES
+from rag.retrieval import Retriever, to_passages
+from rag.tokens import QwenTokenCounter
+from rag.types import Answer, Hit, Message, Sampling
+from service.ingest import Ingest, Options, Report, ingest
+from service.settings import DEFAULT_PATH, FilesSettings, Settings, SqlSettings, load_settings
+from service.state import State
+
+if TYPE_CHECKING:
+    from llama_index.core.query_engine import BaseQueryEngine
+    from llama_index.core.retrievers import BaseRetriever
+
+T = TypeVar("T")
+
+
+def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":
+    """Open the knowledge base of a configuration file. Raises ConfigError when it is wrong."""
+    return KnowledgeBase(config if isinstance(config, Settings) else load_settings(config))
+
+
+class KnowledgeBase:
+    """Loads its parts on first use; safe to share between threads. Close it, or use it in a `with`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.RLock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> "KnowledgeBase":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._loop = None
+            if "state" in self.__dict__:
+                self.state.close()
+
+    # Parts, each made once.
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        with self._lock:
+            e = self.settings.embedder
+            return load_embedder(
+                e.model, url=e.url, api_key=e.api_key.get_secret_value(), backend=e.backend, timeout_s=e.timeout_s
+            )
+
+    @cached_property
+    def sparse(self) -> Bm25Encoder:
+        return Bm25Encoder()
+
+    @cached_property
+    def counter(self) -> TokenCounter:
+        """Counts prompts with the language model's tokenizer."""
+        if self.settings.llm.tokenizer == "qwen2.5":
+            return QwenTokenCounter()
+        from service.llm import TransformersTokenCounter
+
+        return TransformersTokenCounter(self.settings.llm.tokenizer)
+
+    @cached_property
+    def index(self) -> QdrantIndex:
+        with self._lock:
+            q = self.settings.qdrant
+            if q.url:
+                client = connect_server(q.url, api_key=q.api_key.get_secret_value())
+            else:
+                client = connect_embedded(self.settings.data_dir / "qdrant", idle_s=q.engine_idle_s)
+            return QdrantIndex(
+                client, alias=q.collection, embedder=self.embedder.name, dim=self.embedder.dim, sparse=self.sparse.name
+            )
+
+    @cached_property
+    def state(self) -> State:
+        with self._lock:
+            url = self.settings.state.url.get_secret_value()
+            return State.open(url or f"sqlite:///{self.settings.data_dir / 'state.sqlite'}")
+
+    @cached_property
+    def _has_stale_sources(self) -> bool:
+        """Whether the index holds a source that is not configured; filtering by source costs as much as the search."""
+        return not set(self.state.sources()) <= set(self.settings.sources)
+
+    @cached_property
+    def generator(self) -> Generator | None:
+        llm = self.settings.llm
+        if not llm.urls:
+            return None
+        from service.llm import OpenAIGenerator
+
+        return OpenAIGenerator(
+            llm.urls, model=llm.model, api_key=llm.api_key.get_secret_value(), timeout_s=llm.timeout_s
+        )
+
+    def source(self, name: str) -> SqlSource | FilesSource:
+        """The connector of a configured source. Raises ConfigError listing the sources there are."""
+        settings = self.settings.sources.get(name)
+        if settings is None:
+            known = ", ".join(self.settings.sources) or "none; add one with `citewell add URL_OR_PATH`"
+            raise ConfigError(f"There is no source {name!r}. Configured sources: {known}.")
+        return (
+            _sql(name, settings, self.settings.root)
+            if isinstance(settings, SqlSettings)
+            else _files(name, settings, self.settings.root)
+        )
+
+    # Ingest.
+
+    def ingest(
+        self,
+        *names: str,
+        full: bool = False,
+        dry_run: bool = False,
+        allow_mass_delete: bool = False,
+        progress: Callable[[Report], None] = lambda _: None,
+    ) -> list[Report]:
+        """Bring the index in step with the named sources (all when none is named).
+
+        Raises SourceBusy, SourceError or MassDeleteRefused at the source that fails; those before it are done.
+        """
+        sources = {name: self.source(name) for name in (names or self.settings.sources)}
+        if not sources:
+            raise ConfigError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
+        parts = Ingest(
+            state=self.state,
+            index=self.index,
+            embedder=self.embedder,
+            sparse=self.sparse,
+            counter=QwenTokenCounter(),
+            max_tokens=self.settings.chunking.max_tokens,
+            mass_delete_share=self.settings.ingest.mass_delete_share,
+        )
+        options = Options(full=full, dry_run=dry_run, allow_mass_delete=allow_mass_delete)
+        return [ingest(parts, name, source, options, progress) for name, source in sources.items()]
+
+    # Retrieval and answers.
+
+    def retrieve(self, question: str, *, k: int = 10, sources: Sequence[str] = ()) -> list[Hit]:
+        """The k best chunks for a question. Raises QuestionError for an empty or over-long question."""
+        return self._hits(understand(self.clean(question), self.settings.synonyms), max(k, 1), self.scope(sources))[:k]
+
+    async def stream(
+        self,
+        question: str,
+        *,
+        history: Sequence[Message] = (),
+        sources: Sequence[str] = (),
+        profile: str = "",
+        sampling: Sampling | None = None,
+    ) -> AsyncGenerator[answering.Event, None]:
+        """Answer a question as events; the last one is Finished. The retrieval runs outside the event loop."""
+        text = self.clean(question)
+        settings = self._answering(profile, sampling)
+        scope = self.scope(sources)
+        clock = answering.Clock()
+        understood, passages, dense_counts = await asyncio.to_thread(self._find, text, scope)
+        clock.mark("retrieval")
+        async for event in answering.answer(
+            understood, passages, settings, history=history, dense_counts=dense_counts, clock=clock
+        ):
+            yield event
+
+    async def aask(self, question: str, **options: Any) -> Answer:
+        """Answer a question; options as in `stream`."""
+        async with aclosing(self.stream(question, **options)) as events:
+            async for event in events:
+                if isinstance(event, answering.Finished):
+                    return event.answer
+        raise GeneratorUnavailable("The answer ended before it was finished.")
+
+    def ask(self, question: str, **options: Any) -> Answer:
+        """Answer a question, also where an event loop runs already; options as in `stream`."""
+        return self.run(self.aask(question, **options))
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine for a synchronous caller, on an event loop in a daemon thread that this object owns."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="citewell", daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def clean(self, question: str) -> str:
+        """A question fit to be processed. Raises QuestionError when it is empty or too long."""
+        question = question.encode("utf-8", "ignore").decode().replace("\0", "").strip()
+        longest = self.settings.retrieval.max_question_chars
+        if not question:
+            raise QuestionError("The question is empty. Ask something.")
+        if len(question) > longest:
+            raise QuestionError(
+                f"The question has {len(question)} characters; {longest} are allowed (retrieval.max_question_chars)."
+            )
+        return question
+
+    def scope(self, sources: Sequence[str] = ()) -> Scope:
+        """What a search may see: configured sources only, so that one taken out stops answering at once.
+
+        Raises ConfigError for a source that is not configured.
+        """
+        for name in sources:
+            self.source(name)
+        if not sources and self._has_stale_sources:
+            return Scope(sources=tuple(self.settings.sources) or ("",))
+        return Scope(sources=tuple(sources))
+
+    def _find(self, question: str, scope: Scope) -> tuple[Question, list[Any], bool]:
+        understood = understand(question, self.settings.synonyms)
+        passages = to_passages(self._hits(understood, self.settings.retrieval.limit, scope))
+        languages = self.embedder.languages
+        return understood, passages, not languages or understood.language in languages
+
+    def _hits(self, question: Question, limit: int, scope: Scope) -> list[Hit]:
+        retriever = Retriever(embedder=self.embedder, sparse=self.sparse, index=self.index)
+        return retriever.hits(question.text, scope=scope, limit=limit, expansion=question.expansion)
+
+    def _answering(self, profile: str, sampling: Sampling | None) -> answering.Answering:
+        llm = self.settings.llm
+        profile = profile or llm.profile
+        if profile not in PROFILES:
+            raise QuestionError(f"There is no profile {profile!r}. Profiles: {', '.join(PROFILES)}.")
+        return answering.Answering(
+            counter=self.counter,
+            generator=self.generator,
+            window_tokens=PROFILES[profile],
+            sampling=sampling or Sampling(max_tokens=llm.max_tokens, temperature=llm.temperature, top_p=llm.top_p),
+            threshold=self.settings.retrieval.threshold,
+        )
+
+    # LlamaIndex.
+
+    def as_retriever(self, *, k: int = 10, sources: Sequence[str] = ()) -> "BaseRetriever":
+        """A LlamaIndex retriever over this knowledge base."""
+        from service.llamaindex import CitewellRetriever
+
+        return CitewellRetriever(self, k=k, sources=sources)
+
+    def as_query_engine(self, *, streaming: bool = False, **options: Any) -> "BaseQueryEngine":
+        """A LlamaIndex query engine; options as in `stream`."""
+        from service.llamaindex import CitewellQueryEngine
+
+        return CitewellQueryEngine(self, streaming=streaming, options=options)
+
+
+def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
+    return SqlSource(
+        name=name,
+        url=_rooted(settings.url.get_secret_value(), root),
+        schema=settings.db_schema,
+        tables=settings.tables,
+        exclude=settings.exclude,
+        keys=settings.keys,
+        query=settings.query,
+        key=settings.key,
+        tenant=settings.tenant,
+        acl=settings.acl,
+    )
+
+
+def _files(name: str, settings: FilesSettings, root: Path) -> FilesSource:
+    return FilesSource(
+        name=name, paths=settings.paths, root=root, exclude=settings.exclude, tenant=settings.tenant, acl=settings.acl
+    )
+
+
+def _rooted(url: str, root: Path) -> str:
+    """A SQLite URL with its path made absolute, from the configuration's folder."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        return url
+    database = parsed.database or ""
+    if parsed.get_backend_name() != "sqlite" or database in ("", ":memory:") or database.startswith("file:"):
+        return url
+    return parsed.set(database=os.path.normpath(root / Path(database).expanduser())).render_as_string(
+        hide_password=False
+    )

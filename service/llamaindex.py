@@ -1,0 +1,161 @@
+"""The LlamaIndex entry: a retriever and a query engine over a knowledge base."""
+
+from collections.abc import AsyncIterator, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.response.schema import (
+    RESPONSE_TYPE,
+    AsyncStreamingResponse,
+    Response,
+    StreamingResponse,
+)
+from llama_index.core.prompts.mixin import PromptMixinType
+from llama_index.core.query_engine import BaseQueryEngine
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+from rag.answering import Finished, PassagesFound, Restarted, TextDelta
+from rag.errors import GeneratorUnavailable
+from rag.types import Answer, Hit, Passage
+
+if TYPE_CHECKING:
+    from service.knowledge_base import KnowledgeBase
+
+
+class CitewellRetriever(BaseRetriever):
+    """The k best chunks as nodes, with fused scores; the metadata says where each stands."""
+
+    def __init__(self, knowledge_base: "KnowledgeBase", *, k: int = 10, sources: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._knowledge_base = knowledge_base
+        self._k = k
+        self._sources = tuple(sources)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        hits = self._knowledge_base.retrieve(query_bundle.query_str, k=self._k, sources=self._sources)
+        return [_node_of_hit(hit) for hit in hits]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        import asyncio
+
+        return await asyncio.to_thread(self._retrieve, query_bundle)
+
+
+class CitewellQueryEngine(BaseQueryEngine):
+    """Cited answers. `response.metadata` holds the citations, and whether the answer was refused or degraded."""
+
+    def __init__(self, knowledge_base: "KnowledgeBase", *, streaming: bool = False, options: dict[str, Any]) -> None:
+        super().__init__(callback_manager=None)
+        self._knowledge_base = knowledge_base
+        self._streaming = streaming
+        self._options = options
+
+    def _get_prompt_modules(self) -> PromptMixinType:
+        return {}
+
+    def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        if not self._streaming:
+            return _response(self._knowledge_base.ask(query_bundle.query_str, **self._options))
+        run = self._knowledge_base.run
+        stream = _Stream(self._knowledge_base, query_bundle.query_str, self._options)
+        passages = run(stream.passages())
+
+        def tokens() -> Generator[str, None, None]:
+            while (piece := run(stream.following())) is not None:
+                yield piece
+
+        return StreamingResponse(
+            response_gen=tokens(),
+            source_nodes=[_node_of_passage(passage) for passage in passages],
+            metadata=stream.metadata,
+        )
+
+    async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        if not self._streaming:
+            return _response(await self._knowledge_base.aask(query_bundle.query_str, **self._options))
+        stream = _Stream(self._knowledge_base, query_bundle.query_str, self._options)
+        passages = await stream.passages()
+
+        async def tokens() -> AsyncIterator[str]:
+            while (piece := await stream.following()) is not None:
+                yield piece
+
+        return AsyncStreamingResponse(
+            response_gen=tokens(),  # type: ignore[arg-type]
+            source_nodes=[_node_of_passage(passage) for passage in passages],
+            metadata=stream.metadata,
+        )
+
+
+class _Stream:
+    """An answer under way; `metadata` is filled when it is finished."""
+
+    def __init__(self, knowledge_base: "KnowledgeBase", question: str, options: dict[str, Any]) -> None:
+        self._events = knowledge_base.stream(question, **options)
+        self.metadata: dict[str, Any] = {}
+
+    async def passages(self) -> tuple[Passage, ...]:
+        async for event in self._events:
+            if isinstance(event, PassagesFound):
+                return event.passages
+        return ()
+
+    async def following(self) -> str | None:
+        """The next piece of text; None at the end."""
+        async for event in self._events:
+            match event:
+                case TextDelta():
+                    return event.text
+                case Restarted():
+                    raise GeneratorUnavailable(event.reason)
+                case Finished():
+                    self.metadata.update(_metadata(event.answer))
+        return None
+
+
+def _response(answer: Answer) -> Response:
+    nodes = [_node_of_passage(passage) for passage in answer.passages]
+    return Response(response=answer.text, source_nodes=nodes, metadata=_metadata(answer))
+
+
+def _metadata(answer: Answer) -> dict[str, Any]:
+    from service.schemas import citation_out
+
+    return {
+        "citations": [citation_out(citation).model_dump() for citation in answer.citations],
+        "refused": answer.refused,
+        "degraded": answer.degraded,
+        "language": answer.language,
+    }
+
+
+def _node_of_hit(hit: Hit) -> NodeWithScore:
+    chunk = hit.chunk
+    metadata = _place(chunk.document, chunk.page)
+    node = TextNode(
+        id_=chunk.id, text=chunk.text, metadata=metadata, start_char_idx=chunk.start, end_char_idx=chunk.end
+    )
+    return NodeWithScore(node=node, score=hit.score)
+
+
+def _node_of_passage(passage: Passage) -> NodeWithScore:
+    metadata = _place(passage.document, passage.page) | {"label": passage.label}
+    node = TextNode(
+        id_=f"{passage.document.source}/{passage.document.id}/{passage.start}",
+        text=passage.text,
+        metadata=metadata,
+        start_char_idx=passage.start,
+        end_char_idx=passage.end,
+    )
+    return NodeWithScore(node=node, score=passage.score)
+
+
+def _place(document: Any, page: int | None) -> dict[str, Any]:
+    return {
+        "source": document.source,
+        "document_id": document.id,
+        "title": document.title,
+        "primary_key": dict(document.primary_key) if document.primary_key is not None else None,
+        "page": page,
+        "uri": document.uri,
+    }

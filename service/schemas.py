@@ -1,0 +1,155 @@
+"""The JSON forms of the REST API; `citewell --json` prints the same."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rag.types import Answer, Citation, Hit, Key, Passage, Usage
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TurnBody(_Body):
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class AskBody(_Body):
+    question: str = Field(description="The question, in any language", examples=["Which albums did AC/DC release?"])
+    stream: bool = Field(False, description="Answer as server-sent events")
+    profile: Literal["chat", "document", "log", "book"] | None = Field(None, description="Context window")
+    sources: list[str] = Field([], max_length=100, description="Search only these sources; all when empty")
+    history: list[TurnBody] = Field([], max_length=200, description="Earlier turns of the conversation, oldest first")
+    max_tokens: int | None = Field(None, ge=16, le=8192, description="Longest answer")
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+
+
+class RetrieveBody(_Body):
+    question: str = Field(examples=["return policy for opened records"])
+    k: int = Field(10, ge=1, le=200, description="Number of hits")
+    sources: list[str] = Field([], max_length=100)
+
+
+class HitOut(BaseModel):
+    source: str
+    document_id: str
+    title: str
+    primary_key: Key | None
+    page: int | None
+    start: int
+    end: int
+    text: str
+    context: str
+    uri: str
+    version: str
+    score: float
+    scores: dict[str, float]
+
+
+class RetrieveOut(BaseModel):
+    question: str
+    hits: list[HitOut]
+
+
+class PassageOut(HitOut):
+    label: str
+    cut: bool
+
+
+class CitationOut(BaseModel):
+    label: str
+    source: str
+    document_id: str
+    title: str
+    primary_key: Key | None
+    page: int | None
+    start: int = Field(description="Offset of the quote in the document's text, in characters")
+    end: int
+    quote: str
+    uri: str
+    version: str
+
+
+class UsageOut(BaseModel):
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+class AnswerOut(BaseModel):
+    text: str
+    language: str
+    refused: bool = Field(description="No passage held the evidence")
+    degraded: bool = Field(description="The language model did not answer; sentences are quoted instead")
+    degraded_reason: str
+    uncited: int = Field(description="Sentences of the text for which no passage was found")
+    citations: list[CitationOut]
+    passages: list[PassageOut]
+    usage: UsageOut
+    timings_s: dict[str, float]
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+def hit_out(hit: Hit) -> HitOut:
+    chunk = hit.chunk
+    return HitOut(**_place(chunk.document, chunk), text=chunk.text, score=hit.score, scores=dict(hit.scores))
+
+
+def passage_out(passage: Passage) -> PassageOut:
+    return PassageOut(
+        **_place(passage.document, passage),
+        text=passage.text,
+        score=passage.score,
+        scores=dict(passage.scores),
+        label=passage.label,
+        cut=passage.cut,
+    )
+
+
+def _place(document: Any, at: Any) -> dict[str, Any]:
+    return {
+        "source": document.source,
+        "document_id": document.id,
+        "title": document.title,
+        "primary_key": document.primary_key,
+        "page": at.page,
+        "start": at.start,
+        "end": at.end,
+        "context": at.context,
+        "uri": document.uri,
+        "version": document.version,
+    }
+
+
+def citation_out(citation: Citation) -> CitationOut:
+    return CitationOut(**{name: getattr(citation, name) for name in CitationOut.model_fields})
+
+
+def usage_out(usage: Usage) -> UsageOut:
+    return UsageOut(**{name: getattr(usage, name) for name in UsageOut.model_fields})
+
+
+def answer_out(answer: Answer) -> AnswerOut:
+    return AnswerOut(
+        text=answer.text,
+        language=answer.language,
+        refused=answer.refused,
+        degraded=answer.degraded,
+        degraded_reason=answer.degraded_reason,
+        uncited=answer.uncited,
+        citations=[citation_out(citation) for citation in answer.citations],
+        passages=[passage_out(passage) for passage in answer.passages],
+        usage=usage_out(answer.usage),
+        timings_s=dict(answer.timings_s),
+    )

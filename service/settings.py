@@ -1,0 +1,239 @@
+"""Configuration: citewell.toml, with CITEWELL_SECTION__KEY over it and ${VAR} in values. Unknown keys are errors."""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from rag.errors import ConfigError
+from rag.evidence import THRESHOLD
+
+DEFAULT_PATH = "citewell.toml"
+_ENV_PREFIX = "CITEWELL_"
+_NOT_SETTINGS = {"CITEWELL_CONFIG"}
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EmbedderSettings(_Section):
+    model: str = Field("all-MiniLM-L6-v2", description="Bundled name, local folder, hub name, or the endpoint's model")
+    url: str = Field("", description="OpenAI-compatible endpoint, ending in /v1; empty to embed in this process")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint")
+    backend: Literal["auto", "onnx", "torch"] = Field("auto", description="auto: ONNX int8 for the bundled model")
+    timeout_s: float = Field(60.0, gt=0, description="For one request to the endpoint")
+
+
+class QdrantSettings(_Section):
+    url: str = Field("", description="Qdrant server or cluster; empty for the embedded engine")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the server")
+    collection: str = Field(
+        "citewell", pattern=r"^[\w.-]{1,80}$", description="Alias of this knowledge base's collection"
+    )
+    engine_idle_s: float = Field(60.0, gt=0, description="The embedded engine ends after this long without a request")
+
+
+class LlmSettings(_Section):
+    urls: tuple[str, ...] = Field((), description="OpenAI-compatible servers, ending in /v1; none: answers are quotes")
+    model: str = Field("Qwen/Qwen2.5-7B-Instruct", description="Name that the server serves the model under")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the server")
+    profile: Literal["chat", "document", "log", "book"] = Field(
+        "chat", description="Context: 8k, 32k, 64k, 128k tokens"
+    )
+    tokenizer: str = Field("qwen2.5", description="qwen2.5 (built in), or the folder or hub name of another model")
+    max_tokens: int = Field(512, ge=16, le=8192, description="Longest answer")
+    temperature: float = Field(0.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    timeout_s: float = Field(60.0, gt=0, description="For a whole answer; past it, quoting takes over")
+
+
+class RetrievalSettings(_Section):
+    limit: int = Field(40, ge=1, le=500, description="Chunks fetched for a question")
+    threshold: float = Field(THRESHOLD, ge=0, le=1, description="Evidence below which Citewell refuses")
+    max_question_chars: int = Field(8_000, ge=10, description="Longest question")
+
+
+class ChunkingSettings(_Section):
+    max_tokens: int = Field(256, ge=32, le=8192, description="Qwen2.5 tokens of a chunk")
+
+
+class IngestSettings(_Section):
+    mass_delete_share: float = Field(0.2, ge=0, le=1, description="A run that would delete more of a source stops")
+
+
+class StateSettings(_Section):
+    url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL; empty for a SQLite file in data_dir")
+
+
+class ServerSettings(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    allow_unauthenticated: bool = Field(False, description="Allow a host that other machines reach")
+
+
+class SqlSettings(_Section):
+    kind: Literal["sql"]
+    url: SecretStr = Field(description="SQLAlchemy URL; a SQLite path is relative to the configuration's folder")
+    db_schema: str | None = Field(None, alias="schema", description="Schema to read; the default one when empty")
+    tables: tuple[str, ...] = Field((), description="Tables or views to read; all tables when empty")
+    exclude: tuple[str, ...] = Field((), description="Tables to leave out")
+    keys: dict[str, tuple[str, ...]] = Field({}, description="Key columns of tables without a primary key")
+    query: str = Field("", description="A SELECT to read instead of tables")
+    key: tuple[str, ...] = Field((), description="Key columns of the query")
+    tenant: str = "default"
+    acl: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _query_has_key(self) -> "SqlSettings":
+        if self.query and not self.key:
+            raise ValueError('a query needs key = ["…"], the columns that tell its rows apart')
+        if self.query and (self.tables or self.exclude or self.keys):
+            raise ValueError("give either a query or tables, exclude and keys")
+        if self.key and not self.query:
+            raise ValueError('key belongs to a query; for tables write keys = { table = ["column"] }')
+        return self
+
+
+class FilesSettings(_Section):
+    kind: Literal["files"]
+    paths: tuple[str, ...] = Field(min_length=1, description="Files, folders or globs, relative to the configuration")
+    exclude: tuple[str, ...] = ()
+    tenant: str = "default"
+    acl: tuple[str, ...] = ()
+
+
+SourceSettings = Annotated[SqlSettings | FilesSettings, Field(discriminator="kind")]
+
+
+class Settings(_Section):
+    data_dir: Path = Field(Path(".citewell"), description="Index and state, relative to the configuration's folder")
+    embedder: EmbedderSettings = EmbedderSettings()
+    qdrant: QdrantSettings = QdrantSettings()
+    llm: LlmSettings = LlmSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    chunking: ChunkingSettings = ChunkingSettings()
+    ingest: IngestSettings = IngestSettings()
+    state: StateSettings = StateSettings()
+    server: ServerSettings = ServerSettings()
+    synonyms: dict[str, tuple[str, ...]] = Field({}, description="Words of questions, with those that the sources use")
+    sources: dict[str, SourceSettings] = {}
+    root: Path = Field(Path("."), exclude=True, description="Folder of the configuration; not a setting")
+
+
+def load_settings(path: str | Path = DEFAULT_PATH, *, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read a configuration file. Raises ConfigError naming file, line and key."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except FileNotFoundError as err:
+        raise ConfigError(f"There is no configuration at {path}. Make one with `citewell init`.") from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"The configuration {path} cannot be read: {err}") from err
+    except tomllib.TOMLDecodeError as err:
+        raise ConfigError(f"{path} is not valid TOML: {err}") from err
+    if "root" in raw:
+        raise ConfigError(f"{path}, line {_line_of(text, ('root',))}: unknown key 'root'.")
+    root = path.resolve().parent
+    merged = _with_environment(_expand(raw, environ, path), environ)
+    try:
+        settings = Settings.model_validate(merged | {"root": root})
+    except ValidationError as err:
+        raise ConfigError(_explain(err, path, text)) from err
+    return settings.model_copy(update={"data_dir": root / settings.data_dir.expanduser()})
+
+
+def _expand(value: Any, environ: Mapping[str, str], path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(inner, environ, path) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expand(inner, environ, path) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        if match.group(1) not in environ:
+            raise ConfigError(f"{path} uses ${{{match.group(1)}}}, but no such environment variable is set.")
+        return environ[match.group(1)]
+
+    return _VARIABLE.sub(variable, value)
+
+
+def _with_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Put CITEWELL_SECTION__KEY values over the file's; JSON where it parses as such, text where not."""
+    for name, value in environ.items():
+        if not name.startswith(_ENV_PREFIX) or name in _NOT_SETTINGS:
+            continue
+        *sections, key = name.removeprefix(_ENV_PREFIX).lower().split("__")
+        place = raw
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"The environment variable {name} names no setting: {section!r} is not a section.")
+        place[key] = _parsed(value)
+    return raw
+
+
+def _parsed(value: str) -> Any:
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return value
+    return parsed if isinstance(parsed, list | dict | bool) else value
+
+
+def _explain(err: ValidationError, path: Path, text: str) -> str:
+    lines = []
+    for problem in err.errors():
+        location = tuple(str(part) for part in problem["loc"] if part not in ("sql", "files"))
+        line = _line_of(text, location)
+        variable = _ENV_PREFIX + "__".join(location).upper()
+        where = f"{path}, line {line}" if line else f"{path}, or the environment variable {variable}"
+        lines.append(f"{where}: {'.'.join(location)}: {_reason(problem, location)}")
+    return "\n".join(lines)
+
+
+def _reason(problem: Any, location: tuple[str, ...]) -> str:
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        return f"unknown key {location[-1]!r}" + (f"; there are: {', '.join(known)}" if known else "")
+    if problem["type"].startswith("union_tag"):
+        return 'a source needs kind = "sql" or kind = "files"'
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _known_keys(section: tuple[str, ...]) -> list[str]:
+    fields = Settings.model_fields
+    if not section:
+        return [name for name in fields if name != "root"]
+    model = fields[section[0]].annotation if section[0] in fields else None
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return list(model.model_fields)
+    if section[0] == "sources":
+        return sorted({(f.alias or n) for m in (SqlSettings, FilesSettings) for n, f in m.model_fields.items()})
+    return []
+
+
+def _line_of(text: str, location: tuple[str, ...]) -> int | None:
+    """The line of a key: the last part of its location that the file has, under its section."""
+    section, key = ".".join(location[:-1]), location[-1] if location else ""
+    current, fallback = "", None
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[([^\[\]]+)\]", line)
+        if header:
+            current = header.group(1).replace('"', "").replace(" ", "")
+            if current in (section, ".".join(location)):
+                fallback = number
+        assigned = re.match(r"""\s*["']?([\w-]+)["']?\s*=""", line)
+        if assigned and current == section and assigned.group(1) == key:
+            return number
+        if assigned and assigned.group(1) in location and current in section and fallback is None:
+            fallback = number
+    return fallback
