@@ -1,0 +1,208 @@
+"""Fixtures: knowledge bases on temporary folders, real database servers, and engines that end with their test."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import hypothesis
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from indexes.engine.address import socket_path
+from service.knowledge_base import KnowledgeBase, connect
+from service.settings import StateSettings, load_settings
+
+# A busy machine is no reason for a property to fail.
+hypothesis.settings.register_profile("citewell", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("citewell")
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "examples" / "record_shop"
+SERVERS = {
+    "postgresql": (
+        os.environ.get("TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"),
+        "start it with `pg_ctlcluster 15 main start`, or set TEST_POSTGRES_URL to a URL",
+    ),
+    "mariadb": (
+        os.environ.get("TEST_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/test"),
+        "start it with `service mariadb start`, or set TEST_MYSQL_URL to a URL",
+    ),
+}
+
+
+def wait_until(condition: Callable[[], Any], *, timeout_s: float = 30.0, what: str = "the condition") -> Any:
+    """Poll until a condition holds; fail with its name when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not come true in {timeout_s} s")
+        time.sleep(0.02)
+    return found
+
+
+def engine_pid(folder: Path) -> int | None:
+    """The process id of a folder's engine, when one listens."""
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path(folder)))) as client:
+            return int(client.get("http://engine/").json()["pid"])
+    except httpx.TransportError:
+        return None
+
+
+def is_running(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def stop_engine(folder: Path) -> None:
+    pid = engine_pid(folder)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not is_running(pid), what="the engine's end")
+
+
+@pytest.fixture
+def engine_folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "qdrant"
+    stop_engine(tmp_path / "qdrant")
+
+
+MakeKb = Callable[..., KnowledgeBase]
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder whose engine serves all knowledge bases of `make_kb`, each in a collection of its own."""
+    folder = tmp_path_factory.mktemp("shared")
+    yield folder
+    stop_engine(folder / "qdrant")
+
+
+@pytest.fixture
+def make_kb(tmp_path: Path, shared_data: Path) -> Iterator[MakeKb]:
+    """Makes knowledge bases from TOML text; paths in it are relative to tmp_path. All of a test share index and state."""
+    opened: list[KnowledgeBase] = []
+    collection = f"kb-{uuid.uuid4().hex[:12]}"
+
+    def make(toml: str, *, name: str = "citewell.toml") -> KnowledgeBase:
+        (tmp_path / name).write_text(toml, encoding="utf-8")
+        settings = load_settings(tmp_path / name)
+        own = {
+            "data_dir": shared_data,
+            "qdrant": settings.qdrant.model_copy(update={"collection": collection}),
+            "state": StateSettings(url=SecretStr(f"sqlite:///{tmp_path / 'state.sqlite'}")),
+        }
+        opened.append(connect(settings.model_copy(update=own)))
+        return opened[-1]
+
+    yield make
+    for kb in opened:
+        kb.close()
+
+
+def sqlite_with(path: Path, *statements: str) -> Path:
+    """A SQLite database made by statements."""
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of its own, on each kind of server."""
+    if request.param == "sqlite":
+        sqlite_with(tmp_path / "source.sqlite")
+        yield f"sqlite:///{tmp_path / 'source.sqlite'}"
+        return
+    with server_database(request.param) as url:
+        yield url
+
+
+class server_database:
+    """A database of its own on a running server; skips the test, saying how to start one, when there is none."""
+
+    def __init__(self, kind: str) -> None:
+        self._url, self._hint = SERVERS[kind]
+        self._kind = kind
+        self._name = f"citewell_{uuid.uuid4().hex[:12]}"
+
+    def __enter__(self) -> str:
+        options = {"isolation_level": "AUTOCOMMIT"} if self._kind == "postgresql" else {}
+        self._admin = sa.create_engine(self._url, poolclass=sa.NullPool, **options)
+        try:
+            with self._admin.connect() as connection:
+                charset = "" if self._kind == "postgresql" else " CHARACTER SET utf8mb4"
+                connection.exec_driver_sql(f"CREATE DATABASE {self._name}{charset}")
+        except sa.exc.OperationalError:
+            message = f"{self._kind} does not run: {self._hint}"
+            if os.environ.get("REQUIRE_TEST_SERVERS"):
+                pytest.fail(message)
+            pytest.skip(message)
+        return sa.make_url(self._url).set(database=self._name).render_as_string(hide_password=False)
+
+    def __exit__(self, *exc: object) -> None:
+        force = " WITH (FORCE)" if self._kind == "postgresql" else ""
+        with self._admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {self._name}{force}")
+        self._admin.dispose()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def citewell(*arguments: str, config: Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a process of its own."""
+    command = [str(Path(sys.executable).parent / "citewell"), *arguments]
+    environment = os.environ | {"CITEWELL_CONFIG": str(config)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout_s, check=False)
+
+
+def citewell_json(*arguments: str, config: Path) -> Any:
+    done = citewell(*arguments, "--json", config=config)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+class Server:
+    """`citewell serve` in a process of its own, ended by its process id."""
+
+    def __init__(self, config: Path) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        command = [str(Path(sys.executable).parent / "citewell"), "serve", "--port", self.url.rsplit(":", 1)[1]]
+        environment = os.environ | {"CITEWELL_CONFIG": str(config)}
+        self._log = (config.parent / f"serve-{uuid.uuid4().hex[:6]}.log").open("w+")
+        self.process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)
+
+    def __enter__(self) -> "Server":
+        wait_until(self._answers, timeout_s=60, what="the service's start")
+        return self
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            self._log.seek(0)
+            pytest.fail(f"the service ended: {self._log.read()}")
+        try:
+            return httpx.get(f"{self.url}/livez").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def __exit__(self, *exc: object) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=30)
+        self._log.close()

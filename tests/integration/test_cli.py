@@ -1,0 +1,138 @@
+"""The installed command, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SAMPLE, citewell, citewell_json, sqlite_with, stop_engine
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    path = tmp_path / "citewell.toml"
+    assert citewell("init", config=path).returncode == 0
+    yield path
+    stop_engine(tmp_path / ".citewell" / "qdrant")
+
+
+def test_from_nothing_to_a_cited_answer(config: Path, tmp_path: Path):
+    sqlite_with(
+        tmp_path / "shop.sqlite",
+        "CREATE TABLE album (id INTEGER PRIMARY KEY, title TEXT)",
+        "INSERT INTO album VALUES (4, 'Let There Be Rock')",
+    )
+    added = citewell("add", str(tmp_path / "shop.sqlite"), config=config)
+    assert "Added source 'shop'" in added.stdout
+    assert "1 read, 1 added" in citewell("ingest", config=config).stdout
+    answer = citewell_json("ask", "What is album 4?", config=config)
+    assert answer["citations"][0]["primary_key"] == {"id": 4}
+    hits = citewell_json("retrieve", "rock", "-k", "1", config=config)["hits"]
+    assert [hit["document_id"] for hit in hits] == ["album/4"]
+    found = citewell_json("status", config=config)
+    assert (found["points"], found["sources"][0]["documents"]) == (1, 1)
+    assert citewell_json("doctor", config=config)["ok"]
+    printed = citewell("ask", "What is album 4?", config=config).stdout
+    assert "Let There Be Rock" in printed
+    assert "Album 4" in printed
+
+
+def test_quarantined_files_give_exit_code_3(config: Path, tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "bad.json").write_text("{")
+    (tmp_path / "docs" / "good.md").write_text("Parking is free.")
+    citewell("add", str(tmp_path / "docs"), config=config)
+    done = citewell("ingest", "--json", config=config)
+    assert done.returncode == 3
+    report = json.loads(done.stdout)["sources"][0]
+    assert report["unreadable"][0]["document_id"] == "docs/bad.json"
+    assert report["added"] == 1
+    assert "docs/bad.json" in citewell("status", config=config).stdout
+
+
+def test_a_source_that_fails_does_not_keep_the_others_from_being_read(config: Path, tmp_path: Path):
+    (tmp_path / "good.md").write_text("Parking is free.")
+    config.write_text(
+        '[sources.a]\nkind = "files"\npaths = ["none/*"]\n[sources.b]\nkind = "files"\npaths = ["good.md"]\n'
+    )
+    done = citewell("ingest", "--json", config=config)
+    first, second = json.loads(done.stdout)["sources"]
+    assert done.returncode == 1
+    assert "no file matches" in first["error"]
+    assert second["added"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["ask", ""], 2, "The question is empty"),
+        (["ask", "x" * 100_000], 2, "8000 are allowed"),
+        (["ask", "x", "--profile", "huge"], 2, "Profiles: chat, document, log, book"),
+        (["ingest", "nope"], 2, "There is no source 'nope'"),
+        (["ingest"], 2, "No source is configured"),
+        (["add", "postgresql://u:hunter2@127.0.0.1:1/x"], 1, "Check that the server runs"),
+        (["add", "oracle://u:hunter2@h/x"], 1, "pip install oracledb"),
+        (["add", "no/such/folder/*"], 1, "no file matches"),
+        (["init"], 2, "exists already"),
+        (["retrieve", "x", "-k", "0"], 2, "greater than or equal to 1"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_mistakes_end_with_a_code_and_a_message_and_no_traceback(
+    config: Path, arguments: list[str], code: int, message: str
+):
+    done = citewell(*arguments, config=config)
+    assert done.returncode == code
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_an_error_with_json_is_one_document_on_stdout(config: Path):
+    done = citewell("ask", "", "--json", config=config)
+    assert json.loads(done.stdout)["error"]["type"] == "QuestionError"
+
+
+def test_a_missing_configuration_says_how_to_make_one(tmp_path: Path):
+    done = citewell("ask", "x", config=tmp_path / "none.toml")
+    assert (done.returncode, "citewell init" in done.stderr) == (2, True)
+
+
+def test_doctor_names_what_is_broken_and_goes_on(config: Path):
+    config.write_text(
+        '[llm]\nurls = ["http://127.0.0.1:1/v1"]\n[sources.shop]\nkind = "sql"\nurl = "sqlite:///none.sqlite"\n'
+    )
+    done = citewell("doctor", "--json", config=config)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert {name for name, check in checks.items() if not check["ok"]} == {"source shop", "language model"}
+    assert "There is no SQLite database" in checks["source shop"]["detail"]
+
+
+def test_the_configuration_is_private_and_keeps_what_stood_in_it(config: Path):
+    citewell("add", str(SAMPLE / "chinook.sqlite"), "--name", "shop", "--table", "Album", config=config)
+    text = config.read_text()
+    assert text.startswith("# Citewell's configuration.")
+    assert 'tables = ["Album"]' in text
+    assert oct(config.stat().st_mode & 0o777) == "0o600"
+    again = citewell("add", str(SAMPLE / "chinook.sqlite"), "--name", "shop", config=config)
+    assert (again.returncode, "already" in again.stderr) == (2, True)
+
+
+def test_help_loads_no_heavy_library():
+    code = (
+        "import sys, service.cli; heavy = {'torch', 'transformers', 'llama_index', 'qdrant_client', 'sqlalchemy', 'fastapi', 'numpy'};"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_shell_completion_is_offered():
+    command = str(Path(sys.executable).parent / "citewell")
+    environment = os.environ | {"_CITEWELL_COMPLETE": "source_bash"}
+    done = subprocess.run([command], capture_output=True, text=True, env=environment, check=False)
+    assert "_CITEWELL_COMPLETE=complete_bash" in done.stdout

@@ -1,0 +1,67 @@
+import uuid
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+
+from connectors.rows import Field, format_value, key_of, key_text, label_columns, render
+
+NULL = sa.types.NullType()
+
+
+@pytest.mark.parametrize(
+    ("value", "column_type", "text"),
+    [
+        (Decimal("0.990"), NULL, "0.990"),
+        (1.98, sa.Numeric(10, 2), "1.98"),
+        (2, sa.Numeric(10, 2), "2.00"),
+        (1, sa.Boolean(), "yes"),
+        (False, NULL, "no"),
+        (datetime(2021, 1, 2, 3, 4, 5), NULL, "2021-01-02 03:04:05"),
+        ("2021-01-02 03:04:05", sa.DateTime(), "2021-01-02 03:04:05"),
+        (datetime(2021, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2))), NULL, "2021-01-02 01:04:05 UTC"),
+        (datetime(2021, 1, 2, tzinfo=UTC), NULL, "2021-01-02 00:00:00 UTC"),
+        (date(2021, 1, 2), NULL, "2021-01-02"),
+        (time(9, 30), NULL, "09:30:00"),
+        ("not a date", sa.DateTime(), "not a date"),
+        ('{"b": 1, "a": "中"}', sa.JSON(), '{"a": "中", "b": 1}'),
+        (["x", "y"], NULL, "x, y"),
+        (uuid.UUID(int=1), NULL, "00000000-0000-0000-0000-000000000001"),
+        (b"\x00\x01", NULL, "(binary, 2 bytes, not indexed)"),
+        ("  padded ", NULL, "padded"),
+    ],
+)
+def test_values_read_as_people_write_them(value: object, column_type: sa.types.TypeEngine, text: str):
+    assert format_value(value, column_type) == text
+
+
+def test_a_row_names_table_columns_comments_and_references_and_leaves_nulls_out():
+    fields = [
+        Field(name="AlbumId", value=4, type=NULL),
+        Field(name="Title", value="Let There Be Rock", type=NULL, comment="as printed"),
+        Field(name="ArtistId", value=1, type=NULL, reference="AC/DC", reference_key="Artist id"),
+        Field(name="Notes", value=None, type=NULL),
+    ]
+    assert render("Album", fields, table_comment="all releases") == (
+        "Album (all releases)\nAlbum id: 4\nTitle (as printed): Let There Be Rock\nArtist: AC/DC (Artist id 1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["Id", "FirstName", "LastName"], ("FirstName", "LastName")),
+        (["id", "title", "body"], ("title",)),
+        (["编号", "名称"], ("名称",)),
+        (["id", "street", "town"], ()),
+    ],
+)
+def test_the_columns_that_name_a_row_are_found(names: list[str], labels: tuple[str, ...]):
+    assert label_columns(names, names, key=names[:1]) == labels
+
+
+def test_keys_are_json_and_their_text_is_unambiguous():
+    key = key_of(["a", "b"], [Decimal(3), "x,y/z"])
+    assert key == {"a": 3, "b": "x,y/z"}
+    assert key_text(key) == "3,x%2Cy%2Fz"

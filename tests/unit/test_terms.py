@@ -1,0 +1,39 @@
+import pytest
+
+from rag.terms import content_weights, coverage, terms
+
+
+def test_a_compound_gives_its_whole_and_its_parts():
+    assert terms("AC/DC") == ["ac/dc", "ac", "dc"]
+    assert "inv-2024-0042" in terms("see INV-2024-0042")
+    assert terms("InvoiceLine")[1:] == ["invoic", "line"]
+
+
+def test_chinese_is_cut_into_words():
+    assert {"黑胶", "唱片"} <= set(terms("黑胶唱片必须竖直存放"))
+
+
+def test_a_number_after_a_word_is_a_thing_of_its_own():
+    assert "invoic 5" in terms("the total of invoice 5")
+    assert "invoic 5" in terms("Invoice 5")
+    assert "5" not in terms("Total: 5.94")
+
+
+def test_stems_accents_and_possessives_meet():
+    assert terms("customers' Gonçalves’s") == terms("customer Goncalves")
+
+
+def test_names_weigh_more_than_words_and_function_words_nothing():
+    weights = content_weights("Who is the support agent of Luís Gonçalves?")
+    assert weights[terms("Luís")[0]] == weights["goncalv"] == 3
+    assert weights["agent"] == 1
+    assert "who" not in weights
+
+
+@pytest.mark.parametrize(("text", "share"), [("mongolia capital", 1.0), ("capital", 0.25), ("", 0.0)])
+def test_coverage_is_the_share_of_weight(text: str, share: float):
+    assert coverage(content_weights("What is the capital of Mongolia?"), set(terms(text))) == share
+
+
+def test_a_synonym_counts_for_its_word():
+    assert coverage({"专辑": 1.0}, {"album"}, {"专辑": frozenset({"album"})}) == 1.0

@@ -1,0 +1,87 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.text import fold, humanize, language_of, line_spans, sentence_spans, words
+
+
+def sentences(text: str) -> list[str]:
+    return [text[start:end].strip() for start, end in sentence_spans(text)]
+
+
+def test_sentences_end_at_full_stops_of_both_scripts():
+    assert sentences("It opens at ten. It closes at seven! 周日休息。欢迎光临！") == [
+        "It opens at ten.",
+        "It closes at seven!",
+        "周日休息。",
+        "欢迎光临！",
+    ]
+
+
+def test_abbreviations_initials_and_decimals_do_not_end_a_sentence():
+    assert sentences("Dr. A. Smith pays $3.50, e.g. for coffee. Then he leaves.") == [
+        "Dr. A. Smith pays $3.50, e.g. for coffee.",
+        "Then he leaves.",
+    ]
+
+
+def test_a_line_wrapped_inside_a_sentence_is_no_boundary():
+    wrapped = (
+        "An opened record is exchanged within 14 days. We do not refund\nopened records in money.\n\n- a list item"
+    )
+    assert sentences(wrapped)[1] == "We do not refund\nopened records in money."
+
+
+def test_headings_and_list_items_are_lines_of_their_own():
+    assert sentences("# Returns\nAll sales\n- one\n- two\n3. three") == [
+        "# Returns",
+        "All sales",
+        "- one",
+        "- two",
+        "3. three",
+    ]
+
+
+@given(st.text(alphabet="aB.。!？ \n\t-# 中文1", max_size=80))
+def test_spans_touch_and_cover_any_text(text: str):
+    for spans in (sentence_spans(text), line_spans(text)):
+        assert "".join(text[start:end] for start, end in spans) == text
+
+
+@pytest.mark.parametrize(
+    ("identifier", "readable"),
+    [
+        ("SupportRepId", "Support rep id"),
+        ("support_rep_id", "Support rep id"),
+        ("HTTPServer", "Http server"),
+        ("客户_名称", "客户 名称"),
+    ],
+)
+def test_identifiers_become_readable(identifier: str, readable: str):
+    assert humanize(identifier) == readable
+
+
+def test_codes_and_addresses_stay_one_word():
+    assert words("AC/DC sold INV-2024-0042 to a.b@c.org for 3.5") == [
+        "AC/DC", "sold", "INV-2024-0042", "to", "a.b@c.org", "for", "3.5",
+    ]  # fmt: skip
+
+
+def test_folding_meets_width_case_and_accents():
+    assert fold("Ｌｕíｓ KÖLN") == "luis koln"
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("Which albums did AC/DC release?", "en"),
+        ("AC/DC 发行了哪些专辑？", "zh"),
+        ("アルバムはどれですか", "ja"),
+        ("Welche Alben hat AC/DC veröffentlicht?", "de"),
+        ("Когда вышел альбом?", "ru"),
+        ("???", "en"),
+        ("42", "en"),
+    ],
+)
+def test_the_language_of_a_question_is_found(question: str, language: str):
+    assert language_of(question) == language
