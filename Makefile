@@ -1,0 +1,66 @@
+# Needs Python 3.11 or later and make. Everything is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
+# pip compiles on one core; this does on all. Some packages ship files that are no Python of ours: their errors are not ours.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
+
+.PHONY: help demo serve run test unit test-vllm lint bench bench-ingest bench-latency clean
+
+help:  ## show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; set PYTHON=…") if sys.version_info < (3, 11) else None'
+	@echo "Installing into $(VENV) (a minute or two the first time) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) torch -e '.[docs]'
+	@$(COMPILE)
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; set PYTHON=…") if sys.version_info < (3, 11) else None'
+	@echo "Installing with what the tests need into $(VENV) (about two minutes the first time) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) torch -e '.[docs,postgres,mysql,dev]'
+	@$(COMPILE)
+	@touch $(VENV)/installed $@
+
+demo: $(VENV)/installed  ## install, read in the sample record shop, ask three questions
+	@$(DEMO) ingest
+	@for question in \
+		"Which albums did AC/DC release?" \
+		"How long can an unopened record be returned?" \
+		"员工每年有多少天年假？"; do \
+		printf '\n> %s\n' "$$question"; $(DEMO) ask "$$question" || exit 1; done
+	@printf '\nOpen the web page with: make serve\n'
+
+serve run: $(VENV)/installed  ## serve the sample's REST API and web page
+	@$(DEMO) serve
+
+test: $(VENV)/installed-dev  ## all tests but the slow lanes
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not vllm"
+
+unit: $(VENV)/installed-dev  ## the tests without I/O
+	@$(BIN)/python -m pytest -q tests/unit
+
+test-vllm: $(VENV)/installed-dev  ## ask a real vLLM server on the CPU
+	@$(BIN)/python -m pytest -q -m vllm
+
+lint: $(VENV)/installed-dev  ## ruff, mypy --strict, import contracts
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: bench-ingest bench-latency  ## every measured number of the README
+
+bench-ingest: $(VENV)/installed-dev  ## full ingest of Chinook
+	@$(BIN)/python -m benchmarks.ingest
+
+bench-latency: $(VENV)/installed-dev  ## question latency without the language model, at 16k and 100k chunks
+	@$(BIN)/python -m benchmarks.latency
+
+clean:
+	rm -rf $(VENV) .venv-vllm examples/record_shop/.citewell
