@@ -49,12 +49,10 @@ def grow(kb: KnowledgeBase, size: int) -> None:
     rng = np.random.default_rng(0)
     hits = {hit.chunk.id: hit for question in QUESTIONS for hit in kb.retrieve(question, k=200)}
     ids = [row for name in kb.settings.sources for row in _chunk_ids(kb, name)]
-    vectors = {
-        k: v for start in range(0, len(ids), 1000) for k, v in kb.index.dense_vectors(ids[start : start + 1000]).items()
-    }
+    vectors = [v for start in range(0, len(ids), 1000) for v in kb.index.embedded(ids[start : start + 1000]).values()]
     texts = [hit.chunk for hit in hits.values()]
     encoded = Bm25Encoder().encode([chunk.text for chunk in texts])
-    all_vectors = np.array(list(vectors.values()), dtype=np.float32)
+    all_vectors = np.array(vectors, dtype=np.float32)
     have = kb.index.count()
     while have < size:
         points = []
@@ -73,8 +71,7 @@ def grow(kb: KnowledgeBase, size: int) -> None:
 
 
 def _chunk_ids(kb: KnowledgeBase, source: str) -> list[str]:
-    documents = kb.state.all_documents(source)
-    return [chunk_id for document in documents for chunk_id in document.chunk_ids]
+    return [chunk_id for page in kb.state.pages(source) for document in page for chunk_id in document.chunk_ids]
 
 
 def main() -> None:

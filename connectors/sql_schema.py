@@ -34,6 +34,7 @@ class Table:
     column_comments: Mapping[str, str] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()
     labels: tuple[str, ...] = ()
+    nullable_key: bool = False
 
 
 def table_names(
@@ -66,8 +67,8 @@ def read_table(inspector: sa.Inspector, name: str, schema: str | None, key: Sequ
                 f"Table {name!r} has no column {column!r}, which keys names. Its columns: {', '.join(types)}."
             )
     found = tuple(key) or _primary_key(inspector, name, schema)
+    nullable = {c["name"] for c in columns if c["nullable"]}
     if not found:
-        nullable = {c["name"] for c in columns if c["nullable"]}
         found = _unique_key(inspector, name, schema, nullable)
     if not found:
         raise SourceError(
@@ -84,6 +85,7 @@ def read_table(inspector: sa.Inspector, name: str, schema: str | None, key: Sequ
         column_comments={c["name"]: str(c.get("comment") or "") for c in columns},
         references=tuple(_reference(inspector, fk, schema) for fk in inspector.get_foreign_keys(name, schema=schema)),
         labels=label_columns(list(types), [c for c, t in types.items() if isinstance(t, _TEXT)], found),
+        nullable_key=bool(nullable & set(found)),
     )
 
 

@@ -1,7 +1,7 @@
 """The index in Qdrant: a server, a cluster, or the embedded engine, all through qdrant-client."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +11,14 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
 from indexes.engine.launch import EngineTransport
+from rag.chunking import embedded_text
 from rag.errors import IndexMismatch, IndexUnavailable
 from rag.ports import Scope
 from rag.types import Chunk, Document, Hit, Point, SparseVector
 
 RRF_K = 60
 _PREFETCH = 100
+_PAGE = 1000
 _FORMAT = 1  # of the payload; a change asks for a re-index
 _KEYWORDS = ("source", "document_id", "scope", "acl", "kind", "lang")
 _ENCODERS = ("embedder", "dim", "sparse", "format")
@@ -112,18 +114,46 @@ class QdrantIndex:
         selector = models.PointIdsList(points=list(ids))
         self._call(lambda: self._client.delete(self._alias, selector, wait=True))
 
-    def dense_vectors(self, ids: Sequence[str]) -> dict[str, list[float]]:
-        """The stored dense vectors of those ids that exist, so that unchanged text is not embedded again."""
+    def embedded(self, ids: Sequence[str]) -> dict[str, list[float]]:
+        """Stored dense vectors by the text that was embedded (`Chunk.embedded_text`), so that none is made twice."""
         self.prepare()
-        found = self._call(
-            lambda: self._client.retrieve(self._alias, list(ids), with_vectors=["dense"], with_payload=False)
-        )
-        vectors: dict[str, Any] = {str(p.id): p.vector for p in found}
-        return {point_id: list(v["dense"]) for point_id, v in vectors.items() if v}
+        fields = ["text", "context"]
+        found: dict[str, list[float]] = {}
+        for start in range(0, len(ids), _PAGE):
+            part = list(ids[start : start + _PAGE])
+            for p in self._call(
+                lambda part=part: self._client.retrieve(self._alias, part, with_vectors=["dense"], with_payload=fields)  # type: ignore[misc]
+            ):
+                vectors: Any = p.vector
+                payload = p.payload or {}
+                found[embedded_text(payload.get("context") or "", payload["text"])] = list(vectors["dense"])
+        return found
 
-    def count(self) -> int:
+    def existing(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are stored."""
         self.prepare()
-        return self._call(lambda: self._client.count(self._alias, exact=True).count)
+        found = self._call(lambda: self._client.retrieve(self._alias, list(ids), with_payload=False))
+        return {str(point.id) for point in found}
+
+    def count(self, *, source: str = "") -> int:
+        """The exact number of points, of one source or of all."""
+        self.prepare()
+        only = _of_source(source) if source else None
+        return self._call(lambda: self._client.count(self._alias, count_filter=only, exact=True).count)
+
+    def pages(self, source: str) -> Iterator[dict[str, str]]:
+        """All points of a source, a page at a time, as point id and document id."""
+        self.prepare()
+        offset: Any = None
+        while True:
+            points, offset = self._call(
+                lambda offset=offset: self._client.scroll(  # type: ignore[misc]
+                    self._alias, _of_source(source), limit=_PAGE, offset=offset, with_payload=["document_id"]
+                )
+            )
+            yield {str(point.id): (point.payload or {})["document_id"] for point in points}
+            if offset is None:
+                return
 
     def query(self, dense: Sequence[float], sparse: SparseVector, *, scope: Scope, limit: int) -> list[Hit]:
         """Dense and sparse search fused by reciprocal rank (k=60) in the engine, best first."""
@@ -160,7 +190,7 @@ class QdrantIndex:
             cause = getattr(err, "source", None)
             if isinstance(cause, IndexUnavailable):  # from the embedded engine's start, wrapped by the client
                 raise cause from err
-            reason = (str(err).strip().splitlines() or [type(err).__name__])[0]
+            reason = " ".join(str(err).split()) or type(err).__name__
             raise IndexUnavailable(
                 f"Qdrant failed: {reason[:300]}\n"
                 "Check qdrant.url and qdrant.api_key, or leave them empty for the embedded engine."
@@ -177,6 +207,10 @@ def _filter(scope: Scope) -> models.Filter:
     if scope.sources:
         must.append(models.FieldCondition(key="source", match=models.MatchAny(any=list(scope.sources))))
     return models.Filter(must=must)
+
+
+def _of_source(source: str) -> models.Filter:
+    return models.Filter(must=[models.FieldCondition(key="source", match=models.MatchValue(value=source))])
 
 
 def _payload(chunk: Chunk) -> dict[str, Any]:

@@ -30,6 +30,11 @@ def split(document: Document, counter: TokenCounter, *, max_tokens: int = 256) -
     return [_chunk(document, ordinal, span, whole) for ordinal, span in enumerate(spans)]
 
 
+def embedded_text(context: str, text: str) -> str:
+    """The text of a chunk as it is embedded: after its context."""
+    return f"{context}\n{text}".strip()
+
+
 def _chunk(document: Document, ordinal: int, span: Span, whole: bool) -> Chunk:
     start, end = span
     section = section_at(document.sections, start + _leading_space(document.text, span))

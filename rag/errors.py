@@ -6,6 +6,8 @@
     ├── SourceError            a database or folder cannot be reached or read
     │   └── MassDeleteRefused  a run would remove more of a source than is safe
     ├── SourceBusy             another run holds the source
+    │   └── LeaseLost          another run took the source over
+    ├── RunStopped             a run ended because it was asked to
     ├── IndexUnavailable       Qdrant or the embedded engine does not answer
     ├── IndexMismatch          the collection was built by another embedder or encoder
     ├── EmbedderUnavailable    the embedding model cannot be loaded or reached
@@ -36,6 +38,14 @@ class MassDeleteRefused(SourceError):
 
 
 class SourceBusy(CitewellError):
+    pass
+
+
+class LeaseLost(SourceBusy):
+    pass
+
+
+class RunStopped(CitewellError):
     pass
 
 

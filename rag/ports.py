@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,21 @@ class Scope:
     sources: tuple[str, ...] = ()
 
 
+class Cursor(Protocol):
+    """What a source noted in earlier reads (its Checkpoints)."""
+
+    def find(self, *, scope: str | None = None, name: str | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Notes as (scope, name, head)."""
+        ...
+
+    def body(self, scope: str, name: str) -> bytes: ...
+
+
 class Source(Protocol):
-    def read(self, cursor: str | None = None) -> Iterator[SourceEvent]:
-        """Yield the source's documents; ends with SnapshotComplete only when nothing was left out.
+    def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
+        """Yield the source's documents, or what changed since the notes in cursor.
+
+        Ends with SnapshotComplete only when nothing was left out.
 
         Raises SourceError when the source cannot be reached or read.
         """

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Key = Mapping[str, str | int | float | bool | None]
 Role = Literal["system", "user", "assistant"]
@@ -173,9 +173,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upsert:
-    """A document as the source holds it now."""
+    """A document as the source holds it now. moved_from: the id it had before, so that its embeddings are reused."""
 
     document: Document
+    moved_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,9 +188,9 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A row or file that could not be read. What was indexed of its scope before stays.
+    """A row or file that could not be read. What was indexed of it before stays.
 
-    scope: the file; empty where the unreadable rows were never indexed, so that nothing needs to stay for them.
+    scope: its table or file; where document_id is the scope itself, all documents of the scope stay.
     ignored: a file with nothing to read, or of a kind that is not read; it is reported, and is no failure.
     """
 
@@ -200,21 +201,61 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """Everything before this was yielded; a later read may continue from `cursor`."""
+class Expected:
+    """About how many more documents this read will yield, for a progress display."""
 
-    cursor: str
+    documents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that an operator should know: a column was dropped, a file was moved."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """From here to Listed, every document of the scope is yielded. resumes: it goes on where a broken read stopped."""
+
+    scope: str
+    resumes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A note of the source to itself, kept once everything before it is indexed, and given back to its next read.
+
+    head: small and JSON-like; None removes the note. body: as large as a range of rows needs. gone: ids of documents
+    that this part of the source does not have any more.
+    """
+
+    scope: str
+    name: str
+    head: Mapping[str, Any] | None
+    body: bytes = b""
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """Every document of the scope was yielded: those not seen since Listing are gone. Then `checkpoint` is kept."""
+
+    scope: str
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotComplete:
-    """Every document of these scopes was yielded: those not seen in this read are gone.
+    """The read is complete, and these are all scopes there are; documents of other scopes are gone.
 
     fixed_scopes: a scope that an earlier read had and this one lacks is an error (a dropped table), not a deletion.
+    changes_only: only what changed was yielded, so that of a scope not listed nothing is gone but what was said to be.
     """
 
     scopes: frozenset[str]
     fixed_scopes: bool = False
+    changes_only: bool = False
 
 
-SourceEvent = Upsert | Tombstone | Unreadable | Checkpoint | SnapshotComplete
+SourceEvent = Upsert | Tombstone | Unreadable | Expected | Note | Listing | Checkpoint | Listed | SnapshotComplete

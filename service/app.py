@@ -35,6 +35,7 @@ from rag.errors import (
 )
 from rag.types import Message, Sampling
 from service.knowledge_base import KnowledgeBase, connect
+from service.scheduled_sync import ScheduledSync
 from service.schemas import (
     AnswerOut,
     AskBody,
@@ -72,12 +73,16 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 _log = logging.getLogger("citewell")
 
 
-def create_app(kb: KnowledgeBase) -> FastAPI:
-    """The ASGI application over a knowledge base."""
+def create_app(kb: KnowledgeBase, schedule: ScheduledSync | None = None) -> FastAPI:
+    """The ASGI application over a knowledge base; a schedule runs as long as it does."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if schedule is not None:
+            await asyncio.to_thread(schedule.start)
         yield
+        if schedule is not None:
+            await asyncio.to_thread(schedule.stop)
         kb.close()
 
     app = FastAPI(
@@ -297,14 +302,11 @@ def run(config: Path, *, host: str = "", port: int | None = None) -> None:
         )
     kb.index.prepare()  # a wrong collection or a dead Qdrant is told here, not at the first question
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again after it has shut down
-        _run(kb, host, port)
+        _run(create_app(kb, ScheduledSync(kb, config)), host, kb.settings.server.port if port is None else port)
 
 
-def _run(kb: KnowledgeBase, host: str, port: int | None) -> None:
-    uvicorn.run(
-        create_app(kb), host=host, port=kb.settings.server.port if port is None else port, log_level="info",
-        timeout_graceful_shutdown=10,
-    )  # fmt: skip
+def _run(app: FastAPI, host: str, port: int) -> None:
+    uvicorn.run(app, host=host, port=port, log_level="info", timeout_graceful_shutdown=10)
 
 
 def _is_loopback(host: str) -> bool:

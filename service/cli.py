@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rag.types import Answer, Hit
     from service.knowledge_base import KnowledgeBase
 
-EXIT_FAILED, EXIT_USAGE, EXIT_QUARANTINE, EXIT_BUSY = 1, 2, 3, 75
+EXIT_FAILED, EXIT_USAGE, EXIT_BUSY = 1, 2, 75
 
 app = typer.Typer(
     name="citewell",
@@ -124,37 +124,27 @@ def ingest(
     allow_mass_delete: Annotated[
         bool, typer.Option("--allow-mass-delete", help="Delete even if much of a source, or a table of it, is gone.")
     ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Read what was set aside again, changed or not.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and read the sources by their schedules.")] = False,
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Bring the index in step with the sources."""
-    from service.terminal import ingest_progress, print_report
+    """Bring the index in step with the sources. With --json, progress goes to stderr as JSON lines.
 
-    reports: list[dict[str, Any]] = []
-    codes = {0}
-    with _open(config) as kb, ingest_progress() as progress:
+    SIGINT and SIGTERM end it after the batch under way, with exit code 128 + the signal's number (0 with --watch).
+    """
+    from service.ingest_command import Request, ingest_sources, watch_sources
+
+    if watch and (full or dry_run or as_json):
+        raise ConfigError("--watch goes with neither --full nor --dry-run nor --json.")
+    request = Request(full=full, dry_run=dry_run, allow_mass_delete=allow_mass_delete, retry=retry, as_json=as_json)
+    with _open(config) as kb:
         names = sources or list(kb.settings.sources)
         if not names:
             raise ConfigError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
         for name in names:
             kb.source(name)
-        for name in names:  # one that fails does not keep the others from being read
-            try:
-                (report,) = kb.ingest(
-                    name, full=full, dry_run=dry_run, allow_mass_delete=allow_mass_delete, progress=progress
-                )
-            except CitewellError as err:
-                reports.append({"source": name, "error": str(err)})
-                codes.add(EXIT_BUSY if isinstance(err, SourceBusy) else EXIT_FAILED)
-                _note(f"Error: {err}")
-                continue
-            reports.append(report.as_dict())
-            codes.add(EXIT_QUARANTINE if report.unreadable else 0)
-            if not as_json:
-                print_report(report)
-    if as_json:
-        _print_json({"sources": reports})
-    raise typer.Exit(next(code for code in (EXIT_FAILED, EXIT_BUSY, EXIT_QUARANTINE, 0) if code in codes))
+        raise typer.Exit(watch_sources(kb, names) if watch else ingest_sources(kb, names, request))
 
 
 @app.command()

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from connectors.files import FilesSource
 from connectors.sql import SqlSource
+from connectors.sql_sync import Patience
 from indexes.embedders import load_embedder
 from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
 from indexes.sparse import Bm25Encoder
@@ -139,11 +140,15 @@ class KnowledgeBase:
         full: bool = False,
         dry_run: bool = False,
         allow_mass_delete: bool = False,
+        retry: bool = False,
+        stop: threading.Event | None = None,
         progress: Callable[[Report], None] = lambda _: None,
     ) -> list[Report]:
         """Bring the index in step with the named sources (all when none is named).
 
-        Raises SourceBusy, SourceError or MassDeleteRefused at the source that fails; those before it are done.
+        full: index every document again, changed or not; retry: read what was set aside again; stop: an event that
+        ends the run after its batch. Raises SourceBusy, SourceError, MassDeleteRefused or RunStopped at the source that
+        fails; those before it are done.
         """
         sources = {name: self.source(name) for name in (names or self.settings.sources)}
         if not sources:
@@ -157,7 +162,9 @@ class KnowledgeBase:
             max_tokens=self.settings.chunking.max_tokens,
             mass_delete_share=self.settings.ingest.mass_delete_share,
         )
-        options = Options(full=full, dry_run=dry_run, allow_mass_delete=allow_mass_delete)
+        options = Options(
+            full=full, dry_run=dry_run, allow_mass_delete=allow_mass_delete, retry=retry, stop=stop or threading.Event()
+        )
         return [ingest(parts, name, source, options, progress) for name, source in sources.items()]
 
     # Retrieval and answers.
@@ -276,6 +283,9 @@ def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
         tables=settings.tables,
         exclude=settings.exclude,
         keys=settings.keys,
+        cursors=settings.cursors,
+        tombstones=settings.tombstones,
+        patience=Patience(overlap_s=settings.overlap, reconcile_s=settings.reconcile_every),
         query=settings.query,
         key=settings.key,
         tenant=settings.tenant,
@@ -285,7 +295,14 @@ def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
 
 def _files(name: str, settings: FilesSettings, root: Path) -> FilesSource:
     return FilesSource(
-        name=name, paths=settings.paths, root=root, exclude=settings.exclude, tenant=settings.tenant, acl=settings.acl
+        name=name,
+        paths=settings.paths,
+        root=root,
+        exclude=settings.exclude,
+        tenant=settings.tenant,
+        acl=settings.acl,
+        parse_timeout_s=settings.parse_timeout,
+        parse_memory_mb=settings.parse_memory_mb,
     )
 
 

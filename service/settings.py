@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from rag.errors import ConfigError
 from rag.evidence import THRESHOLD
@@ -21,6 +21,19 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _seconds(value: Any) -> Any:
+    """Seconds from a number, or from text such as "30s", "5m", "2h" or "1d"."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip()) if isinstance(value, str) else None
+    if match:
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    if isinstance(value, str):
+        raise ValueError(f'{value!r} is not a time; write "30s", "5m", "2h" or "1d"')
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(_seconds)]
 
 
 class EmbedderSettings(_Section):
@@ -66,6 +79,7 @@ class ChunkingSettings(_Section):
 
 class IngestSettings(_Section):
     mass_delete_share: float = Field(0.2, ge=0, le=1, description="A run that would delete more of a source stops")
+    every: Duration = Field(300, ge=1, description="How often `ingest --watch` reads a database without a schedule")
 
 
 class StateSettings(_Section):
@@ -78,13 +92,37 @@ class ServerSettings(_Section):
     allow_unauthenticated: bool = Field(False, description="Allow a host that other machines reach")
 
 
-class SqlSettings(_Section):
+class _Schedule(_Section):
+    """When `citewell serve` and `citewell ingest --watch` read a source."""
+
+    every: Annotated[Duration, Field(ge=1)] | None = Field(None, description='Read every so often: "5m", "2h"')
+    cron: str = Field("", description='Read at these times: "*/15 8-18 * * mon-fri" (minute hour day month weekday)')
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> "_Schedule":
+        if self.every is not None and self.cron:
+            raise ValueError("give either every or cron")
+        if self.cron:
+            from apscheduler.triggers.cron import CronTrigger
+
+            try:
+                CronTrigger.from_crontab(self.cron)
+            except ValueError as err:
+                raise ValueError(f"cron {self.cron!r} is not valid: {err}") from err
+        return self
+
+
+class SqlSettings(_Schedule):
     kind: Literal["sql"]
     url: SecretStr = Field(description="SQLAlchemy URL; a SQLite path is relative to the configuration's folder")
     db_schema: str | None = Field(None, alias="schema", description="Schema to read; the default one when empty")
     tables: tuple[str, ...] = Field((), description="Tables or views to read; all tables when empty")
     exclude: tuple[str, ...] = Field((), description="Tables to leave out")
     keys: dict[str, tuple[str, ...]] = Field({}, description="Key columns of tables without a primary key")
+    cursors: dict[str, str] = Field({}, description="Tables' columns that move with every change (updated_at)")
+    tombstones: dict[str, str] = Field({}, description="Tables' columns that mark a row as deleted (deleted_at)")
+    overlap: Duration = Field(300, ge=0, description="Rows changed this long before the newest are read again")
+    reconcile_every: Duration = Field(0, ge=0, description="How often a table with a cursor is compared whole")
     query: str = Field("", description="A SELECT to read instead of tables")
     key: tuple[str, ...] = Field((), description="Key columns of the query")
     tenant: str = "default"
@@ -94,17 +132,20 @@ class SqlSettings(_Section):
     def _query_has_key(self) -> "SqlSettings":
         if self.query and not self.key:
             raise ValueError('a query needs key = ["…"], the columns that tell its rows apart')
-        if self.query and (self.tables or self.exclude or self.keys):
-            raise ValueError("give either a query or tables, exclude and keys")
+        if self.query and (self.tables or self.exclude or self.keys or self.cursors or self.tombstones):
+            raise ValueError("give either a query or tables, exclude, keys, cursors and tombstones")
         if self.key and not self.query:
             raise ValueError('key belongs to a query; for tables write keys = { table = ["column"] }')
         return self
 
 
-class FilesSettings(_Section):
+class FilesSettings(_Schedule):
     kind: Literal["files"]
     paths: tuple[str, ...] = Field(min_length=1, description="Files, folders or globs, relative to the configuration")
     exclude: tuple[str, ...] = ()
+    watch: bool = Field(False, description="Read the source as soon as a file of it changes")
+    parse_timeout: Duration = Field(120, gt=0, description="Longest time to parse one PDF or office file")
+    parse_memory_mb: int = Field(2048, ge=128, description="Most memory to parse one PDF or office file")
     tenant: str = "default"
     acl: tuple[str, ...] = ()
 

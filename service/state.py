@@ -1,66 +1,24 @@
 """The state store: what was ingested, by whom, and what could not be. SQLAlchemy Core on SQLite or PostgreSQL."""
 
 import json
+import os
 import socket
 import threading
 import time
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from os import getpid
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from rag.errors import ConfigError, SourceBusy
+from rag.errors import ConfigError, LeaseLost, SourceBusy
+from rag.types import Checkpoint, Listed, Unreadable
+from service.state_schema import cursors, documents, leases, migrate, quarantine, runs, sources
 
-SCHEMA_VERSION = 1
 LEASE_S = 60.0
-
-_metadata = sa.MetaData()
-_meta = sa.Table(
-    "citewell_meta", _metadata, sa.Column("key", sa.String(64), primary_key=True), sa.Column("value", sa.String(255))
-)
-_documents = sa.Table(
-    "citewell_documents",
-    _metadata,
-    sa.Column("source", sa.String(255), primary_key=True),
-    sa.Column("document_id", sa.Text, primary_key=True),
-    sa.Column("scope", sa.Text, nullable=False),
-    sa.Column("version", sa.String(64), nullable=False),
-    sa.Column("chunk_ids", sa.Text, nullable=False),
-    sa.Column("seen_run", sa.Integer, nullable=False),
-)
-sa.Index("citewell_documents_seen", _documents.c.source, _documents.c.seen_run)
-_runs = sa.Table(
-    "citewell_runs",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("source", sa.String(255), nullable=False, index=True),
-    sa.Column("started_at", sa.Float, nullable=False),
-    sa.Column("ended_at", sa.Float),
-    sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("report", sa.Text),
-)
-_leases = sa.Table(
-    "citewell_leases",
-    _metadata,
-    sa.Column("source", sa.String(255), primary_key=True),
-    sa.Column("holder", sa.String(255), nullable=False),
-    sa.Column("token", sa.String(36), nullable=False),
-    sa.Column("expires_at", sa.Float, nullable=False),
-)
-_quarantine = sa.Table(
-    "citewell_quarantine",
-    _metadata,
-    sa.Column("source", sa.String(255), primary_key=True),
-    sa.Column("document_id", sa.Text, primary_key=True),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("since", sa.Float, nullable=False),
-    sa.Column("seen_run", sa.Integer, nullable=False),
-)
+_LISTING = "listing"  # the note that says since which run a scope is being listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +31,21 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to write a source, until it is lost: every commit checks its token."""
+    """The right to write a source, until it is lost: every commit checks it. `run` grows: it is the fencing token."""
 
     source: str
-    token: str
     run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What one transaction records. listings: scopes whose listing begins anew."""
+
+    changed: Sequence[StoredDocument] = ()
+    unchanged: Sequence[str] = ()
+    unreadable: Sequence[Unreadable] = ()
+    listings: Sequence[str] = ()
+    checkpoints: Sequence[Checkpoint] = ()
 
 
 class State:
@@ -85,57 +53,34 @@ class State:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._reader = engine.execution_options(reads=True)
 
     @classmethod
     def open(cls, url: str) -> "State":
-        """Open a state store and create its tables. Raises ConfigError when it cannot be opened or is newer."""
+        """Open a state store and create or migrate its tables. Raises ConfigError when it cannot be, or is newer."""
         engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
         if engine.dialect.name == "sqlite":
             Path(engine.url.database or ".").parent.mkdir(parents=True, exist_ok=True)
             sa.event.listen(engine, "connect", _tune_sqlite)
-            sa.event.listen(engine, "begin", _begin_immediate)
-        state = cls(engine)
+            sa.event.listen(engine, "begin", _begin)
         try:
-            state._migrate()
+            with engine.begin() as connection:
+                migrate(connection)
         except sa.exc.SQLAlchemyError as err:
             shown = engine.url.render_as_string(hide_password=True)
             raise ConfigError(f"The state store {shown} cannot be opened: {getattr(err, 'orig', err)}") from err
-        return state
-
-    def _migrate(self) -> None:
-        with self._engine.begin() as connection:
-            _metadata.create_all(connection)
-            stored = connection.scalar(sa.select(_meta.c.value).where(_meta.c.key == "schema"))
-            if stored is None:
-                connection.execute(sa.insert(_meta).values(key="schema", value=str(SCHEMA_VERSION)))
-            elif int(stored) > SCHEMA_VERSION:
-                raise ConfigError(
-                    f"The state store has schema {stored}, which a newer Citewell wrote; this one knows "
-                    f"{SCHEMA_VERSION}. Upgrade with: pip install -U citewell"
-                )
+        return cls(engine)
 
     def close(self) -> None:
         self._engine.dispose()
 
+    # Runs and leases.
+
     @contextmanager
     def lease(self, source: str) -> Iterator[Lease]:
         """Hold a source for one run. Raises SourceBusy, naming the holder, while another run lives."""
-        holder, token = f"{socket.gethostname()}:{getpid()}", str(uuid.uuid4())
         with self._engine.begin() as connection:
-            row = connection.execute(sa.select(_leases).where(_leases.c.source == source)).first()
-            if row is not None and row.expires_at > time.time() and _alive(row.holder):
-                raise SourceBusy(
-                    f"Source {source!r} is being ingested by {row.holder}. Wait for it, or let its lease end "
-                    f"({row.expires_at - time.time():.0f} s)."
-                )
-            connection.execute(sa.delete(_leases).where(_leases.c.source == source))
-            values = {"source": source, "holder": holder, "token": token, "expires_at": time.time() + LEASE_S}
-            try:
-                connection.execute(sa.insert(_leases).values(**values))
-            except sa.exc.IntegrityError as err:
-                raise SourceBusy(f"Source {source!r} was taken by another run at this moment. Try again.") from err
-            run = connection.execute(sa.insert(_runs).values(source=source, started_at=time.time(), status="running"))
-            lease = Lease(source=source, token=token, run=int((run.inserted_primary_key or (0,))[0]))
+            lease = _acquire(connection, source)
         ended = threading.Event()
         heartbeat = threading.Thread(target=self._beat, args=(lease, ended), daemon=True)
         heartbeat.start()
@@ -145,7 +90,7 @@ class State:
             ended.set()
             heartbeat.join()
             with self._engine.begin() as connection:
-                connection.execute(sa.delete(_leases).where(_leases.c.source == source, _leases.c.token == token))
+                connection.execute(sa.delete(leases).where(_mine(lease)))
 
     def _beat(self, lease: Lease, ended: threading.Event) -> None:
         """Keep a lease alive through a slow batch; one that is lost is told by the next commit."""
@@ -156,118 +101,302 @@ class State:
                 return
 
     def renew(self, lease: Lease) -> None:
-        """Extend a lease. Raises SourceBusy when another run has taken it over."""
+        """Extend a lease. Raises LeaseLost when another run has taken it over."""
         with self._engine.begin() as connection:
             _renew(connection, lease)
 
-    def known(self, source: str, document_ids: Sequence[str]) -> dict[str, StoredDocument]:
-        query = sa.select(_documents).where(_documents.c.source == source, _documents.c.document_id.in_(document_ids))
-        with self._engine.connect() as connection:
-            return {row.document_id: _stored(row) for row in connection.execute(query)}
-
-    def commit(self, lease: Lease, changed: Sequence[StoredDocument], unchanged: Sequence[str]) -> None:
-        """Record a batch, in one transaction that fails when the lease is lost."""
-        with self._engine.begin() as connection:
-            _renew(connection, lease)
-            _delete_ids(connection, lease.source, [d.document_id for d in changed])
-            rows = [
-                {
-                    "source": lease.source,
-                    "document_id": d.document_id,
-                    "scope": d.scope,
-                    "version": d.version,
-                    "chunk_ids": json.dumps(d.chunk_ids),
-                    "seen_run": lease.run,
-                }
-                for d in changed
-            ]
-            if rows:
-                connection.execute(sa.insert(_documents), rows)
-            for part in _parts(unchanged):
-                here = sa.and_(_documents.c.source == lease.source, _documents.c.document_id.in_(part))
-                connection.execute(sa.update(_documents).where(here).values(seen_run=lease.run))
-
-    def quarantine(self, lease: Lease, document_id: str, reason: str) -> None:
-        with self._engine.begin() as connection:
-            here = sa.and_(_quarantine.c.source == lease.source, _quarantine.c.document_id == document_id)
-            since = connection.scalar(sa.select(_quarantine.c.since).where(here))
-            connection.execute(sa.delete(_quarantine).where(here))
-            row = {"source": lease.source, "document_id": document_id, "reason": reason, "seen_run": lease.run}
-            connection.execute(sa.insert(_quarantine).values(**row, since=since or time.time()))
-
-    def quarantined(self, source: str) -> list[dict[str, Any]]:
-        query = sa.select(_quarantine.c.document_id, _quarantine.c.reason, _quarantine.c.since)
-        with self._engine.connect() as connection:
-            rows = connection.execute(query.where(_quarantine.c.source == source).order_by(_quarantine.c.document_id))
-            return [dict(row._mapping) for row in rows]
-
-    def unseen(self, lease: Lease) -> list[StoredDocument]:
-        """Documents that this run has not seen."""
-        query = sa.select(_documents).where(_documents.c.source == lease.source, _documents.c.seen_run != lease.run)
-        with self._engine.connect() as connection:
-            return [_stored(row) for row in connection.execute(query)]
-
-    def all_documents(self, source: str) -> list[StoredDocument]:
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_documents).where(_documents.c.source == source))
-            return [_stored(row) for row in rows]
-
-    def remove(self, lease: Lease, document_ids: Sequence[str]) -> None:
-        with self._engine.begin() as connection:
-            _renew(connection, lease)
-            _delete_ids(connection, lease.source, document_ids)
-
-    def finish(self, lease: Lease, *, status: str, report: dict[str, Any]) -> None:
-        """Close a run; what it did not find unreadable again has left the quarantine when it was complete."""
+    def finish(self, lease: Lease, *, status: str, report: Mapping[str, Any]) -> None:
+        """Close a run."""
         with self._engine.begin() as connection:
             ended = {"ended_at": time.time(), "status": status, "report": json.dumps(report)}
-            connection.execute(sa.update(_runs).where(_runs.c.id == lease.run).values(**ended))
-            if status == "done":
-                stale = sa.and_(_quarantine.c.source == lease.source, _quarantine.c.seen_run != lease.run)
-                connection.execute(sa.delete(_quarantine).where(stale))
+            connection.execute(sa.update(runs).where(runs.c.id == lease.run).values(**ended))
+
+    # Documents and notes.
+
+    def known(self, source: str, document_ids: Sequence[str]) -> dict[str, StoredDocument]:
+        found: dict[str, StoredDocument] = {}
+        with self._reader.connect() as connection:
+            for part in _parts(document_ids):
+                query = sa.select(documents).where(documents.c.source == source, documents.c.document_id.in_(part))
+                found |= {row.document_id: _stored(row) for row in connection.execute(query)}
+        return found
+
+    def commit(self, lease: Lease, changes: Changes) -> None:
+        """Record a batch in one transaction. Raises LeaseLost, and records nothing, when the lease is lost."""
+        with self._engine.begin() as connection:
+            _renew(connection, lease)
+            for scope in changes.listings:
+                connection.execute(sa.delete(cursors).where(cursors.c.source == lease.source, cursors.c.scope == scope))
+                _put_note(connection, lease, Checkpoint(scope=scope, name=_LISTING, head={"since": lease.run}))
+            changed = [document.document_id for document in changes.changed]
+            _delete_ids(connection, documents, lease.source, changed)
+            if changed:
+                connection.execute(sa.insert(documents), [_row(lease, document) for document in changes.changed])
+            _stamp(connection, lease, [*changes.unchanged, *(event.document_id for event in changes.unreadable)])
+            _delete_ids(connection, quarantine, lease.source, [*changed, *changes.unchanged])
+            for event in changes.unreadable:
+                _set_aside(connection, lease, event)
+            for checkpoint in changes.checkpoints:
+                _put_note(connection, lease, checkpoint)
+
+    def remove(self, lease: Lease, document_ids: Sequence[str]) -> None:
+        """Forget documents, and what was wrong with them."""
+        with self._engine.begin() as connection:
+            _renew(connection, lease)
+            _delete_ids(connection, documents, lease.source, document_ids)
+            _delete_ids(connection, quarantine, lease.source, document_ids)
+
+    def listed(self, lease: Lease, listings: Sequence[Listed]) -> None:
+        """Close listings of scopes: what was wrong with documents that they did not meet again is forgotten."""
+        with self._engine.begin() as connection:
+            _renew(connection, lease)
+            for listing in listings:
+                since = _listing_since(connection, lease.source, listing.scope) or lease.run
+                met = sa.and_(quarantine.c.source == lease.source, quarantine.c.scope == listing.scope)
+                connection.execute(sa.delete(quarantine).where(met, quarantine.c.seen_run < since))
+                _put_note(connection, lease, Checkpoint(scope=listing.scope, name=_LISTING, head=None))
+                if listing.checkpoint is not None:
+                    _put_note(connection, lease, listing.checkpoint)
+
+    def unlisted(self, lease: Lease, scope: str) -> list[StoredDocument]:
+        """Documents of a scope that its listing did not meet."""
+        with self._reader.connect() as connection:
+            since = _listing_since(connection, lease.source, scope) or lease.run
+            return _select(connection, lease.source, documents.c.scope == scope, documents.c.seen_run < since)
+
+    def unseen(self, lease: Lease) -> list[StoredDocument]:
+        """Documents that this run has not met."""
+        with self._reader.connect() as connection:
+            return _select(connection, lease.source, documents.c.seen_run != lease.run)
+
+    def left_over(self, lease: Lease) -> list[StoredDocument]:
+        """Documents that were not met since a run began to read all anew; none when no such read is under way."""
+        with self._reader.connect() as connection:
+            since = connection.scalar(sa.select(sources.c.format_since).where(sources.c.source == lease.source))
+            return _select(connection, lease.source, documents.c.seen_run < since) if since is not None else []
+
+    def read_anew(self, lease: Lease) -> None:
+        """Say that all of a source has been read anew."""
+        with self._engine.begin() as connection:
+            _put_source(connection, lease.source, {"format_since": None})
+
+    def of_scope(self, source: str, scope: str) -> list[StoredDocument]:
+        with self._reader.connect() as connection:
+            return _select(connection, source, documents.c.scope == scope)
+
+    def pages(self, source: str, *, size: int = 1000) -> Iterator[list[StoredDocument]]:
+        """All documents of a source, a page at a time."""
+        after: str | None = None
+        while True:
+            query = sa.select(documents).where(documents.c.source == source).order_by(documents.c.document_id)
+            if after is not None:
+                query = query.where(documents.c.document_id > after)
+            with self._reader.connect() as connection:
+                page = [_stored(row) for row in connection.execute(query.limit(size))]
+            if not page:
+                return
+            yield page
+            after = page[-1].document_id
+
+    def scopes(self, source: str) -> set[str]:
+        """Scopes that have documents or unreadable ones."""
+        with self._reader.connect() as connection:
+            found = connection.scalars(sa.select(documents.c.scope).where(documents.c.source == source).distinct())
+            return set(found)
+
+    def counts(self, source: str) -> tuple[int, int]:
+        """Numbers of a source's documents and chunks."""
+        query = sa.select(sa.func.count(), sa.func.sum(documents.c.num_chunks)).where(documents.c.source == source)
+        with self._reader.connect() as connection:
+            row = connection.execute(query).one()
+        return int(row[0]), int(row[1] or 0)
+
+    def forget_scopes(self, lease: Lease, scopes: Iterable[str], lost: Sequence[str]) -> None:
+        """Have scopes listed anew, and their lost documents indexed whatever their content."""
+        with self._engine.begin() as connection:
+            _renew(connection, lease)
+            for part in _parts(lost):
+                here = sa.and_(documents.c.source == lease.source, documents.c.document_id.in_(part))
+                connection.execute(sa.update(documents).where(here).values(version="", chunk_ids="[]", num_chunks=0))
+            for scope in scopes:
+                connection.execute(sa.delete(cursors).where(cursors.c.source == lease.source, cursors.c.scope == scope))
+
+    def drop_scope_notes(self, lease: Lease, scopes: Iterable[str]) -> None:
+        """Forget the notes and the quarantine of scopes that are no more."""
+        with self._engine.begin() as connection:
+            _renew(connection, lease)
+            for scope in scopes:
+                for table in (cursors, quarantine):
+                    connection.execute(sa.delete(table).where(table.c.source == lease.source, table.c.scope == scope))
+
+    def clear_quarantine(self, lease: Lease) -> None:
+        """After a run that met every document: what it did not find unreadable again is well."""
+        with self._engine.begin() as connection:
+            stale = sa.and_(quarantine.c.source == lease.source, quarantine.c.seen_run != lease.run)
+            connection.execute(sa.delete(quarantine).where(stale))
+
+    def quarantined(self, source: str) -> list[dict[str, Any]]:
+        query = sa.select(quarantine.c.document_id, quarantine.c.reason, quarantine.c.since)
+        with self._reader.connect() as connection:
+            rows = connection.execute(query.where(quarantine.c.source == source).order_by(quarantine.c.document_id))
+            return [dict(row._mapping) for row in rows]
+
+    def retry(self, source: str) -> None:
+        """Have the scopes of quarantined documents read again, changed or not."""
+        with self._engine.begin() as connection:
+            bad = sa.select(quarantine.c.scope).where(quarantine.c.source == source)
+            connection.execute(sa.delete(cursors).where(cursors.c.source == source, cursors.c.scope.in_(bad)))
+
+    def format_of(self, source: str) -> str:
+        """The format that a source was indexed in; empty when it never was."""
+        with self._reader.connect() as connection:
+            return str(connection.scalar(sa.select(sources.c.format).where(sources.c.source == source)) or "")
+
+    def start_format(self, lease: Lease, fmt: str) -> None:
+        """Begin to index a source in a format: notes made under another one are forgotten."""
+        with self._engine.begin() as connection:
+            _renew(connection, lease)
+            connection.execute(sa.delete(cursors).where(cursors.c.source == lease.source))
+            _put_source(connection, lease.source, {"format": fmt, "format_since": lease.run})
+
+    # For people.
+
+    def set_next_run(self, source: str, at: float | None) -> None:
+        """Say when a schedule will run a source next."""
+        with self._engine.begin() as connection:
+            _put_source(connection, source, {"next_run_at": at})
 
     def summary(self, source: str) -> dict[str, Any]:
-        """Counts of a source and its last run."""
-        with self._engine.connect() as connection:
-            documents = connection.scalar(sa.select(sa.func.count()).where(_documents.c.source == source))
+        """Counts of a source, how its changes are found, its last and next run, and its quarantine."""
+        total, chunks = self.counts(source)
+        with self._reader.connect() as connection:
+            by_scope = sa.select(documents.c.scope, sa.func.count()).where(documents.c.source == source)
+            sizes = {row[0]: row[1] for row in connection.execute(by_scope.group_by(documents.c.scope))}
+            notes = sa.select(cursors.c.scope, cursors.c.head).where(
+                cursors.c.source == source, cursors.c.name == "table"
+            )
+            tables = [
+                {"table": row.scope, "documents": sizes.get(row.scope, 0), **json.loads(row.head).get("method", {})}
+                for row in connection.execute(notes.order_by(cursors.c.scope))
+            ]
             last = connection.execute(
-                sa.select(_runs).where(_runs.c.source == source).order_by(_runs.c.id.desc()).limit(1)
+                sa.select(runs).where(runs.c.source == source).order_by(runs.c.id.desc()).limit(1)
             ).first()
-        run = None
-        if last is not None:
-            run = {
-                "status": last.status,
-                "started_at": last.started_at,
-                "ended_at": last.ended_at,
-                "report": json.loads(last.report) if last.report else None,
-            }
-        return {"documents": documents or 0, "last_run": run, "quarantine": self.quarantined(source)}
+            next_run = connection.scalar(sa.select(sources.c.next_run_at).where(sources.c.source == source))
+        return {
+            "documents": total,
+            "chunks": chunks,
+            "tables": tables,
+            "last_run": _run_out(last) if last is not None else None,
+            "next_run_at": next_run,
+            "quarantine": self.quarantined(source),
+        }
 
     def sources(self) -> list[str]:
         """Names of all sources that have documents."""
-        with self._engine.connect() as connection:
-            return list(connection.scalars(sa.select(_documents.c.source).distinct().order_by(_documents.c.source)))
+        with self._reader.connect() as connection:
+            return list(connection.scalars(sa.select(documents.c.source).distinct().order_by(documents.c.source)))
+
+    def cursor(self, source: str, *, ignore: bool = False) -> "StoredCursor":
+        """A source's notes; none of them when they are to be ignored."""
+        return StoredCursor(engine=self._reader, source=source, ignore=ignore)
 
 
-class LeaseLost(SourceBusy):
-    """Another run took the source over."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCursor:
+    """A source's notes, as its next read gets them."""
+
+    engine: sa.Engine = field(repr=False)
+    source: str
+    ignore: bool = False
+
+    def find(self, *, scope: str | None = None, name: str | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        if self.ignore:
+            return
+        query = sa.select(cursors.c.scope, cursors.c.name, cursors.c.head).where(cursors.c.source == self.source)
+        if scope is not None:
+            query = query.where(cursors.c.scope == scope)
+        if name is not None:
+            query = query.where(cursors.c.name == name)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        for row in rows:
+            if row.name != _LISTING:
+                yield row.scope, row.name, json.loads(row.head)
+
+    def body(self, scope: str, name: str) -> bytes:
+        here = sa.and_(cursors.c.source == self.source, cursors.c.scope == scope, cursors.c.name == name)
+        with self.engine.connect() as connection:
+            return bytes(connection.scalar(sa.select(cursors.c.body).where(here)) or b"")
+
+
+def _acquire(connection: sa.Connection, source: str) -> Lease:
+    holder, place = f"{socket.gethostname()}:{os.getpid()}", _place()
+    row = connection.execute(sa.select(leases).where(leases.c.source == source)).first()
+    now = _now(connection)
+    if row is not None and row.expires_at > now and not (row.place == place and _ended(row.holder)):
+        raise SourceBusy(
+            f"Source {source!r} is being ingested by {row.holder}. Wait for it, or let its lease end "
+            f"({row.expires_at - now:.0f} s)."
+        )
+    connection.execute(sa.delete(leases).where(leases.c.source == source))
+    if row is not None:
+        left = sa.and_(runs.c.source == source, runs.c.status == "running")
+        connection.execute(sa.update(runs).where(left).values(status="broken", ended_at=time.time()))
+    run = connection.execute(sa.insert(runs).values(source=source, started_at=time.time(), status="running"))
+    lease = Lease(source=source, run=int((run.inserted_primary_key or (0,))[0]))
+    values = {"source": source, "holder": holder, "place": place, "token": str(lease.run), "expires_at": now + LEASE_S}
+    try:
+        connection.execute(sa.insert(leases).values(**values))
+    except sa.exc.IntegrityError as err:
+        raise SourceBusy(f"Source {source!r} was taken by another run at this moment. Try again.") from err
+    return lease
+
+
+def _mine(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(leases.c.source == lease.source, leases.c.token == str(lease.run))
 
 
 def _renew(connection: sa.Connection, lease: Lease) -> None:
-    mine = sa.and_(_leases.c.source == lease.source, _leases.c.token == lease.token)
-    renewed = connection.execute(sa.update(_leases).where(mine).values(expires_at=time.time() + LEASE_S))
+    renewed = connection.execute(sa.update(leases).where(_mine(lease)).values(expires_at=_now(connection) + LEASE_S))
     if renewed.rowcount != 1:
         raise LeaseLost(
             f"Another run has taken over source {lease.source!r}; this one stops and has changed nothing since."
         )
 
 
-def _alive(holder: str) -> bool:
-    """Whether a lease's holder may still run; only a process of this machine can be seen to be gone."""
-    host, _, pid = holder.rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return True
-    return Path(f"/proc/{pid}").exists() if Path("/proc/self").exists() else True
+def _now(connection: sa.Connection) -> float:
+    """The store's own clock, so that machines whose clocks differ agree about a lease."""
+    if connection.dialect.name == "postgresql":
+        return float(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+    return time.time()
+
+
+def _place() -> str:
+    """Where process ids mean the same: a machine and its process namespace."""
+    try:
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _ended(holder: str) -> bool:
+    """Whether a lease's holder, a process of this machine, is seen to be gone."""
+    pid = holder.rpartition(":")[2]
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return Path("/proc/self").exists()
+    return state == "Z"
+
+
+def _run_out(row: Any) -> dict[str, Any]:
+    return {
+        "status": row.status,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "report": json.loads(row.report) if row.report else None,
+    }
 
 
 def _stored(row: Any) -> StoredDocument:
@@ -276,13 +405,63 @@ def _stored(row: Any) -> StoredDocument:
     )
 
 
-def _delete_ids(connection: sa.Connection, source: str, document_ids: Sequence[str]) -> None:
+def _row(lease: Lease, document: StoredDocument) -> dict[str, Any]:
+    return {
+        "source": lease.source,
+        "document_id": document.document_id,
+        "scope": document.scope,
+        "version": document.version,
+        "chunk_ids": json.dumps(document.chunk_ids),
+        "num_chunks": len(document.chunk_ids),
+        "seen_run": lease.run,
+    }
+
+
+def _select(connection: sa.Connection, source: str, *where: sa.ColumnElement[bool]) -> list[StoredDocument]:
+    rows = connection.execute(sa.select(documents).where(documents.c.source == source, *where))
+    return [_stored(row) for row in rows]
+
+
+def _stamp(connection: sa.Connection, lease: Lease, ids: Sequence[str]) -> None:
+    for part in _parts(ids):
+        here = sa.and_(documents.c.source == lease.source, documents.c.document_id.in_(part))
+        connection.execute(sa.update(documents).where(here).values(seen_run=lease.run))
+
+
+def _set_aside(connection: sa.Connection, lease: Lease, event: Unreadable) -> None:
+    here = sa.and_(quarantine.c.source == lease.source, quarantine.c.document_id == event.document_id)
+    since = connection.scalar(sa.select(quarantine.c.since).where(here))
+    connection.execute(sa.delete(quarantine).where(here))
+    row = {"source": lease.source, "document_id": event.document_id, "scope": event.scope, "reason": event.reason}
+    connection.execute(sa.insert(quarantine).values(**row, since=since or time.time(), seen_run=lease.run))
+
+
+def _put_note(connection: sa.Connection, lease: Lease, note: Checkpoint) -> None:
+    here = sa.and_(cursors.c.source == lease.source, cursors.c.scope == note.scope, cursors.c.name == note.name)
+    connection.execute(sa.delete(cursors).where(here))
+    if note.head is not None:
+        row = {"source": lease.source, "scope": note.scope, "name": note.name, "body": note.body}
+        connection.execute(sa.insert(cursors).values(**row, head=json.dumps(note.head)))
+
+
+def _put_source(connection: sa.Connection, source: str, values: dict[str, Any]) -> None:
+    updated = connection.execute(sa.update(sources).where(sources.c.source == source).values(**values))
+    if updated.rowcount == 0:
+        connection.execute(sa.insert(sources).values(**{"source": source, "format": "", **values}))
+
+
+def _listing_since(connection: sa.Connection, source: str, scope: str) -> int | None:
+    here = sa.and_(cursors.c.source == source, cursors.c.scope == scope, cursors.c.name == _LISTING)
+    head = connection.scalar(sa.select(cursors.c.head).where(here))
+    return int(json.loads(head)["since"]) if head is not None else None
+
+
+def _delete_ids(connection: sa.Connection, table: sa.Table, source: str, document_ids: Sequence[str]) -> None:
     for part in _parts(document_ids):
-        here = sa.and_(_documents.c.source == source, _documents.c.document_id.in_(part))
-        connection.execute(sa.delete(_documents).where(here))
+        connection.execute(sa.delete(table).where(table.c.source == source, table.c.document_id.in_(part)))
 
 
-def _parts(ids: Sequence[str]) -> Iterable[Sequence[str]]:
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ids[start : start + 500] for start in range(0, len(ids), 500))
 
 
@@ -292,5 +471,7 @@ def _tune_sqlite(connection: Any, record: object) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _begin_immediate(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(connection: sa.Connection) -> None:
+    """A writer takes its lock at once, so that it never fails half-way; a reader takes none."""
+    reads = connection.get_execution_options().get("reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,6 +1,8 @@
 """What people read on the terminal. Progress goes to stderr; bars only where stderr is a terminal."""
 
+import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,28 +20,65 @@ if TYPE_CHECKING:
     from service.ingest import Report
 
 _out = Console(highlight=False, soft_wrap=True)
+_JSON_EVERY_S = 1.0
+_COUNTS = ("read", "expected", "added", "updated", "deleted", "chunks_embedded", "chunks_reused")
 
 
 @contextmanager
-def ingest_progress() -> Iterator[Callable[["Report"], None]]:
-    """A line that counts while an ingest runs."""
+def ingest_progress(*, as_json: bool = False) -> Iterator[Callable[["Report"], None]]:
+    """Tells on stderr how an ingest goes: a bar on a terminal, JSON lines when asked for, else nothing."""
+    if as_json:
+        yield _JsonProgress()
+        return
     if not sys.stderr.isatty():
         yield lambda report: None
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
+        yield _BarProgress(bars)
 
-        def show(report: "Report") -> None:
-            if report.source not in tasks:
-                tasks[report.source] = bars.add_task(report.source, total=None)
-            task = tasks[report.source]
-            elapsed = bars.tasks[task].elapsed or 0.0
-            rate = report.chunks_embedded / elapsed if elapsed else 0.0
-            text = f"{report.source}: {report.read} read, {report.chunks_embedded} chunks embedded ({rate:.0f}/s)"
-            bars.update(task, description=text)
 
-        yield show
+class _Rate:
+    """Documents a second, and the seconds that are left, of each source."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+
+    def of(self, report: "Report") -> tuple[float, float | None]:
+        elapsed = time.monotonic() - self._started.setdefault(report.source, time.monotonic())
+        rate = report.read / elapsed if elapsed > 0 else 0.0
+        left = (report.expected - report.read) / rate if rate and report.expected > report.read else None
+        return rate, left
+
+
+class _JsonProgress:
+    def __init__(self) -> None:
+        self._rate = _Rate()
+        self._last = 0.0
+
+    def __call__(self, report: "Report") -> None:
+        if time.monotonic() - self._last < _JSON_EVERY_S:
+            return
+        self._last = time.monotonic()
+        rate, left = self._rate.of(report)
+        counts = {name: getattr(report, name) for name in _COUNTS}
+        line = {"event": "progress", "source": report.source, **counts, "documents_per_s": round(rate, 1)}
+        print(json.dumps(line | {"eta_s": left if left is None else round(left)}), file=sys.stderr, flush=True)
+
+
+class _BarProgress:
+    def __init__(self, bars: Progress) -> None:
+        self._bars, self._rate = bars, _Rate()
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, report: "Report") -> None:
+        if report.source not in self._tasks:
+            self._tasks[report.source] = self._bars.add_task(report.source, total=None)
+        rate, left = self._rate.of(report)
+        text = f"{report.source}: {report.read} read ({rate:.0f}/s), {report.chunks_embedded} chunks embedded"
+        text += f", about {left:.0f} s left" if left is not None else ""
+        total = report.expected if report.expected >= report.read > 0 else None
+        self._bars.update(self._tasks[report.source], description=text, completed=report.read, total=total)
 
 
 def print_report(report: "Report") -> None:
@@ -48,10 +87,15 @@ def print_report(report: "Report") -> None:
         f"[bold]{escape(report.source)}[/]: {report.read} read, {report.added} added, {report.updated} updated, "
         f"{report.unchanged} unchanged, {report.deleted} deleted in {report.seconds:.1f} s{mode}"
     )
+    for note in report.notes:
+        _out.print(f"  {escape(note)}")
     for entry in report.unreadable:
         _out.print(f"  [red]could not be read:[/] {escape(entry['document_id'])}: {escape(entry['reason'])}")
     for entry in report.ignored:
         _out.print(f"  [dim]left out: {escape(entry['document_id'])}: {escape(entry['reason'])}[/]")
+    earlier = report.quarantined - len(report.unreadable)
+    if earlier > 0:
+        _out.print(f"  [red]{earlier} documents that could not be read before have not changed:[/] citewell status")
 
 
 def print_answer(answer: Answer) -> None:
@@ -90,16 +134,16 @@ def print_hits(hits: Sequence[Hit]) -> None:
 
 def print_status(found: Mapping[str, Any]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("source", "kind", "documents", "last run", "ended", "unreadable"):
+    for column in ("source", "kind", "documents", "last run", "ended", "next run", "unreadable"):
         table.add_column(column)
     for source in found["sources"]:
         run = source["last_run"] or {}
-        ended = datetime.fromtimestamp(run["ended_at"]).strftime("%Y-%m-%d %H:%M:%S") if run.get("ended_at") else ""
         table.add_row(
-            escape(source["name"]), source["kind"], str(source["documents"]), run.get("status", "never"), ended,
-            str(len(source["quarantine"])),
+            escape(source["name"]), source["kind"], str(source["documents"]), run.get("status", "never"),
+            _time(run.get("ended_at")), _time(source["next_run_at"]), str(len(source["quarantine"])),
         )  # fmt: skip
     _out.print(table)
+    _print_tables(found["sources"])
     _out.print(
         f"{found['points']} chunks in the index ({escape(found['index'])}), embedded by {escape(found['embedder'])}"
     )
@@ -107,6 +151,24 @@ def print_status(found: Mapping[str, Any]) -> None:
         for entry in source["quarantine"]:
             where = f"{source['name']}: {entry['document_id']}"
             _out.print(f"  [red]could not be read:[/] {escape(where)}: {escape(entry['reason'])}")
+
+
+def _time(at: float | None) -> str:
+    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S") if at else ""
+
+
+def _print_tables(sources: Sequence[Mapping[str, Any]]) -> None:
+    """How the changes of each table are found."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("table", "documents", "changes found by", "why"):
+        table.add_column(column)
+    for source in sources:
+        for entry in source["tables"]:
+            method = f"{entry['method']} {entry['column']}".strip()
+            where = escape(f"{source['name']}: {entry['table']}")
+            table.add_row(where, str(entry["documents"]), escape(method), escape(entry["why"]))
+    if table.row_count:
+        _out.print(table)
 
 
 def print_checks(checks: Sequence["Check"]) -> None:

@@ -9,7 +9,7 @@ from connectors.parsers.encoding import looks_like_text
 from connectors.parsers.errors import CannotParse, Ignored
 from connectors.parsers.parsed import Parsed, Record
 
-__all__ = ["Parsed", "Record", "parse"]
+__all__ = ["Parsed", "Record", "is_binary", "parse"]
 
 Parser = Callable[[Path], Iterator[Parsed | Record]]
 
@@ -54,6 +54,13 @@ def parse(path: Path) -> Iterator[Parsed | Record]:
             yield item
     if not count:
         raise Ignored("the file holds no text")
+
+
+def is_binary(path: Path) -> bool:
+    """Whether a file is of a kind that is parsed by a library for a binary format."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    return b"%PDF-" in head or head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
 
 
 def _parser(path: Path, head: bytes) -> Parser:

@@ -72,7 +72,7 @@ def _query_batch(store: Store, name: str, body: bytes) -> list[dict[str, Any]]:
 def _retrieve(store: Store, name: str, body: bytes) -> list[dict[str, Any]]:
     request = m.PointRequest.model_validate_json(body)
     with_vector = request.with_vector if isinstance(request.with_vector, list) else bool(request.with_vector)
-    found = store.shard(name).retrieve(list(request.ids), bool(request.with_payload), with_vector)
+    found = store.shard(name).retrieve(list(request.ids), translate.with_payload(request.with_payload), with_vector)
     return [translate.record(point) for point in found]
 
 

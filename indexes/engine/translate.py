@@ -66,7 +66,7 @@ def query(request: m.QueryRequest) -> qe.QueryRequest:
         filter=filter_of(request.filter),
         params=_params(request.params),
         score_threshold=request.score_threshold,
-        with_payload=_with_payload(request.with_payload),
+        with_payload=with_payload(request.with_payload),
         with_vector=_with_vector(request.with_vector),
     )
 
@@ -76,7 +76,7 @@ def scroll(request: m.ScrollRequest) -> qe.ScrollRequest:
         offset=request.offset,
         limit=request.limit,
         filter=filter_of(request.filter),
-        with_payload=_with_payload(True if request.with_payload is None else request.with_payload),
+        with_payload=with_payload(True if request.with_payload is None else request.with_payload),
         with_vector=_with_vector(request.with_vector),
     )
 
@@ -152,10 +152,11 @@ def _params(request: m.SearchParams | None) -> qe.SearchParams | None:
     return qe.SearchParams(hnsw_ef=request.hnsw_ef, exact=bool(request.exact), quantization=quantization)
 
 
-def _with_payload(request: Any) -> bool:
-    if isinstance(request, bool) or request is None:
-        return bool(request)
-    raise Unsupported("The embedded engine gives the whole payload or none.")
+def with_payload(request: Any) -> bool | list[str]:
+    """All of the payload, none of it, or some of its fields."""
+    if isinstance(request, bool | list) or request is None:
+        return request or False
+    raise Unsupported("The embedded engine gives a payload whole, by its fields, or not at all.")
 
 
 def _with_vector(request: Any) -> Any:

@@ -118,7 +118,7 @@ def test_tenants_and_sources_are_kept_apart(index: QdrantIndex):
 
 def test_stored_vectors_can_be_had_again(index: QdrantIndex):
     index.upsert([point(1, "text")])
-    found = index.dense_vectors([point(1, "text").chunk.id, str(uuid.uuid4())])
+    found = index.embedded([point(1, "text").chunk.id, str(uuid.uuid4())])
     assert next(iter(found.values())) == pytest.approx(vector(1), abs=1e-5)
     assert len(found) == 1
 

@@ -1,5 +1,8 @@
 """Ingest: the index follows the source, and nothing is lost on the way."""
 
+import os
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,10 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from rag.errors import ConfigError, MassDeleteRefused, SourceBusy, SourceError
-from rag.types import SourceEvent
+from rag.types import Checkpoint, SourceEvent, Unreadable
 from service.ingest import Ingest, Options, ingest
 from service.knowledge_base import KnowledgeBase
-from service.state import State, StoredDocument
+from service.state import Changes, State, StoredDocument
+from service.state_schema import leases
 from tests.conftest import MakeKb, server_database, sqlite_with
 
 SHOP = '[sources.shop]\nkind = "sql"\nurl = "sqlite:///shop.sqlite"\n'
@@ -168,6 +172,7 @@ def test_a_crash_between_storing_and_committing_is_made_good_by_a_rerun(tmp_path
     run(kb)
     with kb.state.lease("shop") as lease:
         kb.state.remove(lease, [f"album/{i}" for i in range(20)])
+        kb.state.forget_scopes(lease, ["album"], [])
     assert run(kb)["added"] == 20
     assert kb.index.count() == 20
 
@@ -187,7 +192,7 @@ def test_a_run_that_lost_its_lease_cannot_commit(tmp_path: Path, make_kb: MakeKb
         with kb.state._engine.begin() as connection:
             connection.exec_driver_sql("UPDATE citewell_leases SET token = 'another'")
         with pytest.raises(SourceBusy, match="taken over"):
-            kb.state.commit(lease, [], [])
+            kb.state.commit(lease, Changes())
 
 
 def test_the_state_store_works_on_postgresql():
@@ -195,27 +200,30 @@ def test_the_state_store_works_on_postgresql():
         state = State.open(url)
         document = StoredDocument(document_id="album/1", scope="album", version="v", chunk_ids=("a", "b"))
         with state.lease("shop") as lease:
-            state.commit(lease, [document], [])
-            state.quarantine(lease, "album/2", "broken")
+            unreadable = Unreadable(document_id="album/2", scope="album", reason="broken")
+            note = Checkpoint(scope="album", name="table", head={"n": 1}, body=b"rows")
+            state.commit(lease, Changes(changed=[document], unreadable=[unreadable], checkpoints=[note]))
             with pytest.raises(SourceBusy), state.lease("shop"):
                 pass
             state.finish(lease, status="done", report={})
         with state.lease("shop") as second:
             assert state.unseen(second) == [document]
         assert state.known("shop", ["album/1"]) == {"album/1": document}
-        assert state.summary("shop")["documents"] == 1
+        summary = state.summary("shop")
+        assert (summary["documents"], summary["chunks"], len(summary["quarantine"])) == (1, 2, 1)
+        cursor = state.cursor("shop")
+        assert list(cursor.find(scope="album")) == [("album", "table", {"n": 1})]
+        assert cursor.body("album", "table") == b"rows"
         state.close()
 
 
 def test_the_lease_of_a_dead_process_is_taken_over(tmp_path: Path, make_kb: MakeKb):
-    import socket
-    import time
-
     shop(tmp_path)
     kb = make_kb(SHOP)
     with kb.state._engine.begin() as connection:
-        row = f"('shop', '{socket.gethostname()}:999999', 'old', {time.time() + 3600})"
-        connection.exec_driver_sql(f"INSERT INTO citewell_leases (source, holder, token, expires_at) VALUES {row}")
+        place = f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+        values = {"source": "shop", "holder": "host:999999", "place": place, "token": "old"}
+        connection.execute(sa.insert(leases).values(**values, expires_at=time.time() + 3600))
     assert run(kb)["added"] == 20
 
 

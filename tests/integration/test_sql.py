@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from connectors.sql import SqlSource, masked
+from connectors.sql import SqlSource
+from connectors.sql_connection import masked
 from rag.errors import SourceError
 from rag.types import Document, SnapshotComplete, Unreadable, Upsert
 from tests.conftest import SAMPLE, server_database, sqlite_with
@@ -58,7 +59,7 @@ def test_every_row_is_read_once_over_many_pages(database: str):
     ids = [event.document.id for event in events if isinstance(event, Upsert)]
     assert len(ids) == len(set(ids)) == 2503
     assert "line/3,k4" in ids
-    assert events[-1] == SnapshotComplete(scopes=frozenset({"line"}), fixed_scopes=True)
+    assert events[-1] == SnapshotComplete(scopes=frozenset({"line"}), fixed_scopes=True, changes_only=True)
 
 
 def test_chinese_mixed_case_and_reserved_names_work(database: str):
@@ -88,7 +89,7 @@ def test_only_the_tables_asked_for_are_read(database: str):
         "INSERT INTO a VALUES (1)",
     )
     chosen = list(SqlSource(name="s", url=database, tables=("a", "b"), exclude=("b",)).read())[-1]
-    assert chosen == SnapshotComplete(scopes=frozenset({"a"}), fixed_scopes=True)
+    assert chosen == SnapshotComplete(scopes=frozenset({"a"}), fixed_scopes=True, changes_only=True)
     with pytest.raises(SourceError, match=r"no table 'd'.*Tables there: a, b, c"):
         list(SqlSource(name="s", url=database, tables=("d",)).read())
 

@@ -1,0 +1,133 @@
+"""Parses files in a process of its own, with a limit on time and memory: a damaged or hostile file hurts nothing else.
+
+python -m connectors.parsers.child MEMORY_BYTES     paths as JSON lines on stdin, what they hold on stdout
+"""
+
+import json
+import os
+import resource
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from connectors.parsers import parse
+from connectors.parsers.errors import CannotParse, Ignored
+from connectors.parsers.parsed import Parsed, Record
+from rag.types import Section
+
+
+class ParserProcess:
+    """Starts on the first file and serves many; over a file that breaks its limits it is killed, and starts anew."""
+
+    def __init__(self, *, timeout_s: float, memory_bytes: int) -> None:
+        self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+
+    def parse(self, path: Path) -> Iterator[Parsed | Record]:
+        """Read a file. Raises CannotParse when it cannot be read within the limits, Ignored when it holds nothing."""
+        process = self._start()
+        assert process.stdin is not None  # noqa: S101 it was asked for
+        finished = False
+        try:
+            process.stdin.write(json.dumps(str(path)).encode() + b"\n")
+            process.stdin.flush()
+            waited = 0.0
+            while True:
+                began = time.monotonic()
+                message = self._receive(process, self._timeout_s - waited)
+                waited += time.monotonic() - began
+                if "end" in message:
+                    finished = True
+                    _raise(message)
+                    return
+                yield _item(message)
+        except BrokenPipeError as err:
+            raise CannotParse(self._how_it_ended(process)) from err
+        finally:
+            if not finished:
+                self.close()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            command = [sys.executable, "-m", "connectors.parsers.child", str(self._memory_bytes)]
+            self._process = subprocess.Popen(  # noqa: S603 our own module, no shell
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            self._buffer = b""
+        return self._process
+
+    def _receive(self, process: subprocess.Popen[bytes], timeout_s: float) -> dict[str, Any]:
+        assert process.stdout is not None  # noqa: S101 it was asked for
+        deadline = time.monotonic() + timeout_s
+        chunks = [self._buffer]
+        while b"\n" not in chunks[-1]:
+            ready, _, _ = select.select([process.stdout], [], [], max(deadline - time.monotonic(), 0))
+            if not ready:
+                raise CannotParse(f"the file was not parsed within {self._timeout_s:g} s")
+            chunks.append(os.read(process.stdout.fileno(), 1 << 20))
+            if not chunks[-1]:
+                raise CannotParse(self._how_it_ended(process))
+        line, self._buffer = b"".join(chunks).split(b"\n", 1)
+        return dict(json.loads(line))
+
+    def _how_it_ended(self, process: subprocess.Popen[bytes]) -> str:
+        code = process.wait()
+        return f"the parser ended with {code} over the file (limit: {self._memory_bytes >> 20} MB of memory)"
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def _item(message: dict[str, Any]) -> Parsed | Record:
+    if "key" in message:
+        return Record(**message)
+    return Parsed(
+        text=message["text"], title=message["title"], sections=tuple(Section(**s) for s in message["sections"])
+    )
+
+
+def _raise(message: dict[str, Any]) -> None:
+    if message["end"] == "ignored":
+        raise Ignored(message["reason"])
+    if message["end"] != "done":
+        raise CannotParse(message["reason"])
+
+
+def _serve(memory_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    for line in sys.stdin:
+        path = Path(json.loads(line))
+        try:
+            for item in parse(path):
+                _send(asdict(item))
+            end = {"end": "done"}
+        except Ignored as err:
+            end = {"end": "ignored", "reason": str(err)}
+        except CannotParse as err:
+            end = {"end": "failed", "reason": str(err)}
+        except MemoryError:
+            end = {
+                "end": "failed",
+                "reason": f"the file needs over {memory_bytes >> 20} MB of memory to be parsed",
+            }
+        except Exception as err:  # noqa: BLE001 a library may raise anything over a damaged file
+            end = {"end": "failed", "reason": f"the file cannot be read: {type(err).__name__}: {err}"[:500]}
+        _send(end)
+
+
+def _send(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))

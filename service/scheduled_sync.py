@@ -1,0 +1,53 @@
+"""Scheduled syncs of the service, each in a process of its own: embedding never takes the service's time."""
+
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from service.knowledge_base import KnowledgeBase
+from service.schedule import Schedule
+
+_log = logging.getLogger("citewell")
+
+
+class ScheduledSync:
+    """Reads the sources that have a schedule, or watch their files, while the service runs."""
+
+    def __init__(self, kb: KnowledgeBase, config: Path) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._ended = False
+        self._schedule = Schedule(kb, self._sync)
+
+    def start(self) -> None:
+        for name, plan in self._schedule.planned.items():
+            _log.info("source %s is read %s", name, plan)
+        self._schedule.start()
+
+    def stop(self) -> None:
+        """Ask the runs under way to finish their batch, and end."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                process.terminate()
+        self._schedule.stop()
+
+    def _sync(self, name: str) -> None:
+        command = [sys.executable, "-m", "service.cli", "ingest", name, "--config", str(self._config)]
+        with self._lock:
+            if self._ended:
+                return
+            process = subprocess.Popen(  # noqa: S603 our own module, no shell
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            self._running.add(process)
+        try:
+            errors = process.communicate()[1]
+        finally:
+            with self._lock:
+                self._running.discard(process)
+        if process.returncode not in (0, 3, 143):
+            _log.warning("the scheduled run of %s ended with %s: %s", name, process.returncode, errors.strip()[-2000:])
