@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile 
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
 
-.PHONY: help demo serve run test unit test-vllm lint bench bench-ingest bench-latency clean
+.PHONY: help demo serve run test unit test-vllm test-crash lint bench bench-ingest bench-latency clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ test: $(VENV)/installed-dev  ## all tests but the slow lanes
 
 unit: $(VENV)/installed-dev  ## the tests without I/O
 	@$(BIN)/python -m pytest -q tests/unit
+
+test-crash: $(VENV)/installed-dev  ## end an ingest at every commit boundary, run it again, compare
+	@$(BIN)/python -m tests.crash
 
 test-vllm: $(VENV)/installed-dev  ## ask a real vLLM server on the CPU
 	@$(BIN)/python -m pytest -q -m vllm

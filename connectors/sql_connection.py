@@ -10,14 +10,19 @@ from rag.errors import SourceError
 
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 _CONNECT_ARGS: dict[str, dict[str, Any]] = {
-    "psycopg": {"connect_timeout": 10},
-    "pymysql": {"connect_timeout": 10, "charset": "utf8mb4"},
-}
-_READ_ONLY = {
-    "sqlite": "PRAGMA query_only = ON",
-    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-    "mysql": "SET SESSION TRANSACTION READ ONLY",
-    "mariadb": "SET SESSION TRANSACTION READ ONLY",
+    # A server that is gone without a word is noticed, not waited for.
+    "psycopg": {
+        "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
+    },
+    "pymysql": {"connect_timeout": 10, "read_timeout": 600, "write_timeout": 60, "charset": "utf8mb4"},
+}  # fmt: skip
+# Read-only, and no waiting for ever on somebody's ALTER TABLE.
+_SESSION = {
+    "sqlite": ("PRAGMA query_only = ON",),
+    "postgresql": ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET SESSION lock_timeout = '60s'"),
+    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION lock_wait_timeout = 60"),
+    "mariadb": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION lock_wait_timeout = 60"),
 }
 
 
@@ -78,8 +83,7 @@ def _require_sqlite_file(url: sa.URL) -> None:
 
 
 def start_read_only(connection: sa.Connection) -> None:
-    statement = _READ_ONLY.get(connection.dialect.name)
-    if statement:
+    for statement in _SESSION.get(connection.dialect.name, ()):
         connection.execute(sa.text(statement))
         connection.commit()
 

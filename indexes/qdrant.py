@@ -1,6 +1,7 @@
 """The index in Qdrant: a server, a cluster, or the embedded engine, all through qdrant-client."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 import httpx
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
-from qdrant_client.http.exceptions import ApiException
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from indexes.engine.launch import EngineTransport
 from rag.chunking import embedded_text
@@ -51,32 +52,37 @@ class QdrantIndex:
         self._alias = alias
         self._encoders = {"embedder": embedder, "dim": dim, "sparse": sparse, "format": _FORMAT}
         self._ready = False
+        self._preparing = threading.Lock()
 
     def prepare(self) -> None:
         """Create the collection when there is none; check that these encoders built it when there is one."""
-        if self._ready:
-            return
-        self._call(self._prepare)
-        self._ready = True
+        with self._preparing:
+            if not self._ready:
+                self._call(self._prepare)
+                self._ready = True
 
     def _prepare(self) -> None:
         if self._client.collection_exists(self._alias):
             self._check()
             return
         name = f"{self._alias}-1"
-        if not self._client.collection_exists(name):
-            self._create(name)
+        self._create(name)
         create = models.CreateAlias(collection_name=name, alias_name=self._alias)
         self._client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
 
     def _create(self, name: str) -> None:
+        """Create a collection with its payload indexes; another process may be doing the same, or have died over it."""
         dim = int(str(self._encoders["dim"]))
-        self._client.create_collection(
-            name,
-            vectors_config={"dense": models.VectorParams(size=dim, distance=models.Distance.COSINE)},
-            sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
-            metadata=self._encoders,
-        )
+        try:
+            self._client.create_collection(
+                name,
+                vectors_config={"dense": models.VectorParams(size=dim, distance=models.Distance.COSINE)},
+                sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                metadata=self._encoders,
+            )
+        except (UnexpectedResponse, ValueError):
+            if not self._client.collection_exists(name):
+                raise
         tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
         self._client.create_payload_index(name, "tenant", field_schema=tenant)
         for field in _KEYWORDS:

@@ -35,14 +35,14 @@ from rag.types import (
     Upsert,
 )
 from service.pipeline import WriteBehind, read_ahead
-from service.recovery import reconcile
+from service.recovery import delete_orphans, find_difference
 from service.state import Changes, Lease, State, StoredDocument
 
 _FORMAT = 2  # of a document's text and chunks; a change has every source read and compared anew
 _BATCH_CHUNKS = 512
 _BATCH_CHARS = 4_000_000
 _BATCH_EVENTS = 2048
-_WRITE_BEHIND = 4
+_WRITE_BEHIND = 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,9 +136,11 @@ class _Run:
     in_flight: deque[set[str]] = field(default_factory=lambda: deque(maxlen=2 * _WRITE_BEHIND))
     kept: set[str] = field(default_factory=set)
     listed: list[Listed] = field(default_factory=list)
+    recovers: bool = False  # from a run that was broken off
     moved: set[str] = field(default_factory=set)  # ids that documents had before; that they go is no loss
     gone: list[str] = field(default_factory=list)
     deferred: list[Checkpoint] = field(default_factory=list)
+    uncommitted: dict[str, str] = field(default_factory=dict)  # points stored since the last commit, and their document
     complete: SnapshotComplete | None = None
     seen: set[str] = field(default_factory=set)  # in a dry run only, where the state is not written
 
@@ -149,8 +151,9 @@ def _synchronise(run: _Run, source: Source) -> None:
     fmt = f"{_FORMAT}/{run.parts.max_tokens}"
     anew = run.options.full or state.format_of(lease.source) != fmt
     if not run.options.dry_run:
-        if found := reconcile(state, run.parts.index, lease):
+        if found := find_difference(state, run.parts.index, lease):
             run.report.notes.append(found)
+            run.recovers = True
         if anew:
             state.start_format(lease, fmt)
         if run.options.retry:
@@ -165,6 +168,8 @@ def _synchronise(run: _Run, source: Source) -> None:
         run.writer.close()
     if run.complete is not None:
         _delete_gone(run, run.complete)
+    if run.recovers:
+        delete_orphans(state, run.parts.index, lease)
     run.report.quarantined = len(state.quarantined(lease.source))
     known_before = run.report.updated + run.report.deleted
     run.report.unchanged = max(documents_before - known_before, 0)
@@ -290,9 +295,12 @@ def _store(
     chunks = [chunk for _, document_chunks in group for chunk in document_chunks]
     vectors = _Vectors(run, group, known)
     refused: dict[str, str] = {}
-    for start in range(0, len(chunks), _BATCH_CHUNKS):
-        points = vectors.points(chunks[start : start + _BATCH_CHUNKS], refused)
-        run.writer.submit(lambda points=points: _upsert(run, points))  # type: ignore[misc]
+    points: list[Point] = []
+    size = max(run.parts.batch_documents // 2, 1)  # one is embedded, one written: a crash loses a batch of embeddings
+    for start in range(0, len(chunks), size):
+        if points:
+            run.writer.submit(lambda points=points: _upsert(run, points))  # type: ignore[misc]
+        points = vectors.points(chunks[start : start + size], refused)
         run.progress(run.report)
     stored = [
         StoredDocument(
@@ -309,10 +317,9 @@ def _store(
     for event in aside:
         _report_unreadable(run, event)
     changes = replace(changes, changed=stored, unreadable=[*changes.unreadable, *aside])
-    new = {chunk_id for document in stored for chunk_id in document.chunk_ids}
     stale = _stale(group, known, refused)
     run.in_flight.append(set(scopes))
-    run.writer.submit(lambda: _commit(run, changes, new, stale))
+    run.writer.submit(lambda: _commit(run, points, changes, stale))
 
 
 def _stale(
@@ -328,25 +335,34 @@ def _stale(
 
 
 def _upsert(run: _Run, points: list[Point]) -> None:
-    if points:
+    if not points:
+        return
+    try:
         run.parts.state.renew(run.lease)  # a run that was taken over writes nothing more
-        run.parts.index.upsert(points)
+    except LeaseLost:
+        _undo(run)
+        raise
+    run.parts.index.upsert(points)
+    run.uncommitted |= {point.chunk.id: point.chunk.document.id for point in points}
 
 
-def _commit(run: _Run, changes: Changes, new: set[str], stale: list[str]) -> None:
+def _commit(run: _Run, points: list[Point], changes: Changes, stale: list[str]) -> None:
+    _upsert(run, points)
     try:
         run.parts.state.commit(run.lease, changes)
     except LeaseLost:
-        _undo(run, [document.document_id for document in changes.changed], new)
+        _undo(run)
         raise
+    run.uncommitted.clear()
     if stale:
         run.parts.index.delete(stale)
 
 
-def _undo(run: _Run, document_ids: list[str], new: set[str]) -> None:
-    """Take back points that this run stored after another one took the source over."""
-    known = run.parts.state.known(run.lease.source, document_ids)
-    orphans = new - {chunk_id for document in known.values() for chunk_id in document.chunk_ids}
+def _undo(run: _Run) -> None:
+    """Take back points that this run stored and cannot commit, because another one took the source over."""
+    known = run.parts.state.known(run.lease.source, sorted(set(run.uncommitted.values())))
+    kept = {chunk_id for document in known.values() for chunk_id in document.chunk_ids}
+    orphans = run.uncommitted.keys() - kept
     if orphans:
         run.parts.index.delete(sorted(orphans))
 
@@ -358,6 +374,8 @@ class _Vectors:
         self._run = run
         before = {event.document.id for event, _ in group} | {event.moved_from for event, _ in group}
         old = [chunk_id for document_id in before if document_id in known for chunk_id in known[document_id].chunk_ids]
+        if run.recovers:  # a broken run may have stored points that it did not come to commit
+            old += [chunk.id for _, chunks in group for chunk in chunks]
         self._dense = run.parts.index.embedded(old) if old and not run.options.full else {}
 
     def points(self, chunks: Sequence[Chunk], refused: dict[str, str]) -> list[Point]:

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from service.schedule import Schedule
 from service.terminal import ingest_progress, print_report
 
 DONE, FAILED, QUARANTINE, BUSY = 0, 1, 3, 75
+_ONE_SIGNAL_S = 1.0  # a supervisor may signal the process and its group, which is one request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +69,8 @@ def watch_sources(kb: KnowledgeBase, names: Sequence[str]) -> int:
     only = KnowledgeBase(kb.settings.model_copy(update={"sources": chosen}))
     with _stop_on_signal() as stop, only:
 
-        def sync(name: str) -> None:
-            _ingest_one(only, name, Request(), stop.event, lambda _: None)
+        def sync(name: str) -> bool:
+            return _ingest_one(only, name, Request(), stop.event, lambda _: None)[1] in (DONE, QUARANTINE)
 
         schedule = Schedule(only, sync, default_every_s=kb.settings.ingest.every)
         for name, plan in schedule.planned.items():
@@ -83,18 +85,20 @@ def watch_sources(kb: KnowledgeBase, names: Sequence[str]) -> int:
 class _Stop:
     event: threading.Event
     number: int = 0
+    at: float = 0.0
 
 
 @contextmanager
 def _stop_on_signal() -> Iterator[_Stop]:
-    """The first SIGINT or SIGTERM sets an event, so that a run ends after its batch; the second ends it at once."""
+    """The first SIGINT or SIGTERM sets an event, so that a run ends after its batch; a later one ends it at once."""
     stop = _Stop(event=threading.Event())
 
     def handle(number: int, frame: object) -> None:
-        if stop.event.is_set():
+        if not stop.event.is_set():
+            stop.number, stop.at = number, time.monotonic()
+            stop.event.set()
+        elif time.monotonic() - stop.at > _ONE_SIGNAL_S:
             raise KeyboardInterrupt
-        stop.number = number
-        stop.event.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

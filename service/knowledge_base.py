@@ -5,7 +5,6 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,12 +40,28 @@ def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":
     return KnowledgeBase(config if isinstance(config, Settings) else load_settings(config))
 
 
+def _part(make: Callable[["KnowledgeBase"], T]) -> property:
+    """A part that is made once, under one lock for all, so that parts that need each other cannot deadlock."""
+
+    def get(self: "KnowledgeBase") -> T:
+        name = make.__name__
+        if name not in self._parts:
+            with self._lock:
+                if name not in self._parts:
+                    self._parts[name] = make(self)
+        part: T = self._parts[name]
+        return part
+
+    return property(get, doc=make.__doc__)
+
+
 class KnowledgeBase:
     """Loads its parts on first use; safe to share between threads. Close it, or use it in a `with`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lock = threading.RLock()
+        self._parts: dict[str, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> "KnowledgeBase":
@@ -60,12 +75,12 @@ class KnowledgeBase:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._loop = None
-            if "state" in self.__dict__:
+            if "state" in self._parts:
                 self.state.close()
 
     # Parts, each made once.
 
-    @cached_property
+    @_part
     def embedder(self) -> Embedder:
         with self._lock:
             e = self.settings.embedder
@@ -73,11 +88,11 @@ class KnowledgeBase:
                 e.model, url=e.url, api_key=e.api_key.get_secret_value(), backend=e.backend, timeout_s=e.timeout_s
             )
 
-    @cached_property
+    @_part
     def sparse(self) -> Bm25Encoder:
         return Bm25Encoder()
 
-    @cached_property
+    @_part
     def counter(self) -> TokenCounter:
         """Counts prompts with the language model's tokenizer."""
         if self.settings.llm.tokenizer == "qwen2.5":
@@ -86,7 +101,7 @@ class KnowledgeBase:
 
         return TransformersTokenCounter(self.settings.llm.tokenizer)
 
-    @cached_property
+    @_part
     def index(self) -> QdrantIndex:
         with self._lock:
             q = self.settings.qdrant
@@ -98,18 +113,18 @@ class KnowledgeBase:
                 client, alias=q.collection, embedder=self.embedder.name, dim=self.embedder.dim, sparse=self.sparse.name
             )
 
-    @cached_property
+    @_part
     def state(self) -> State:
         with self._lock:
             url = self.settings.state.url.get_secret_value()
             return State.open(url or f"sqlite:///{self.settings.data_dir / 'state.sqlite'}")
 
-    @cached_property
+    @_part
     def _has_stale_sources(self) -> bool:
         """Whether the index holds a source that is not configured; filtering by source costs as much as the search."""
         return not set(self.state.sources()) <= set(self.settings.sources)
 
-    @cached_property
+    @_part
     def generator(self) -> Generator | None:
         llm = self.settings.llm
         if not llm.urls:

@@ -1,7 +1,9 @@
 """Runs sources by their schedules, and those that watch their files as soon as one changes."""
 
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +23,11 @@ _JITTER_SHARE = 0.1  # of an interval, so that the sources of many installations
 _LONGEST_JITTER_S = 30.0
 _DEBOUNCE_MS = 1000
 _POLL_MS = 1000
+_RETRY_S = 30.0  # after a sync of a watched source that failed
 
 
 class Schedule:
-    """Calls `sync` with a source's name when the source is due; start it, and stop it to end.
+    """Calls `sync` with a source's name when the source is due; start it, and stop it to end. sync says how it went.
 
     A source never runs twice at once: one that is still running when it is due is run once more after it has ended,
     however often it was due meanwhile. The times of the next runs are kept in the state, for `citewell status`.
@@ -32,11 +35,12 @@ class Schedule:
     are left alone.
     """
 
-    def __init__(self, kb: KnowledgeBase, sync: Callable[[str], None], *, default_every_s: float = 0.0) -> None:
+    def __init__(self, kb: KnowledgeBase, sync: Callable[[str], bool], *, default_every_s: float = 0.0) -> None:
         self._kb, self._sync, self._default_every_s = kb, sync, default_every_s
         self._stop = threading.Event()
         self._locks = {name: threading.Lock() for name in kb.settings.sources}
         self._watchers: list[threading.Thread] = []
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a run that is due while one is under way is no news
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(max(len(self._locks), 1))},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -87,17 +91,21 @@ class Schedule:
     def stop(self) -> None:
         """End; runs under way are waited for, so stop them first."""
         self._stop.set()
-        self._scheduler.shutdown(wait=True)
+        self._scheduler.shutdown(wait=False)  # to wait here would hold a lock that a job under way needs
+        for lock in self._locks.values():
+            with lock:
+                pass
         for watcher in self._watchers:
             watcher.join()
         for name in self._locks:
             self._kb.state.set_next_run(name, None)
 
-    def _run(self, name: str) -> None:
+    def _run(self, name: str) -> bool:
+        """Sync a source; whether that went well."""
         with self._locks[name]:
-            if not self._stop.is_set():
-                self._sync(name)
+            well = not self._stop.is_set() and self._sync(name)
         self._note_next(name)
+        return well
 
     def _note_next(self, name: str) -> None:
         job = self._scheduler.get_job(name)
@@ -110,12 +118,13 @@ class Schedule:
         bases = {base_of(root, pattern) for pattern in settings.paths}
         folders = {base if base.is_dir() else base.parent for base in bases}
         options: dict[str, Any] = {"debounce": _DEBOUNCE_MS, "rust_timeout": _POLL_MS, "yield_on_timeout": True}
-        first = True
+        due, next_try = True, 0.0
         for changes in watch(*(f for f in folders if f.exists()), watch_filter=self._counts, stop_event=self._stop,
                              raise_interrupt=False, **options):  # fmt: skip
-            if changes or first:
-                self._run(name)
-            first = False
+            due = due or bool(changes)
+            if due and time.monotonic() >= next_try:
+                due = not self._run(name)
+                next_try = time.monotonic() + _RETRY_S if due else 0.0
 
     def _counts(self, change: Change, path: str) -> bool:
         """Whether a changed file is one that may be read: not hidden, and not of our own data."""

@@ -35,11 +35,11 @@ class ScheduledSync:
                 process.terminate()
         self._schedule.stop()
 
-    def _sync(self, name: str) -> None:
+    def _sync(self, name: str) -> bool:
         command = [sys.executable, "-m", "service.cli", "ingest", name, "--config", str(self._config)]
         with self._lock:
             if self._ended:
-                return
+                return False
             process = subprocess.Popen(  # noqa: S603 our own module, no shell
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             )
@@ -49,5 +49,7 @@ class ScheduledSync:
         finally:
             with self._lock:
                 self._running.discard(process)
-        if process.returncode not in (0, 3, 143):
+        well = process.returncode in (0, 3)
+        if not well and not self._ended:
             _log.warning("the scheduled run of %s ended with %s: %s", name, process.returncode, errors.strip()[-2000:])
+        return well
