@@ -8,7 +8,7 @@ not read. Of one that differs, keys and digests are read; then the rows that dif
 import json
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from rag.types import Checkpoint, Expected, Listed, Listing, Note, SourceEvent, 
 _RANGE_ROWS = 256
 _PAGE_ROWS = 1024
 _MOST_ROWS = 8 * _RANGE_ROWS  # of a range that is refreshed at once; a larger one is read in pages
-_RANGES_A_STATEMENT = 32
+_RANGES_A_STATEMENT = 40
 _FORMAT = 1  # of rendered rows and of notes: a change has every table read and compared anew
 
 
@@ -188,55 +188,79 @@ def _changes(sync: _Sync, ranges: Sequence[_Range], mark: Mapping[str, Any] | No
 
 
 def _compare(sync: _Sync, ranges: Sequence[_Range]) -> Iterator[SourceEvent]:
-    """Refresh the ranges that differ from their notes."""
+    """Refresh the ranges that differ from their notes, a group in as few statements as can be."""
     for start in range(0, len(ranges), _RANGES_A_STATEMENT):
         group = ranges[start : start + _RANGES_A_STATEMENT]
         if not sync.reader.hashes_inside:
             for r in group:
-                yield from _refresh(sync, r, rows=r.rows)
+                yield from _refresh(sync, [r])
             continue
-        found = sync.reader.sums([(r.low, r.high) for r in group])
-        for r, (rows, total) in zip(group, found, strict=True):
-            if (rows, total) != (r.rows, r.total):
-                yield from _refresh(sync, r, rows=rows)
+        sums = sync.reader.sums([(r.low, r.high) for r in group])
+        different = [
+            (r, rows) for r, (rows, total) in zip(group, sums, strict=True) if (rows, total) != (r.rows, r.total)
+        ]
+        for r, rows in different:
+            if rows > _MOST_ROWS:
+                yield from _pages(sync, r, _digests_of(sync, r))
+        yield from _refresh(sync, [r for r, rows in different if rows <= _MOST_ROWS])
 
 
-def _refresh(sync: _Sync, r: _Range, *, rows: int) -> Iterator[SourceEvent]:
-    """Yield the rows of a range that differ, and note it anew, in pieces when it has grown."""
+def _digests_of(sync: _Sync, r: _Range) -> dict[str, int]:
+    """A range's rows as they were noted: their names and digests."""
     body = sync.cursor.body(sync.scope, r.name) if sync.cursor is not None else b""
-    old: dict[str, int] = json.loads(zlib.decompress(body)) if body else {}
-    found = sync.reader.digests(r.low, r.high, limit=_MOST_ROWS + 1) if rows <= _MOST_ROWS else []
-    if rows > _MOST_ROWS or len(found) > _MOST_ROWS:
-        yield from _pages(sync, r, old)
+    return dict(json.loads(zlib.decompress(body))) if body else {}
+
+
+def _refresh(sync: _Sync, ranges: Sequence[_Range]) -> Iterator[SourceEvent]:
+    """Yield the rows of ranges that differ, and note the ranges anew."""
+    if not ranges:
         return
-    different = [row for row in found if row.digest != old.get(row.name) or row.error]
-    gone = old.keys() - {row.name for row in found}
-    if not gone and all(row.digest == old.get(row.name) for row in different):
+    limit = _MOST_ROWS * len(ranges)
+    found = sync.reader.digests([(r.low, r.high) for r in ranges], limit=limit + 1)
+    if sum(map(len, found)) > limit:  # they have grown meanwhile, or nobody had counted them
+        for r in ranges:
+            yield from _pages(sync, r, _digests_of(sync, r))
         return
-    now = {row.name: row.digest for row in found}
-    for row in different if all(row.values or row.error for row in different) else _reread(sync, different, now, gone):
+    olds = [_digests_of(sync, r) for r in ranges]
+    different = [
+        row
+        for rows, old in zip(found, olds, strict=True)
+        for row in rows
+        if row.digest != old.get(row.name) or row.error
+    ]
+    now = {row.name: row.digest for rows in found for row in rows}
+    for row in different if all(row.values or row.error for row in different) else _reread(sync, different, now):
         yield sync.reader.event(row)
-    pieces = range(0, max(len(found), 1), _RANGE_ROWS) if len(found) > 2 * _RANGE_ROWS else [0]
-    low = r.low
-    for start in pieces:
-        ends = start == pieces[-1]
-        piece = found[start:] if ends else found[start : start + _RANGE_ROWS]
-        high = r.high if ends else piece[-1].key
-        noted = _Range(number=r.number if ends else sync.number(), low=low, high=high)
-        digests = {row.name: now[row.name] for row in piece if row.name in now}
-        yield _note(sync, noted, digests, gone if ends else ())
-        low = high
+    for r, rows, old in zip(ranges, found, olds, strict=True):
+        digests = {row.name: now[row.name] for row in rows if row.name in now}
+        if digests != old:
+            yield from _note_pieces(
+                sync, r, [row for row in rows if row.name in now], digests, old.keys() - digests.keys()
+            )
 
 
-def _reread(sync: _Sync, different: Sequence[Row], now: dict[str, int], gone: set[str]) -> list[Row]:
+def _reread(sync: _Sync, different: Sequence[Row], now: dict[str, int]) -> list[Row]:
     """The rows themselves, as they are at this moment: some may have changed again, or gone."""
     rows = list(sync.reader.by_keys([row.key for row in different]))
+    for row in different:
+        del now[row.name]
     now.update((row.name, row.digest) for row in rows)
-    vanished = {row.name for row in different} - {row.name for row in rows}
-    for name in vanished:
-        del now[name]
-    gone |= vanished
     return rows
+
+
+def _note_pieces(
+    sync: _Sync, r: _Range, rows: Sequence[Row], digests: Mapping[str, int], gone: Collection[str]
+) -> Iterator[Checkpoint]:
+    """Note a range, in pieces when it has grown; the last piece keeps its number and tells what is gone."""
+    starts = range(0, len(rows), _RANGE_ROWS) if len(rows) > 2 * _RANGE_ROWS else [0]
+    low = r.low
+    for start in starts:
+        ends = start == starts[-1]
+        piece = rows[start:] if ends else rows[start : start + _RANGE_ROWS]
+        high = r.high if ends else piece[-1].key
+        noted = _Range(number=r.number if ends else sync.number(), low=low, high=high)
+        yield _note(sync, noted, {row.name: digests[row.name] for row in piece}, gone if ends else ())
+        low = high
 
 
 def _since(sync: _Sync, mark: Mapping[str, Any]) -> Iterator[SourceEvent]:
@@ -298,7 +322,7 @@ def _range(name: str, head: Mapping[str, Any]) -> _Range:
     return _Range(number=int(name.partition("-")[2]), low=low, high=high, rows=head["rows"], total=int(head["total"]))
 
 
-def _note(sync: _Sync, r: _Range, digests: Mapping[str, int], gone: Sequence[str] | set[str]) -> Checkpoint:
+def _note(sync: _Sync, r: _Range, digests: Mapping[str, int], gone: Collection[str]) -> Checkpoint:
     head = {
         "low": encode(r.low) if r.low is not None else None,
         "high": encode(r.high) if r.high is not None else None,

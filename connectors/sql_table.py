@@ -80,15 +80,28 @@ class TableReader:
         found = {row[0]: (int(row[1]), int(row[2])) for row in self._all(sa.union_all(*parts))}
         return [found[number] for number in range(len(ranges))]
 
-    def digests(self, low: Key | None, high: Key | None, *, limit: int) -> list[Row]:
-        """Keys and digests of a range's rows, in key order, without their values where the database hashes."""
+    def digests(self, ranges: Sequence[tuple[Key | None, Key | None]], *, limit: int) -> list[list[Row]]:
+        """Keys and digests of the rows of some ranges, at most limit in all, each range in key order.
+
+        Where the database hashes, the rows come without their values.
+        """
         if self._digest is None and self.method.name != "cursor":
-            return self.page(low, high, limit=limit)
+            found = [self.page(low, high, limit=limit) for low, high in ranges]
+            return found
         last = [self._digest] if self._digest is not None else [_raw(column) for column in self._hashed]
-        columns = _numbered([*map(_raw, self.keys.columns), *last])
-        found = self._all(self._ordered(columns, self.keys.between(low, high)).limit(limit))
+        parts = []
+        for number, (low, high) in enumerate(ranges):
+            place: sa.ColumnElement[int] = sa.literal_column(str(number)).label("place")
+            columns = [place, *_numbered([*map(_raw, self.keys.columns), *last])]
+            parts.append(self._where(sa.select(*columns), self.keys.between(low, high)))
         width = len(self.table.key)
-        return [self._row(tuple(row[:width]), (), self._digest_of(tuple(row[width:]))) for row in found]
+        union = sa.union_all(*parts).subquery() if len(parts) > 1 else parts[0].subquery()
+        order = [union.c.place, *(union.c[f"c{i}"] for i in range(width))]
+        grouped: list[list[Row]] = [[] for _ in ranges]
+        for row in self._all(sa.select(union).order_by(*order).limit(limit)):
+            values = tuple(row)[1:]
+            grouped[int(row[0])].append(self._row(values[:width], (), self._digest_of(values[width:])))
+        return grouped
 
     def _digest_of(self, values: tuple[Any, ...]) -> int:
         return int(values[0]) if self._digest is not None else python_digest(values)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import mmh3
 
@@ -25,6 +26,7 @@ class Bm25Encoder:
         return [_query_vector(text) if query else _document_vector(text) for text in texts]
 
 
+@lru_cache(maxsize=65536)
 def _term_id(term: str) -> int:
     return int(mmh3.hash(term, signed=False))
 
@@ -35,7 +37,7 @@ def _query_vector(text: str) -> SparseVector:
 
 
 def _document_vector(text: str) -> SparseVector:
-    counts = Counter(_term_id(term) for term in terms(text))
+    counts = Counter(map(_term_id, terms(text)))
     norm = K1 * (1 - B + B * counts.total() / AVERAGE_TERMS)
     weights = {term: count * (K1 + 1) / (count + norm) for term, count in counts.items()}
     return _vector(weights)

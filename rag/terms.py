@@ -45,14 +45,15 @@ def terms(text: str) -> list[str]:
     """
     found: list[str] = []
     previous = ""
+    chinese = has_han(text)
     for word in words(text):
-        if has_han(word):
+        if chinese and has_han(word):
             found.extend(rjieba.cut_for_search(fold(word)))
             previous = ""
             continue
-        new = _latin_terms(_POSSESSIVE.sub("", word))
+        new = _bare_terms(word)
         found.extend(new)
-        if pair := _numbered(previous, new):
+        if new[0].isdecimal() and (pair := _numbered(previous, new)):
             found.append(pair)
         previous = new[0]
     return found
@@ -68,6 +69,12 @@ def _numbered(previous: str, new: tuple[str, ...]) -> str:
     if previous.isalpha() and len(new) == 1 and new[0].isdecimal() and previous not in function_words():
         return f"{previous} {new[0]}"
     return ""
+
+
+@lru_cache(maxsize=65536)
+def _bare_terms(word: str) -> tuple[str, ...]:
+    """The terms of a word without its possessive ending."""
+    return _latin_terms(_POSSESSIVE.sub("", word))
 
 
 @lru_cache(maxsize=65536)

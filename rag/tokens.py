@@ -58,7 +58,7 @@ class QwenTokenCounter:
         encoding = qwen_encoding()
         text = unicodedata.normalize("NFC", text)
         if len(text) <= _LONGEST_PIECE:
-            return len(encoding.encode(text, allowed_special="all"))
+            return len(encoding.encode(text, allowed_special="all") if "<|" in text else encoding.encode_ordinary(text))
         pieces = re.findall(rf"\S{{1,{_LONGEST_PIECE}}}\s*|\s+", text)
         return sum(len(encoding.encode(piece, allowed_special="all")) for piece in _joined(pieces))
 

@@ -9,7 +9,6 @@ another process holds the folder.
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import uvicorn
 from pydantic import TypeAdapter, ValidationError
 from qdrant_client import models as m
@@ -43,7 +43,7 @@ def _create(store: Store, name: str, body: bytes) -> bool:
 
 
 def _upsert(store: Store, name: str, body: bytes) -> dict[str, Any]:
-    store.update(name, translate.points(json.loads(body)["points"]))
+    store.update(name, translate.points(orjson.loads(body)))
     return _COMPLETED
 
 
@@ -182,7 +182,8 @@ def _answer(handler: Handler, store: Store, name: str, body: bytes) -> Response:
         return _error(400, f"{type(err).__name__}: {err}")
     except Exception as err:  # noqa: BLE001 qdrant-edge raises its own kinds; the process must go on
         return _error(500, f"{type(err).__name__}: {err}")
-    return JSONResponse({"result": result, "status": "ok", "time": time.perf_counter() - started})
+    answer = {"result": result, "status": "ok", "time": time.perf_counter() - started}
+    return Response(orjson.dumps(answer), media_type="application/json")
 
 
 def _error(status: int, message: str) -> Response:

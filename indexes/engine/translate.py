@@ -1,6 +1,6 @@
 """Qdrant's REST models as calls of qdrant-edge: the part of the API that Citewell uses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import qdrant_edge as qe
@@ -46,8 +46,19 @@ def field_index(request: m.CreateFieldIndex) -> qe.UpdateOperation:
     return qe.UpdateOperation.create_field_index(request.field_name, _INDEX_TYPES[name])
 
 
-def points(raw: Sequence[dict[str, Any]]) -> qe.UpdateOperation:
-    made = [qe.Point(p["id"], {n: _vector(v) for n, v in p["vector"].items()}, p.get("payload") or {}) for p in raw]
+def points(request: Mapping[str, Any]) -> qe.UpdateOperation:
+    """The points of an upsert request, as a list or by columns. Its numbers are not validated: the engine does that."""
+    if "batch" in request:
+        batch = request["batch"]
+        columns = [[(name, _vector(v)) for v in vectors] for name, vectors in batch["vectors"].items()]
+        rows = zip(*columns, strict=True)
+        payloads = batch.get("payloads") or [None] * len(batch["ids"])
+        made = [qe.Point(i, dict(v), p or {}) for i, v, p in zip(batch["ids"], rows, payloads, strict=True)]
+    else:
+        made = [
+            qe.Point(p["id"], {n: _vector(v) for n, v in p["vector"].items()}, p.get("payload") or {})
+            for p in request["points"]
+        ]
     return qe.UpdateOperation.upsert_points(made)
 
 

@@ -4,7 +4,6 @@ A boundary is the moment before and after each call that writes to the state or 
 its own, forked from a server that has everything imported; SIGKILL ends it, or its embedded engine, at the boundary.
 """
 
-import hashlib
 import multiprocessing
 import os
 import signal
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 
 from connectors.files import FilesSource
 from connectors.sql import SqlSource
 from indexes.engine.address import socket_path
 from indexes.qdrant import QdrantIndex, connect_embedded
 from indexes.sparse import Bm25Encoder
+from rag.fakes import HashEmbedder
 from rag.ports import Source
 from rag.tokens import QwenTokenCounter
 from service.ingest import Ingest, Options, Report, ingest
@@ -38,20 +37,17 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.crash.harness", "tests.crash.data", "tests.conftest"])
 
 
-class FreeEmbedder:
-    """Vectors from a text's hash: costs nothing, and gives the same text the same vector."""
-
-    name, dim, languages = "free", DIM, frozenset[str]()
+class FreeEmbedder(HashEmbedder):
+    """Counts the texts that it embeds, across processes."""
 
     def __init__(self, counted: Any = None) -> None:
+        super().__init__(dim=DIM)
         self._counted = counted
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Any:
         if self._counted is not None:
             self._counted.value += len(texts)
-        digests = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIM).digest() for text in texts]
-        vectors = np.array([list(d) for d in digests], dtype=np.float32).reshape(len(texts), DIM) - 127.5
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        return super().embed(texts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +65,7 @@ class Setting:
 
     def index(self) -> QdrantIndex:
         client = connect_embedded(self.engine)
-        return QdrantIndex(client, alias=self.collection, embedder="free", dim=DIM, sparse=Bm25Encoder().name)
+        return QdrantIndex(client, alias=self.collection, embedder="hash", dim=DIM, sparse=Bm25Encoder().name)
 
     def anew(self) -> "Setting":
         return replace(self, collection=f"crash-{uuid.uuid4().hex[:10]}")
