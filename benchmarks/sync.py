@@ -3,8 +3,8 @@
 python -m benchmarks.sync          (QUICK=1: a tenth of the rows; needs llama-index-vector-stores-qdrant)
 
 On SQLite, PostgreSQL and MariaDB: a full load, an unchanged run, 1 % of the rows changed, 1 % changed and 0.5 %
-deleted, 10 % changed; with the bundled embedder and with one that costs nothing. Both systems read the same database, get the
-same texts, use the same embedder and the same Qdrant (the embedded engine).
+deleted, 10 % changed; with the bundled embedder and with one that costs nothing. Both systems read the same
+database, get the same texts, use the same embedder and the same Qdrant (the embedded engine).
 """
 
 import json

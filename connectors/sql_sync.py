@@ -18,10 +18,8 @@ from connectors.sql_table import Row, TableReader
 from rag.ports import Cursor
 from rag.types import Checkpoint, Expected, Listed, Listing, Note, SourceEvent, Tombstone, Unreadable
 
-_RANGE_ROWS = 256
 _PAGE_ROWS = 1024
-_MOST_ROWS = 8 * _RANGE_ROWS  # of a range that is refreshed at once; a larger one is read in pages
-_RANGES_A_STATEMENT = 40
+_MOST_PIECES = 8  # that a range is cut into when it is refreshed; one that has grown more is read in pages
 _FORMAT = 1  # of rendered rows and of notes: a change has every table read and compared anew
 
 
@@ -62,6 +60,16 @@ class _Sync:
     @property
     def scope(self) -> str:
         return self.reader.table.name
+
+    @property
+    def range_rows(self) -> int:
+        """Rows of a range: fewer where it costs the database nothing to tell many ranges apart."""
+        return 64 if self.reader.hashes_inside and self.reader.counts_keys else 256
+
+    @property
+    def group_ranges(self) -> int:
+        """Ranges of one statement."""
+        return 500 if self.reader.hashes_inside and self.reader.counts_keys else 40
 
     def number(self) -> int:
         self.next_number += 1
@@ -156,12 +164,12 @@ def _pages(sync: _Sync, whole: _Range, old: dict[str, int]) -> Iterator[SourceEv
         page = sync.reader.page(low, whole.high, limit=_PAGE_ROWS)
         gone.difference_update(row.name for row in page)
         last = len(page) < _PAGE_ROWS
-        for start in range(0, max(len(page), 1), _RANGE_ROWS):
-            piece = page[start : start + _RANGE_ROWS]
+        for start in range(0, max(len(page), 1), sync.range_rows):
+            piece = page[start : start + sync.range_rows]
             for row in piece:
                 if row.digest != old.get(row.name):
                     yield sync.reader.event(row)
-            ends = last and start + _RANGE_ROWS >= len(page)
+            ends = last and start + sync.range_rows >= len(page)
             high = whole.high if ends else piece[-1].key
             noted = _Range(number=whole.number if ends else sync.number(), low=low, high=high)
             yield _note(sync, noted, {row.name: row.digest for row in piece}, gone if ends else ())
@@ -189,20 +197,21 @@ def _changes(sync: _Sync, ranges: Sequence[_Range], mark: Mapping[str, Any] | No
 
 def _compare(sync: _Sync, ranges: Sequence[_Range]) -> Iterator[SourceEvent]:
     """Refresh the ranges that differ from their notes, a group in as few statements as can be."""
-    for start in range(0, len(ranges), _RANGES_A_STATEMENT):
-        group = ranges[start : start + _RANGES_A_STATEMENT]
+    if sync.reader.counts_keys:
+        ranges = sorted(ranges, key=lambda r: (r.low is not None, r.low or ()))
+    for start in range(0, len(ranges), sync.group_ranges):
+        group = ranges[start : start + sync.group_ranges]
         if not sync.reader.hashes_inside:
             for r in group:
                 yield from _refresh(sync, [r])
             continue
-        sums = sync.reader.sums([(r.low, r.high) for r in group])
-        different = [
-            (r, rows) for r, (rows, total) in zip(group, sums, strict=True) if (rows, total) != (r.rows, r.total)
-        ]
+        most = _MOST_PIECES * sync.range_rows
+        pairs = zip(group, sync.reader.sums([(r.low, r.high) for r in group]), strict=True)
+        different = [(r, rows) for r, (rows, total) in pairs if (rows, total) != (r.rows, r.total)]
         for r, rows in different:
-            if rows > _MOST_ROWS:
+            if rows > most:
                 yield from _pages(sync, r, _digests_of(sync, r))
-        yield from _refresh(sync, [r for r, rows in different if rows <= _MOST_ROWS])
+        yield from _refresh(sync, [r for r, rows in different if rows <= most])
 
 
 def _digests_of(sync: _Sync, r: _Range) -> dict[str, int]:
@@ -215,7 +224,7 @@ def _refresh(sync: _Sync, ranges: Sequence[_Range]) -> Iterator[SourceEvent]:
     """Yield the rows of ranges that differ, and note the ranges anew."""
     if not ranges:
         return
-    limit = _MOST_ROWS * len(ranges)
+    limit = _MOST_PIECES * sync.range_rows * len(ranges)
     found = sync.reader.digests([(r.low, r.high) for r in ranges], limit=limit + 1)
     if sum(map(len, found)) > limit:  # they have grown meanwhile, or nobody had counted them
         for r in ranges:
@@ -252,11 +261,11 @@ def _note_pieces(
     sync: _Sync, r: _Range, rows: Sequence[Row], digests: Mapping[str, int], gone: Collection[str]
 ) -> Iterator[Checkpoint]:
     """Note a range, in pieces when it has grown; the last piece keeps its number and tells what is gone."""
-    starts = range(0, len(rows), _RANGE_ROWS) if len(rows) > 2 * _RANGE_ROWS else [0]
+    starts = range(0, len(rows), sync.range_rows) if len(rows) > 2 * sync.range_rows else [0]
     low = r.low
     for start in starts:
         ends = start == starts[-1]
-        piece = rows[start:] if ends else rows[start : start + _RANGE_ROWS]
+        piece = rows[start:] if ends else rows[start : start + sync.range_rows]
         high = r.high if ends else piece[-1].key
         noted = _Range(number=r.number if ends else sync.number(), low=low, high=high)
         yield _note(sync, noted, {row.name: digests[row.name] for row in piece}, gone if ends else ())

@@ -1,10 +1,13 @@
 """One table, as the statements that read it and the documents that its rows become."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from connectors.rows import Field, format_value, key_of, key_text, render
 from connectors.sql_digest import UNKNOWN, Method, database_digest, python_digest
@@ -14,6 +17,7 @@ from rag.text import humanize
 from rag.types import Document, Unreadable, Upsert
 
 _KEYS_A_STATEMENT = 200
+Bounds = tuple[Key | None, Key | None]  # keys after the first, up to the second; None is no limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,7 @@ class TableReader:
         dialect = connection.dialect.name
         self._base = sa.table(table.name, *(sa.column(c, t) for c, t in table.columns.items()), schema=table.schema)
         self.keys = KeyColumns([self._base.c[column] for column in table.key], dialect)
+        self._key_positions = [list(table.columns).index(column) for column in table.key]
         self._raw = [_raw(self._base.c[column]) for column in table.columns]
         self._joined, self._labels = _join_references(self._base, table)
         everything = list(self._base.c) if method.name != "cursor" else self._of_cursor()
@@ -70,38 +75,64 @@ class TableReader:
         """Whether the database makes the rows' digests."""
         return self._digest is not None
 
-    def sums(self, ranges: Sequence[tuple[Key | None, Key | None]]) -> list[tuple[int, int]]:
-        """Number of rows and sum of their digests, for each range of keys, in one statement."""
-        parts: list[sa.Select[Any]] = []
-        for number, (low, high) in enumerate(ranges):
-            total = sa.func.coalesce(sa.func.sum(self._digest), 0)
-            columns: list[Any] = [sa.literal_column(str(number)), sa.func.count(), total]
-            parts.append(self._where(sa.select(*columns), self.keys.between(low, high)))
-        found = {row[0]: (int(row[1]), int(row[2])) for row in self._all(sa.union_all(*parts))}
-        return [found[number] for number in range(len(ranges))]
+    @property
+    def counts_keys(self) -> bool:
+        """Whether rows have one whole number as their key, so that ranges of it can be told apart by arithmetic."""
+        return len(self.table.key) == 1 and isinstance(self.table.columns[self.table.key[0]], sa.Integer)
 
-    def digests(self, ranges: Sequence[tuple[Key | None, Key | None]], *, limit: int) -> list[list[Row]]:
+    def sums(self, ranges: Sequence[Bounds]) -> list[tuple[int, int]]:
+        """Number of rows and sum of their digests, for each range of keys, in one statement.
+
+        Ranges of whole numbers that follow one another are read in one pass.
+        """
+        total = sa.func.coalesce(sa.func.sum(self._digest), 0)
+        follow = all(before[1] == after[0] is not None for before, after in pairwise(ranges))
+        if self.counts_keys and follow and len(ranges) > 1:
+            edges = [high[0] + 1 for _, high in ranges[:-1] if high is not None]
+            place = _bucket(self._connection.dialect.name, self.keys.columns[0], edges).label("place")
+            whole = self.keys.between(ranges[0][0], ranges[-1][1])
+            selected: list[Any] = [place, sa.func.count(), total]
+            statement: Any = self._where(sa.select(*selected), whole).group_by(place)
+        else:
+            parts = []
+            for number, bounds in enumerate(ranges):
+                columns: list[Any] = [sa.literal_column(str(number)), sa.func.count(), total]
+                parts.append(self._where(sa.select(*columns), self.keys.between(*bounds)))
+            statement = sa.union_all(*parts)
+        found = {int(row[0]): (int(row[1]), int(row[2])) for row in self._all(statement)}
+        return [found.get(number, (0, 0)) for number in range(len(ranges))]
+
+    def digests(self, ranges: Sequence[Bounds], *, limit: int) -> list[list[Row]]:
         """Keys and digests of the rows of some ranges, at most limit in all, each range in key order.
 
         Where the database hashes, the rows come without their values.
         """
         if self._digest is None and self.method.name != "cursor":
-            found = [self.page(low, high, limit=limit) for low, high in ranges]
-            return found
-        last = [self._digest] if self._digest is not None else [_raw(column) for column in self._hashed]
-        parts = []
-        for number, (low, high) in enumerate(ranges):
-            place: sa.ColumnElement[int] = sa.literal_column(str(number)).label("place")
-            columns = [place, *_numbered([*map(_raw, self.keys.columns), *last])]
-            parts.append(self._where(sa.select(*columns), self.keys.between(low, high)))
+            return [self.page(low, high, limit=limit) for low, high in ranges]
         width = len(self.table.key)
-        union = sa.union_all(*parts).subquery() if len(parts) > 1 else parts[0].subquery()
-        order = [union.c.place, *(union.c[f"c{i}"] for i in range(width))]
         grouped: list[list[Row]] = [[] for _ in ranges]
-        for row in self._all(sa.select(union).order_by(*order).limit(limit)):
-            values = tuple(row)[1:]
-            grouped[int(row[0])].append(self._row(values[:width], (), self._digest_of(values[width:])))
+        for place, values in self._keys_and_digests(ranges, limit):
+            grouped[place].append(self._row(values[:width], (), self._digest_of(values[width:])))
         return grouped
+
+    def _keys_and_digests(self, ranges: Sequence[Bounds], limit: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        """The number of a range, and key and digest of one of its rows."""
+        last = [self._digest] if self._digest is not None else [_raw(column) for column in self._hashed]
+        columns = _numbered([*map(_raw, self.keys.columns), *last])
+        if self.counts_keys:
+            where = sa.or_(*(sa.and_(sa.true(), *self.keys.between(*span)) for span in _spans(ranges)))
+            edges = [high[0] for _, high in ranges if high is not None]
+            for row in self._all(self._ordered(columns, [where]).limit(limit)):
+                yield bisect_left(edges, row[0]), tuple(row)
+            return
+        parts = []
+        for number, bounds in enumerate(ranges):
+            place: sa.ColumnElement[int] = sa.literal_column(str(number)).label("place")
+            parts.append(self._where(sa.select(place, *columns), self.keys.between(*bounds)))
+        union = sa.union_all(*parts).subquery() if len(parts) > 1 else parts[0].subquery()
+        order = [union.c.place, *(union.c[f"c{i}"] for i in range(len(self.table.key)))]
+        for row in self._all(sa.select(union).order_by(*order).limit(limit)):
+            yield int(row[0]), tuple(row)[1:]
 
     def _digest_of(self, values: tuple[Any, ...]) -> int:
         return int(values[0]) if self._digest is not None else python_digest(values)
@@ -221,18 +252,36 @@ class TableReader:
         return int(found[0][0]) if found else UNKNOWN
 
     def _decoded(self, values: tuple[Any, ...]) -> Row:
-        positions = list(self.table.columns)
-        key = tuple(values[positions.index(column)] for column in self.table.key)
+        key = tuple(values[position] for position in self._key_positions)
         if self._digest is not None:
             return self._row(key, values[:-1], int(values[-1]))
         if self.method.name != "cursor":
             return self._row(key, values, python_digest(values))
-        shown = [values[positions.index(c)] for c in dict.fromkeys([*self.table.key, self.method.column])]
-        return self._row(key, values, python_digest([*shown, *values[len(positions) :]]))
+        names = list(self.table.columns)
+        shown = [values[names.index(column.name)] for column in self._of_cursor()]
+        return self._row(key, values, python_digest([*shown, *values[len(names) :]]))
 
     def _row(self, key: Key, values: tuple[Any, ...], digest: int, error: str = "") -> Row:
         name = key_text(key_of(self.table.key, key))
         return Row(key=key, name=name, values=values, digest=digest, error=error)
+
+
+def _bucket(dialect: str, column: sa.ColumnElement[Any], edges: Sequence[int]) -> sa.ColumnElement[int]:
+    """How many of the edges, which ascend, are at most the column's value: by binary search, inside the database."""
+    if dialect == "postgresql":
+        return sa.func.width_bucket(sa.cast(column, sa.BigInteger), sa.literal(list(edges), ARRAY(sa.BigInteger)))
+    return sa.func.interval(column, *(sa.literal_column(str(edge)) for edge in edges))
+
+
+def _spans(ranges: Sequence[Bounds]) -> list[Bounds]:
+    """Ranges in ascending order, those that follow one another joined."""
+    spans: list[Bounds] = []
+    for low, high in ranges:
+        if spans and spans[-1][1] == low is not None:
+            spans[-1] = (spans[-1][0], high)
+        else:
+            spans.append((low, high))
+    return spans
 
 
 def _raw(column: Any) -> sa.ColumnElement[Any]:

@@ -127,7 +127,7 @@ class State:
             _renew(connection, lease)
             for scope in changes.listings:
                 connection.execute(sa.delete(cursors).where(cursors.c.source == lease.source, cursors.c.scope == scope))
-                _put_note(connection, lease, Checkpoint(scope=scope, name=_LISTING, head={"since": lease.run}))
+                _put_notes(connection, lease, [Checkpoint(scope=scope, name=_LISTING, head={"since": lease.run})])
             changed = [document.document_id for document in changes.changed]
             _delete_ids(connection, documents, lease.source, changed)
             if changed:
@@ -136,8 +136,7 @@ class State:
             _delete_ids(connection, quarantine, lease.source, [*changed, *changes.unchanged])
             for event in changes.unreadable:
                 _set_aside(connection, lease, event)
-            for checkpoint in changes.checkpoints:
-                _put_note(connection, lease, checkpoint)
+            _put_notes(connection, lease, changes.checkpoints)
 
     def remove(self, lease: Lease, document_ids: Sequence[str]) -> None:
         """Forget documents, and what was wrong with them."""
@@ -154,9 +153,9 @@ class State:
                 since = _listing_since(connection, lease.source, listing.scope) or lease.run
                 met = sa.and_(quarantine.c.source == lease.source, quarantine.c.scope == listing.scope)
                 connection.execute(sa.delete(quarantine).where(met, quarantine.c.seen_run < since))
-                _put_note(connection, lease, Checkpoint(scope=listing.scope, name=_LISTING, head=None))
+                _put_notes(connection, lease, [Checkpoint(scope=listing.scope, name=_LISTING, head=None)])
                 if listing.checkpoint is not None:
-                    _put_note(connection, lease, listing.checkpoint)
+                    _put_notes(connection, lease, [listing.checkpoint])
 
     def unlisted(self, lease: Lease, scope: str) -> list[StoredDocument]:
         """Documents of a scope that its listing did not meet."""
@@ -436,12 +435,22 @@ def _set_aside(connection: sa.Connection, lease: Lease, event: Unreadable) -> No
     connection.execute(sa.insert(quarantine).values(**row, since=since or time.time(), seen_run=lease.run))
 
 
-def _put_note(connection: sa.Connection, lease: Lease, note: Checkpoint) -> None:
-    here = sa.and_(cursors.c.source == lease.source, cursors.c.scope == note.scope, cursors.c.name == note.name)
-    connection.execute(sa.delete(cursors).where(here))
-    if note.head is not None:
-        row = {"source": lease.source, "scope": note.scope, "name": note.name, "body": note.body}
-        connection.execute(sa.insert(cursors).values(**row, head=json.dumps(note.head)))
+def _put_notes(connection: sa.Connection, lease: Lease, notes: Sequence[Checkpoint]) -> None:
+    """Keep notes, each in the place of an earlier one of its name; the last of a name counts."""
+    latest = {(note.scope, note.name): note for note in notes}
+    if not latest:
+        return
+    here = sa.and_(
+        cursors.c.source == lease.source, cursors.c.scope == sa.bindparam("s"), cursors.c.name == sa.bindparam("n")
+    )
+    connection.execute(sa.delete(cursors).where(here), [{"s": scope, "n": name} for scope, name in latest])
+    rows = [
+        {"source": lease.source, "scope": n.scope, "name": n.name, "head": json.dumps(n.head), "body": n.body}
+        for n in latest.values()
+        if n.head is not None
+    ]
+    if rows:
+        connection.execute(sa.insert(cursors), rows)
 
 
 def _put_source(connection: sa.Connection, source: str, values: dict[str, Any]) -> None:
