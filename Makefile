@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile 
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
 
-.PHONY: help demo serve run test unit test-vllm test-crash lint bench bench-ingest bench-latency clean
+.PHONY: help demo serve run test unit test-vllm test-crash lint bench bench-ingest bench-latency bench-sync clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 	@$(PIP) torch -e '.[docs,postgres,mysql,dev]'
 	@$(COMPILE)
 	@touch $(VENV)/installed $@
+
+$(VENV)/installed-bench: $(VENV)/installed-dev
+	@$(PIP) -e '.[docs,postgres,mysql,dev,bench]'
+	@touch $@
 
 demo: $(VENV)/installed  ## install, read in the sample record shop, ask three questions
 	@$(DEMO) ingest
@@ -57,10 +61,13 @@ lint: $(VENV)/installed-dev  ## ruff, mypy --strict, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: bench-ingest bench-latency  ## every measured number of the README
+bench: bench-ingest bench-latency bench-sync  ## every measured number of the README
 
 bench-ingest: $(VENV)/installed-dev  ## full ingest of Chinook
 	@$(BIN)/python -m benchmarks.ingest
+
+bench-sync: $(VENV)/installed-bench  ## cost of keeping in step, beside LlamaIndex; memory at a million rows
+	@$(BIN)/python -m benchmarks.sync
 
 bench-latency: $(VENV)/installed-dev  ## question latency without the language model, at 16k and 100k chunks
 	@$(BIN)/python -m benchmarks.latency
