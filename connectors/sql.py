@@ -93,6 +93,18 @@ def _tables(source: SqlSource, connection: sa.Connection) -> list[Table]:
     return tables
 
 
+def _require_unique(reader: TableReader) -> None:
+    """A key from the configuration has no constraint behind it; rows that share one would hide each other."""
+    repeated = reader.repeated_key()
+    if repeated is not None:
+        columns, (*key, count) = ", ".join(reader.table.key), repeated
+        shown = ", ".join(repr(value) for value in key)
+        raise SourceError(
+            f"Table {reader.table.name!r} has {count} rows whose key ({columns}) is {shown}. Name columns that tell its "
+            f"rows apart in keys. Its columns: {', '.join(reader.table.columns)}."
+        )
+
+
 def _require_column(table: Table, column: str | None, setting: str) -> None:
     if column is not None and column not in table.columns:
         raise SourceError(
@@ -106,6 +118,8 @@ def _read_tables(source: SqlSource, connection: sa.Connection, cursor: Cursor | 
     for table in tables:
         method = choose_method(connection, table, source.cursors.get(table.name, ""))
         reader = TableReader(connection, table, source.place, method, source.tombstones.get(table.name, ""))
+        if table.name in source.keys:
+            _require_unique(reader)
         yield from read_changes(reader, cursor, source.patience)
     scopes = frozenset(table.name for table in tables)
     yield SnapshotComplete(scopes=scopes, fixed_scopes=True, changes_only=True)

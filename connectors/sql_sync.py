@@ -64,12 +64,12 @@ class _Sync:
     @property
     def range_rows(self) -> int:
         """Rows of a range: fewer where it costs the database nothing to tell many ranges apart."""
-        return 64 if self.reader.hashes_inside and self.reader.counts_keys else 256
+        return 64 if self.reader.counts_keys else 256
 
     @property
     def group_ranges(self) -> int:
         """Ranges of one statement."""
-        return 500 if self.reader.hashes_inside and self.reader.counts_keys else 40
+        return 500 if self.reader.counts_keys else 40
 
     def number(self) -> int:
         self.next_number += 1

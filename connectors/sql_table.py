@@ -78,7 +78,8 @@ class TableReader:
     @property
     def counts_keys(self) -> bool:
         """Whether rows have one whole number as their key, so that ranges of it can be told apart by arithmetic."""
-        return len(self.table.key) == 1 and isinstance(self.table.columns[self.table.key[0]], sa.Integer)
+        whole = isinstance(self.table.columns[self.table.key[0]], sa.Integer)
+        return self._digest is not None and len(self.table.key) == 1 and whole
 
     def sums(self, ranges: Sequence[Bounds]) -> list[tuple[int, int]]:
         """Number of rows and sum of their digests, for each range of keys, in one statement.
@@ -179,6 +180,15 @@ class TableReader:
         live = [_live(self._base.c[self.tombstone])] if self.tombstone else []
         return int(self._all(sa.select(sa.func.count()).select_from(self._base).where(*live))[0][0])
 
+    def repeated_key(self) -> tuple[Any, ...] | None:
+        """A key that several rows share, and their number; None when there is none."""
+        keys = [self._base.c[column] for column in self.table.key]
+        present = [key.is_not(None) for key in keys]
+        statement = sa.select(*_numbered([_raw(key) for key in keys]), sa.func.count()).select_from(self._base)
+        repeated = statement.where(*present).group_by(*keys).having(sa.func.count() > 1).limit(1)
+        found = self._all(repeated)
+        return tuple(found[0]) if found else None
+
     def count_without_key(self) -> int:
         missing = sa.or_(*(self._base.c[column].is_(None) for column in self.table.key))
         return int(self._all(sa.select(sa.func.count()).select_from(self._base).where(missing))[0][0])
@@ -204,6 +214,8 @@ class TableReader:
         self, statement: sa.Select[Any], where: Sequence[sa.ColumnElement[bool]], *, dead: bool = False
     ) -> sa.Select[Any]:
         live = [_live(self._base.c[self.tombstone])] if self.tombstone else []
+        if self.table.nullable_key:  # rows without a key are counted and reported, not read
+            where = [*where, *(self._base.c[column].is_not(None) for column in self.table.key)]
         return statement.select_from(self._joined).where(*where, *(sa.not_(c) if dead else c for c in live))
 
     def _ordered(

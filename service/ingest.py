@@ -138,7 +138,7 @@ class _Run:
     listed: list[Listed] = field(default_factory=list)
     recovers: bool = False  # from a run that was broken off
     moved: set[str] = field(default_factory=set)  # ids that documents had before; that they go is no loss
-    gone: list[str] = field(default_factory=list)
+    gone: dict[str, None] = field(default_factory=dict)
     deferred: list[Checkpoint] = field(default_factory=list)
     uncommitted: dict[str, str] = field(default_factory=dict)  # points stored since the last commit, and their document
     complete: SnapshotComplete | None = None
@@ -214,18 +214,19 @@ def _take(run: _Run, batch: list[SourceEvent]) -> None:
             case Upsert():
                 run.report.read += 1
                 upserts[event.document.id] = event
+                run.gone.pop(event.document.id, None)
             case Unreadable():
                 _report_unreadable(run, event)
                 if not event.ignored:
                     unreadable.append(event)
             case Checkpoint():
                 if event.gone:
-                    run.gone += event.gone
+                    run.gone |= dict.fromkeys(event.gone)
                     run.deferred.append(event)
                 else:
                     checkpoints.append(event)
             case Tombstone():
-                run.gone.append(event.document_id)
+                run.gone[event.document_id] = None
                 upserts.pop(event.document_id, None)
             case Listing():
                 if not event.resumes:
@@ -420,7 +421,7 @@ def _delete_gone(run: _Run, complete: SnapshotComplete) -> None:
     missing = _missing_scopes(run, complete)
     gone = {d.document_id: d for d in _unmet(run, complete) if d.scope not in run.kept}
     gone |= {d.document_id: d for scope in missing for d in state.of_scope(lease.source, scope)}
-    gone |= state.known(lease.source, run.gone)
+    gone |= state.known(lease.source, list(run.gone))
     gone = {document_id: d for document_id, d in gone.items() if document_id not in run.seen}
     total = max(state.counts(lease.source)[0], len(gone))
     lost = len(gone.keys() - run.moved)

@@ -22,7 +22,7 @@ from indexes.engine.address import socket_path
 from indexes.qdrant import QdrantIndex, connect_embedded
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
-from rag.ports import Source
+from rag.ports import Embedder, Source
 from rag.tokens import QwenTokenCounter
 from service.ingest import Ingest, Options, Report, ingest
 from service.state import State
@@ -66,6 +66,19 @@ class Setting:
     def index(self) -> QdrantIndex:
         client = connect_embedded(self.engine)
         return QdrantIndex(client, alias=self.collection, embedder="hash", dim=DIM, sparse=Bm25Encoder().name)
+
+    def parts(self, embedder: Embedder | None = None) -> Ingest:
+        """An ingest over this state and index."""
+        return Ingest(
+            state=self.state(),
+            index=self.index(),
+            embedder=embedder or FreeEmbedder(),
+            sparse=Bm25Encoder(),
+            counter=QwenTokenCounter(),
+            max_tokens=256,
+            mass_delete_share=0.2,
+            batch_documents=self.batch_documents,
+        )
 
     def anew(self) -> "Setting":
         return replace(self, collection=f"crash-{uuid.uuid4().hex[:10]}")
@@ -164,15 +177,11 @@ def run(setting: Setting, *, kill_at: int = 0, victim: str = "ingest") -> Run:
 def _ingest(setting: Setting, kill_at: int, victim: str, boundaries: Any, embedded: Any, sender: Any) -> None:
     kill = (lambda: os.kill(os.getpid(), signal.SIGKILL)) if victim == "ingest" else lambda: kill_engine(setting.engine)
     counted = _Boundaries(boundaries, kill_at, kill)
-    parts = Ingest(
-        state=counted.around(setting.state(), _WRITES["state"]),
-        index=counted.around(setting.index(), _WRITES["index"]),
-        embedder=FreeEmbedder(embedded),
-        sparse=Bm25Encoder(),
-        counter=QwenTokenCounter(),
-        max_tokens=256,
-        mass_delete_share=0.2,
-        batch_documents=setting.batch_documents,
+    parts = setting.parts(FreeEmbedder(embedded))
+    parts = replace(
+        parts,
+        state=counted.around(parts.state, _WRITES["state"]),
+        index=counted.around(parts.index, _WRITES["index"]),
     )
     try:
         sender.send((ingest(parts, "shop", setting.source, Options()), ""))

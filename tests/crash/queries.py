@@ -6,7 +6,6 @@ import sqlalchemy as sa
 
 from indexes.sparse import Bm25Encoder
 from rag.ports import Scope
-from rag.tokens import QwenTokenCounter
 from service.ingest import Ingest, Options, ingest
 from tests.crash.data import sentence
 from tests.crash.harness import FreeEmbedder, Setting
@@ -14,16 +13,7 @@ from tests.crash.harness import FreeEmbedder, Setting
 
 def ask_during_syncs(setting: Setting, url: str, *, rows: int, queries: int) -> tuple[int, int]:
     """Query rows one after another while a thread changes all of them and syncs. Returns (asked, missed)."""
-    made = Ingest(
-        state=setting.state(),
-        index=setting.index(),
-        embedder=FreeEmbedder(),
-        sparse=Bm25Encoder(),
-        counter=QwenTokenCounter(),
-        max_tokens=256,
-        mass_delete_share=0.2,
-        batch_documents=setting.batch_documents,
-    )
+    made = setting.parts()
     ingest(made, "shop", setting.source, Options())
     ended = threading.Event()
     syncing = threading.Thread(target=_change_and_sync, args=(made, setting, url, rows, ended))

@@ -11,15 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.sql import SqlSource
-from indexes.sparse import Bm25Encoder
 from rag.errors import SourceError
-from rag.tokens import QwenTokenCounter
-from service.ingest import Ingest, Options, Report, ingest
+from service.ingest import Options, Report, ingest
 from tests.conftest import server_database, stop_engine
 from tests.crash.data import table
-from tests.crash.harness import FreeEmbedder, Setting, difference
+from tests.crash.harness import Setting, difference
 
-ROWS = 1500
+ROWS = 800
 CUTS = 20
 
 
@@ -90,16 +88,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(setting: Setting, url: str) -> Report:
-    parts = Ingest(
-        state=setting.state(),
-        index=setting.index(),
-        embedder=FreeEmbedder(),
-        sparse=Bm25Encoder(),
-        counter=QwenTokenCounter(),
-        max_tokens=256,
-        mass_delete_share=0.2,
-        batch_documents=100,
-    )
+    parts = setting.parts()
     try:
         return ingest(parts, "shop", SqlSource(name="shop", url=url), Options())
     finally:

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from indexes.sparse import Bm25Encoder
 from rag.errors import LeaseLost
-from rag.tokens import QwenTokenCounter
 from service.ingest import Ingest, Options, Report, ingest
 from service.state import Changes, State, StoredDocument
 from service.state_schema import VERSION
@@ -66,7 +64,7 @@ def committed(tmp_path: Path) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(config: Path, tmp_path: Path, number: signal.Signals):
-    config.write_text(shop(tmp_path, 3000))
+    config.write_text(shop(tmp_path, 1600))
     process = start(config, "ingest", "--json")
     wait_until(lambda: committed(tmp_path) > 0, timeout_s=60, what="the first commit")
     process.send_signal(number)
@@ -74,14 +72,14 @@ def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(config: Path, 
     assert process.returncode == 128 + number, err
     assert "stopped on request" in json.loads(out)["sources"][0]["error"]
     done = committed(tmp_path)
-    assert 0 < done < 3000
+    assert 0 < done < 1600
     (report,) = citewell_json("ingest", config=config)["sources"]
-    assert report["added"] == report["chunks_embedded"] == 3000 - done
+    assert report["added"] == report["chunks_embedded"] == 1600 - done
     assert report["notes"] == []  # nothing had to be made good
 
 
 def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: Path):
-    config.write_text(shop(tmp_path, 3000))
+    config.write_text(shop(tmp_path, 1600))
     first = start(config, "ingest")
     wait_until(lambda: committed(tmp_path) > 0, timeout_s=60, what="the first commit")
     second = citewell("ingest", config=config)
@@ -91,13 +89,13 @@ def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: 
     first.communicate()
     third = citewell_json("ingest", config=config)["sources"][0]  # at once: the holder is seen to be dead
     assert third["added"] > 0
-    assert citewell_json("status", config=config)["points"] == 3000
+    assert citewell_json("status", config=config)["points"] == 1600
 
 
 def test_progress_is_json_lines_on_stderr_beside_one_document_on_stdout(config: Path, tmp_path: Path):
-    config.write_text(shop(tmp_path, 1200))
+    config.write_text(shop(tmp_path, 600))
     done = citewell("ingest", "--json", config=config)
-    assert json.loads(done.stdout)["sources"][0]["added"] == 1200
+    assert json.loads(done.stdout)["sources"][0]["added"] == 600
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert lines[0]["event"] == "progress"
     assert {"source", "read", "expected", "documents_per_s", "eta_s"} <= lines[0].keys()
@@ -151,22 +149,6 @@ class Refusing(FreeEmbedder):
         return super().embed(texts)
 
 
-def parts(setting: Setting, **changed: Any) -> Ingest:
-    return replace(
-        Ingest(
-            state=setting.state(),
-            index=setting.index(),
-            embedder=FreeEmbedder(),
-            sparse=Bm25Encoder(),
-            counter=QwenTokenCounter(),
-            max_tokens=256,
-            mass_delete_share=0.2,
-            batch_documents=setting.batch_documents,
-        ),
-        **changed,
-    )
-
-
 @pytest.fixture
 def setting(tmp_path: Path, shared_data: Path) -> Setting:
     data = table(f"sqlite:///{sqlite_with(tmp_path / 'source.sqlite')}", 100)
@@ -180,7 +162,7 @@ def once(made: Ingest, setting: Setting, **options: Any) -> Report:
 
 def test_a_text_that_cannot_be_embedded_is_set_aside_and_its_neighbours_land(setting: Setting, tmp_path: Path):
     change(f"sqlite:///{tmp_path / 'source.sqlite'}", "UPDATE record SET about = 'poison' WHERE id = 42")
-    made = parts(setting, embedder=Refusing())
+    made = setting.parts(Refusing())
     report = once(made, setting)
     assert [entry["document_id"] for entry in report.unreadable] == ["record/42"]
     assert "input is too long" in report.unreadable[0]["reason"]
@@ -193,7 +175,7 @@ def test_a_text_that_cannot_be_embedded_is_set_aside_and_its_neighbours_land(set
 
 def test_a_run_that_was_taken_over_takes_its_points_back(setting: Setting):
     """A paused run wakes after another has taken the source: what it then stores must not stay."""
-    made = parts(setting)
+    made = setting.parts()
     state = made.state
     document = StoredDocument(document_id="record/1", scope="record", version="v", chunk_ids=("a",))
     with state.lease("shop") as lease:
@@ -221,7 +203,7 @@ def test_a_run_that_was_taken_over_takes_its_points_back(setting: Setting):
 
 
 def test_points_that_vanished_from_the_index_are_made_again(setting: Setting):
-    made = parts(setting)
+    made = setting.parts()
     once(made, setting)
     lost = sorted(setting.snapshot())[:7]
     made.index.delete(lost)
@@ -234,8 +216,8 @@ def test_every_row_is_found_while_its_table_is_synced(setting: Setting, tmp_path
     """Each query during a re-sync finds the row's old or new version (`make test-crash` asks 10,000)."""
     from tests.crash.queries import ask_during_syncs
 
-    asked, missed = ask_during_syncs(setting, f"sqlite:///{tmp_path / 'source.sqlite'}", rows=100, queries=400)
-    assert (asked, missed) == (400, 0)
+    asked, missed = ask_during_syncs(setting, f"sqlite:///{tmp_path / 'source.sqlite'}", rows=100, queries=200)
+    assert (asked, missed) == (200, 0)
 
 
 def test_an_older_state_store_is_migrated_and_a_newer_one_refused(tmp_path: Path, make_kb: MakeKb):

@@ -101,6 +101,12 @@ def test_a_table_without_a_key_names_the_setting(database: str):
     assert set(documents(SqlSource(name="s", url=database, keys={"log": ["at"]}))) == {"log/1", "log/2"}
 
 
+def test_a_configured_key_that_rows_share_is_an_error(database: str):
+    run(database, "CREATE TABLE log (line VARCHAR(20), at INTEGER)", "INSERT INTO log VALUES ('x', 1), ('y', 1)")
+    with pytest.raises(SourceError, match=r"'log' has 2 rows whose key \(at\) is 1\."):
+        list(SqlSource(name="s", url=database, keys={"log": ["at"]}).read())
+
+
 def test_a_unique_column_that_is_never_null_serves_as_key(database: str):
     run(
         database,
@@ -114,6 +120,7 @@ def test_rows_whose_key_is_null_are_reported(database: str):
     run(database, "CREATE TABLE v (n INTEGER, t VARCHAR(5))", "INSERT INTO v VALUES (1, 'a'), (NULL, 'b')")
     events = list(SqlSource(name="s", url=database, keys={"v": ["n"]}).read())
     assert [e.reason[:32] for e in events if isinstance(e, Unreadable)] == ["1 rows have NULL in their key (n"]
+    assert [e.document.id for e in events if isinstance(e, Upsert)] == ["v/1"]
 
 
 def test_the_connector_cannot_write(database: str):
