@@ -100,8 +100,8 @@ def _require_unique(reader: TableReader) -> None:
         columns, (*key, count) = ", ".join(reader.table.key), repeated
         shown = ", ".join(repr(value) for value in key)
         raise SourceError(
-            f"Table {reader.table.name!r} has {count} rows whose key ({columns}) is {shown}. Name columns that tell its "
-            f"rows apart in keys. Its columns: {', '.join(reader.table.columns)}."
+            f"Table {reader.table.name!r} has {count} rows whose key ({columns}) is {shown}. Name columns that tell "
+            f"its rows apart in keys. Its columns: {', '.join(reader.table.columns)}."
         )
 
 
