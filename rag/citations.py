@@ -15,9 +15,13 @@ from rag.types import Citation, Passage
 
 # A model's bracket that may hold labels: ours (k7f2), bare numbers, or a list of either.
 _ONE = r"(?:(?:[a-z]\d){2,8}|\d{1,3})"
-_BRACKET = re.compile(rf"[ \t]*[\[【]\s*({_ONE}(?:\s*[,，;、]\s*{_ONE})*)\s*[\]】]")
+_SPACE = r"[ \t\u3000]*"
+_INSIDE = r"[^\]】\n]{0,60}"  # of a bracket: no more is held back while an answer streams, so no more counts
+_BRACKET = re.compile(
+    rf"[ \t]*[\[【](?={_INSIDE}[\]】]){_SPACE}({_ONE}(?:{_SPACE}[,，;、]{_SPACE}{_ONE})*){_SPACE}[\]】]"
+)
 _TRAILING = re.compile(rf"(?:{_BRACKET.pattern.replace('(' + _ONE, '(?:' + _ONE)})+")
-_OPEN_BRACKET = re.compile(r"[ \t]*[\[【][^\]】\n]{0,60}$")
+_OPEN_BRACKET = re.compile(rf"[ \t]*[\[【]{_INSIDE}$")
 _SPECIAL = re.compile(r"[ \t]*[\[【]|[。！？\n]|[.!?](?=\s|$)")
 _SUPPORT = 0.6  # share of a sentence's terms that a quoted sentence must hold to cite it unasked
 

@@ -82,6 +82,7 @@ def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: 
     config.write_text(shop(tmp_path, 1600))
     first = start(config, "ingest")
     wait_until(lambda: committed(tmp_path) > 0, timeout_s=60, what="the first commit")
+    first.send_signal(signal.SIGSTOP)  # so that it is under way for as long as we look
     second = citewell("ingest", config=config)
     assert second.returncode == 75
     assert f":{first.pid}" in second.stderr

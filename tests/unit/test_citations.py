@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag.citations import CitationWriter, label_passages
@@ -55,6 +55,9 @@ def test_other_brackets_are_left_alone():
 
 
 @given(st.text(alphabet="ab [](k7f2),.。\n3z ", max_size=60), st.integers(1, 7))
+@example("[\n2]", 1)
+@example("[" + ", ".join(["k7f2"] * 12) + "] it is.", 5)
+@example("[k7f2" + " " * 58 + "] and more", 3)
 def test_streamed_in_any_pieces_the_result_is_the_same(answer: str, pieces: int):
     whole, first = write(answer)
     streamed, second = write(answer, pieces=pieces)
