@@ -102,6 +102,7 @@ class Schedule:
 
     def _run(self, name: str) -> bool:
         """Sync a source; whether that went well."""
+        self._note_next(name)
         with self._locks[name]:
             well = not self._stop.is_set() and self._sync(name)
         self._note_next(name)
