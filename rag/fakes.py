@@ -12,7 +12,6 @@ class HashEmbedder:
     """Unit vectors made of a text's hash: the same text gives the same vector, and it costs nothing."""
 
     name = "hash"
-    languages: frozenset[str] = frozenset()
 
     def __init__(self, *, dim: int = 32) -> None:
         self.dim = dim

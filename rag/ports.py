@@ -50,11 +50,6 @@ class Embedder(Protocol):
     @property
     def dim(self) -> int: ...
 
-    @property
-    def languages(self) -> frozenset[str]:
-        """ISO 639-1 codes that the model was trained for; empty when it serves all."""
-        ...
-
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         """Embed texts as unit vectors.
 

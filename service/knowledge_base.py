@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from connectors.files import FilesSource
 from connectors.sql import SqlSource
 from connectors.sql_sync import Patience
-from indexes.embedders import load_embedder
+from indexes.embedders import Prompts, load_embedder
 from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
 from indexes.sparse import Bm25Encoder
 from rag import answering
 from rag.errors import ConfigError, GeneratorUnavailable, QuestionError
 from rag.evidence import Question, understand
+from rag.likeness import Likeness, Scale, measure_likeness, scale_for
 from rag.ports import Embedder, Generator, Scope, TokenCounter
 from rag.prompt import PROFILES
 from rag.retrieval import Retriever, to_passages
@@ -85,8 +86,17 @@ class KnowledgeBase:
         with self._lock:
             e = self.settings.embedder
             return load_embedder(
-                e.model, url=e.url, api_key=e.api_key.get_secret_value(), backend=e.backend, timeout_s=e.timeout_s
+                e.model,
+                url=e.url,
+                api_key=e.api_key.get_secret_value(),
+                backend=e.backend,
+                timeout_s=e.timeout_s,
+                prompts=Prompts(query=e.query_prompt, document=e.document_prompt),
             )
+
+    @_part
+    def _likeness(self) -> Likeness:
+        return measure_likeness(self.embedder)
 
     @_part
     def sparse(self) -> Bm25Encoder:
@@ -202,11 +212,9 @@ class KnowledgeBase:
         settings = self._answering(profile, sampling)
         scope = self.scope(sources)
         clock = answering.Clock()
-        understood, passages, dense_counts = await asyncio.to_thread(self._find, text, scope)
+        understood, passages, scale = await asyncio.to_thread(self._find, text, scope)
         clock.mark("retrieval")
-        async for event in answering.answer(
-            understood, passages, settings, history=history, dense_counts=dense_counts, clock=clock
-        ):
+        async for event in answering.answer(understood, passages, settings, history=history, scale=scale, clock=clock):
             yield event
 
     async def aask(self, question: str, **options: Any) -> Answer:
@@ -252,11 +260,10 @@ class KnowledgeBase:
             return Scope(sources=tuple(self.settings.sources) or ("",))
         return Scope(sources=tuple(sources))
 
-    def _find(self, question: str, scope: Scope) -> tuple[Question, list[Any], bool]:
+    def _find(self, question: str, scope: Scope) -> tuple[Question, list[Any], Scale]:
         understood = understand(question, self.settings.synonyms)
         passages = to_passages(self._hits(understood, self.settings.retrieval.limit, scope))
-        languages = self.embedder.languages
-        return understood, passages, not languages or understood.language in languages
+        return understood, passages, scale_for(self._likeness, understood.language)
 
     def _hits(self, question: Question, limit: int, scope: Scope) -> list[Hit]:
         retriever = Retriever(embedder=self.embedder, sparse=self.sparse, index=self.index)

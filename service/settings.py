@@ -37,10 +37,14 @@ Duration = Annotated[float, BeforeValidator(_seconds)]
 
 
 class EmbedderSettings(_Section):
-    model: str = Field("all-MiniLM-L6-v2", description="Bundled name, local folder, hub name, or the endpoint's model")
+    model: str = Field("multilingual-e5-small", description="Bundled name, folder, hub name, or endpoint's model")
     url: str = Field("", description="OpenAI-compatible endpoint, ending in /v1; empty to embed in this process")
     api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint")
-    backend: Literal["auto", "onnx", "torch"] = Field("auto", description="auto: ONNX int8 for the bundled model")
+    backend: Literal["auto", "onnx", "torch"] = Field(
+        "auto", description="auto: ONNX int8 for BERT-like models on a CPU"
+    )
+    query_prompt: str | None = Field(None, description="Put before a question; the model's own when not given")
+    document_prompt: str | None = Field(None, description="Put before a passage; the model's own when not given")
     timeout_s: float = Field(60.0, gt=0, description="For one request to the endpoint")
 
 

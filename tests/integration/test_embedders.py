@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes.embedders import load_embedder
+from indexes.embedders import Prompts, load_embedder, unexportable
+from indexes.packed_e5 import unpacked_model
 from rag.errors import EmbedderUnavailable
+from rag.fakes import HashEmbedder
+from rag.likeness import NO_SCALE, measure_likeness, scale_for
 from tests.conftest import free_port
 from tests.stub_engine import StubEngine
 
@@ -54,7 +57,36 @@ def test_an_endpoint_that_is_away_says_what_to_check():
 
 
 def test_a_model_that_cannot_be_loaded_says_how_to_mend_it(tmp_path: Path):
-    with pytest.raises(EmbedderUnavailable, match=r"cannot be loaded[\s\S]*local folder"):
+    with pytest.raises(EmbedderUnavailable, match=r"cannot be loaded[\s\S]*embedder\.model"):
         load_embedder(str(tmp_path))
     with pytest.raises(EmbedderUnavailable, match=r'embedder\.backend = "torch"'):
-        load_embedder("no/such-folder", backend="onnx")
+        load_embedder(str(tmp_path), backend="onnx")
+    with pytest.raises(EmbedderUnavailable, match=r"cannot be fetched[\s\S]*local folder"):
+        load_embedder("no/such-model")
+
+
+def test_a_question_and_a_passage_get_their_own_prompts():
+    own, bare = load_embedder(), load_embedder(prompts=Prompts(query="", document=""))
+    text = ["When can I return a broken lamp?"]
+    assert np.allclose(own.embed(text, query=True), bare.embed(["query: " + text[0]]))
+    assert np.allclose(own.embed(text), bare.embed(["passage: " + text[0]]))
+    assert not np.allclose(own.embed(text), bare.embed(text), atol=0.01)
+
+
+def test_an_endpoint_gets_the_prompts_that_are_configured(endpoint: StubEngine):
+    embedder = load_embedder("stub-embedder", url=endpoint.url, prompts=Prompts(query="query: "))
+    embedder.embed(["who?"], query=True)
+    embedder.embed(["a text"])
+    assert [asked["input"] for asked in endpoint.asked[-2:]] == [["query: who?"], ["a text"]]
+
+
+def test_what_onnx_cannot_do_is_told(tmp_path: Path):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
+    assert "type 'qwen3'" in unexportable(tmp_path)
+    assert unexportable(unpacked_model()) == ""
+
+
+def test_the_bundled_model_tells_what_answers_from_what_does_not_in_many_languages():
+    likeness = measure_likeness(load_embedder())
+    assert all(scale_for(likeness, language).counts for language in ("en", "zh", "de", "ja"))
+    assert scale_for(measure_likeness(HashEmbedder()), "en") == NO_SCALE

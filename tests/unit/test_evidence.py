@@ -1,6 +1,7 @@
 import pytest
 
 from rag.evidence import AGGREGATE_REFUSALS, REFUSALS, admissible, evidence, refusal, understand
+from rag.likeness import NO_SCALE, Scale
 from rag.types import Document, Passage
 
 
@@ -33,6 +34,7 @@ def page(text: str) -> Passage:
     return Passage(label="a1b2", document=document, text=text, start=0, end=len(text), page=None, context="", score=1)
 
 
+SCALE = Scale(floor=0.2, top=0.7)
 PLAYLIST = row("Playlist\nPlaylist id: 1\nName: Music")
 TRACK = row("Track\nTrack id: 2\nName: The Longest Day\nMilliseconds: 342562\nUnit price: 0.99", key="TrackId")
 
@@ -70,13 +72,13 @@ def test_a_document_that_states_the_figure_may_answer():
 
 def test_evidence_joins_words_and_likeness():
     question = understand("Who recorded The Longest Day?")
-    assert evidence(question, TRACK) < evidence(question, row(TRACK.text, dense=0.7, key="TrackId"))
-    assert evidence(understand("What is the capital of Mongolia?"), TRACK) == 0
+    assert evidence(question, TRACK, scale=SCALE) < evidence(question, row(TRACK.text, dense=0.7), scale=SCALE)
+    assert evidence(understand("What is the capital of Mongolia?"), TRACK, scale=SCALE) == 0
 
 
 def test_words_alone_count_where_the_embedder_does_not_know_the_language():
     alike = row("Album\nTitle: X", dense=0.9)
-    assert evidence(understand("专辑在哪里？"), alike, dense_counts=False) == 0
+    assert evidence(understand("专辑在哪里？"), alike, scale=NO_SCALE) == 0
 
 
 @pytest.mark.parametrize(
