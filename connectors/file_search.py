@@ -36,7 +36,7 @@ def find_files(source: str, root: Path, paths: Sequence[str], exclude: Sequence[
                 "a folder is read with FOLDER/**/*."
             )
         matched |= files
-    left_out = {file for pattern in exclude for file in _matches(root, pattern, {})}
+    left_out = {file for pattern in exclude for file in matching(root, pattern)}
     return Found(files=dict.fromkeys(_once(root, matched - left_out)), unreadable=unreadable)
 
 
@@ -46,6 +46,11 @@ def _once(root: Path, files: set[str]) -> list[str]:
     for file in sorted(files, key=lambda file: (os.path.realpath(root / file) != os.path.abspath(root / file), file)):
         owners.setdefault(os.path.realpath(root / file), file)
     return sorted(owners.values())
+
+
+def matching(root: Path, pattern: str) -> set[str]:
+    """The files that a pattern names, relative to the root."""
+    return _matches(root, pattern, {})
 
 
 def _matches(root: Path, pattern: str, unreadable: dict[str, str]) -> set[str]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectors.file_search import find_files
+from connectors.file_search import find_files, matching
+from connectors.labels import FileLabels, Labels
 from connectors.parsers import Parsed, Record, is_binary, parse
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse, Ignored
@@ -22,6 +23,7 @@ from rag.types import (
     Expected,
     Listed,
     Listing,
+    Note,
     SnapshotComplete,
     SourceEvent,
     Unreadable,
@@ -45,8 +47,7 @@ class FilesSource:
     paths: tuple[str, ...]
     root: Path
     exclude: tuple[str, ...] = ()
-    tenant: str = "default"
-    acl: tuple[str, ...] = ()
+    labels: FileLabels = FileLabels()
     parse_timeout_s: float = 120.0
     parse_memory_mb: int = 2048
 
@@ -57,13 +58,20 @@ class FilesSource:
         """
         found = find_files(self.name, self.root, self.paths, self.exclude)
         notes = {scope: head for scope, _, head in cursor.find(name="file")} if cursor is not None else {}
-        changed = [file for file in found.files if not self._looks_unchanged(file, notes.get(file))]
+        matched = [matching(self.root, rule.path) for rule in self.labels.rules]
+        labels = {file: self.labels.of(file, matched) for file in found.files}
+        for rule, named in zip(self.labels.rules, matched, strict=True):
+            if named.isdisjoint(found.files):
+                yield Note(text=f"The rule for {rule.path!r} names no file of this source.")
+        changed = [file for file in found.files if not self._looks_unchanged(file, notes.get(file), labels[file])]
         yield Expected(documents=len(changed))
         missing = {head["hash"]: scope for scope, head in notes.items() if scope not in found.files}
         limits = ParserProcess(timeout_s=self.parse_timeout_s, memory_bytes=self.parse_memory_mb << 20)
         try:
             for file in changed:
-                yield from _File(source=self, path=file, note=notes.get(file), missing=missing, child=limits).read()
+                yield from _File(
+                    source=self, path=file, labels=labels[file], note=notes.get(file), missing=missing, child=limits
+                ).read()
         finally:
             limits.close()
         kept = set()
@@ -76,13 +84,12 @@ class FilesSource:
         """What the source holds, in one line. Raises SourceError when a path matches nothing."""
         return f"{', '.join(self.paths)}: {len(find_files(self.name, self.root, self.paths, self.exclude).files)} files"
 
-    @property
-    def signature(self) -> list[Any]:
+    def signature(self, labels: Labels) -> list[Any]:
         """All that a file's documents hang on, besides its content."""
-        return [_FORMAT, self.tenant, list(self.acl), str(self.root)]
+        return [_FORMAT, labels["tenant"], list(labels["acl"]), list(labels["tags"]), str(self.root)]
 
-    def _looks_unchanged(self, file: str, note: Mapping[str, Any] | None) -> bool:
-        if note is None or note["signature"] != self.signature:
+    def _looks_unchanged(self, file: str, note: Mapping[str, Any] | None, labels: Labels) -> bool:
+        if note is None or note["signature"] != self.signature(labels):
             return False
         try:
             stat = (self.root / file).stat()
@@ -98,6 +105,7 @@ class _File:
 
     source: FilesSource
     path: str
+    labels: Labels
     note: Mapping[str, Any] | None
     missing: Mapping[str, str]
     child: ParserProcess
@@ -112,7 +120,7 @@ class _File:
                 before = _identity(self.full_path)
                 read_at_ns = time.time_ns()
                 digest = _hash(self.full_path)
-                now = {"signature": self.source.signature, "size": before[1], "mtime_ns": before[2]}
+                now = {"signature": self.source.signature(self.labels), "size": before[1], "mtime_ns": before[2]}
                 now |= {"hash": digest, "read_at_ns": read_at_ns}
                 if self.note is not None and (self.note["hash"], self.note["signature"]) == (digest, now["signature"]):
                     yield self._noted({**self.note, **now})
@@ -183,8 +191,7 @@ class _File:
             sections=item.sections if isinstance(item, Parsed) else (),
             key_text=item.title if isinstance(item, Record) else "",
             updated_at=updated_at,
-            tenant=source.tenant,
-            acl=source.acl,
+            **self.labels,
         )
 
 

@@ -147,6 +147,16 @@ def _datetime(value: datetime) -> str:
     return value.isoformat(sep=" ")
 
 
+def metadata_value(value: Any, column_type: sa.types.TypeEngine[Any]) -> str | int | float | bool | None:
+    """A value as a filter compares it: numbers as numbers, times in ISO 8601; None for NULL."""
+    value = _as_declared(value, column_type)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal) and value != value.to_integral_value():
+        return float(value)
+    return _json_value(value)
+
+
 def key_of(columns: Sequence[str], values: Sequence[Any]) -> Key:
     """A primary key as JSON can hold it."""
     return {column: _json_value(value) for column, value in zip(columns, values, strict=True)}

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from connectors.labels import RowLabels
+from connectors.rows import key_of, key_text
 from connectors.sql_connection import create_engine, explained, masked, start_read_only
 from connectors.sql_digest import choose_method
 from connectors.sql_schema import Table, read_table, table_names
@@ -23,7 +25,8 @@ class SqlSource:
 
     tables: those to read, all when empty; exclude: those to leave out; keys: key columns of tables that have no
     primary key. cursors: a table's column that moves with every change; tombstones: its column that marks a row as
-    deleted. query: a SELECT to read instead of tables; then `key` names its key columns.
+    deleted. labels: tenant, groups, tags and metadata of its documents. query: a SELECT to read instead of tables; then
+    `key` names its key columns.
     """
 
     name: str
@@ -37,8 +40,7 @@ class SqlSource:
     patience: Patience = Patience()
     query: str = ""
     key: tuple[str, ...] = ()
-    tenant: str = "default"
-    acl: tuple[str, ...] = ()
+    labels: RowLabels = RowLabels()
 
     def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
         """Yield what changed since the cursor's notes, table by table in key order; every row when there are none.
@@ -72,7 +74,7 @@ class SqlSource:
 
     @property
     def place(self) -> Place:
-        return Place(source=self.name, url=self.url, tenant=self.tenant, acl=self.acl)
+        return Place(source=self.name, url=self.url, labels=self.labels)
 
 
 def _tables(source: SqlSource, connection: sa.Connection) -> list[Table]:
@@ -90,6 +92,8 @@ def _tables(source: SqlSource, connection: sa.Connection) -> list[Table]:
     for setting, named in (("cursors", source.cursors), ("tombstones", source.tombstones)):
         for table in tables:
             _require_column(table, named.get(table.name), setting)
+    for table in tables:
+        source.labels.check(table.name, list(table.columns))
     return tables
 
 
@@ -137,7 +141,11 @@ def _read_query(source: SqlSource, connection: sa.Connection) -> Iterator[Source
             if any(values[column] is None for column in source.key):
                 seen_null += 1
                 continue
-            yield Upsert(document=document_of(table, source.place, tuple(row)))
+            try:
+                yield Upsert(document=document_of(table, source.place, tuple(row)))
+            except ValueError as err:
+                name = f"{table.name}/{key_text(key_of(table.key, [values[column] for column in table.key]))}"
+                yield Unreadable(document_id=name, scope=table.name, reason=f"the row cannot be rendered: {err}")
     if seen_null:
         reason = f"{seen_null} rows of the query have NULL in their key ({', '.join(source.key)})"
         yield Unreadable(document_id=f"{table.name}/NULL", scope=table.name, reason=reason)
@@ -159,4 +167,5 @@ def _query_columns(source: SqlSource, connection: sa.Connection) -> list[str]:
             raise SourceError(
                 f"The query of source {source.name!r} gives no column {column!r}. Its columns: {', '.join(columns)}."
             )
+    source.labels.check(source.name, columns)
     return columns

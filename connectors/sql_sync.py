@@ -9,7 +9,7 @@ import json
 import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -118,7 +118,7 @@ def _signature(reader: TableReader) -> dict[str, Any]:
         "comments": [table.comment, {name: comment for name, comment in table.column_comments.items() if comment}],
         "references": [[list(r.columns), r.table, list(r.referenced), list(r.labels)] for r in table.references],
         "labels": list(table.labels),
-        "place": [reader.place.tenant, list(reader.place.acl), reader.place.address],
+        "place": [asdict(reader.place.labels), reader.place.address],
     }
 
 

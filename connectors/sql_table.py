@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from connectors.labels import RowLabels
 from connectors.rows import Field, format_value, key_of, key_text, render
 from connectors.sql_digest import UNKNOWN, Method, database_digest, python_digest
 from connectors.sql_keys import Key, KeyColumns
@@ -26,8 +27,7 @@ class Place:
 
     source: str
     url: str
-    tenant: str = "default"
-    acl: tuple[str, ...] = ()
+    labels: RowLabels = RowLabels()
 
     @property
     def address(self) -> str:
@@ -356,8 +356,7 @@ def document_of(table: Table, place: Place, row: Sequence[Any]) -> Document:
         kind="row",
         primary_key=key,
         key_text="; ".join(render(table.name, key_fields).splitlines()),
-        tenant=place.tenant,
-        acl=place.acl,
+        **place.labels.of(values, table.columns),
     )
 
 

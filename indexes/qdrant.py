@@ -12,16 +12,16 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from indexes.engine.launch import EngineTransport
+from indexes.qdrant_filter import held, scope_filter, stored
 from rag.chunking import embedded_text
 from rag.errors import IndexMismatch, IndexUnavailable
-from rag.ports import Scope
+from rag.fusion import DENSE_WEIGHT, DEPTH, fuse
+from rag.ports import PUBLIC, Scope
 from rag.types import Chunk, Document, Hit, Point, SparseVector
 
-RRF_K = 60
-_PREFETCH = 100
 _PAGE = 1000
-_FORMAT = 1  # of the payload; a change asks for a re-index
-_KEYWORDS = ("source", "document_id", "scope", "acl", "kind", "lang")
+_FORMAT = 2  # of the payload; a change asks for a re-index
+_KEYWORDS = ("source", "document_id", "scope", "acl", "kind", "tags")
 _ENCODERS = ("embedder", "dim", "sparse", "format")
 _TIMEOUT_S = 60
 
@@ -47,9 +47,19 @@ class QdrantIndex:
     Raises IndexUnavailable when Qdrant does not answer, IndexMismatch when another embedder built the collection.
     """
 
-    def __init__(self, client: QdrantClient, *, alias: str, embedder: str, dim: int, sparse: str) -> None:
+    def __init__(
+        self,
+        client: QdrantClient,
+        *,
+        alias: str,
+        embedder: str,
+        dim: int,
+        sparse: str,
+        dense_weight: float = DENSE_WEIGHT,
+    ) -> None:
         self._client = client
         self._alias = alias
+        self._dense_weight = dense_weight
         self._encoders = {"embedder": embedder, "dim": dim, "sparse": sparse, "format": _FORMAT}
         self._ready = False
         self._preparing = threading.Lock()
@@ -162,32 +172,36 @@ class QdrantIndex:
                 return
 
     def query(self, dense: Sequence[float], sparse: SparseVector, *, scope: Scope, limit: int) -> list[Hit]:
-        """Dense and sparse search fused by reciprocal rank (k=60) in the engine, best first."""
-        self.prepare()
-        condition = _filter(scope)
-        depth = max(_PREFETCH, limit)
-        bm25 = models.SparseVector(indices=list(sparse.indices), values=list(sparse.values))
-        legs = [models.Prefetch(query=[float(x) for x in dense], using="dense", limit=depth, filter=condition)]
-        if sparse.indices:
-            legs.append(models.Prefetch(query=bm25, using="bm25", limit=depth, filter=condition))
-        fused = models.QueryRequest(
-            prefetch=list(legs), query=models.RrfQuery(rrf=models.Rrf(k=RRF_K)), limit=limit, with_payload=True
-        )
-        found = self._call(lambda: self._client.query_batch_points(self._alias, [fused]))[0].points
-        scores = self._scores(legs, [str(point.id) for point in found])
-        return [_hit(str(point.id), point.score, point.payload or {}, scores) for point in found]
+        """Dense and sparse search, fused (rag/fusion.py), best first.
 
-    def _scores(self, legs: Sequence[models.Prefetch], ids: list[str]) -> dict[str, dict[str, float]]:
-        """Each retriever's own score of every hit, by retriever: evidence compares all of them."""
-        if not ids:
-            return {}
-        only = models.Filter(must=[models.HasIdCondition(has_id=list(ids))])
-        alone = [models.QueryRequest(query=leg.query, using=leg.using, filter=only, limit=len(ids)) for leg in legs]
-        answers = self._call(lambda: self._client.query_batch_points(self._alias, alone))
-        return {
-            str(leg.using): {str(p.id): p.score for p in answer.points}
-            for leg, answer in zip(legs, answers, strict=True)
-        }
+        The first request gives both lists, the second what the best hits hold, and how alike those are to the question
+        that were found by their words alone.
+        """
+        self.prepare()
+        condition = scope_filter(scope)
+        depth = max(DEPTH, limit)
+        near = models.QueryRequest(query=[float(x) for x in dense], using="dense", limit=depth, filter=condition)
+        searches = [near]
+        if sparse.indices:
+            terms = models.SparseVector(indices=list(sparse.indices), values=list(sparse.values))
+            searches.append(models.QueryRequest(query=terms, using="bm25", limit=depth, filter=condition))
+        lists = [
+            _scores(answer) for answer in self._call(lambda: self._client.query_batch_points(self._alias, searches))
+        ]
+        words = lists[1] if len(lists) > 1 else {}
+        best = dict(fuse(lists[0], words, dense_weight=self._dense_weight)[:limit])
+        if not best:
+            return []
+        only = models.Filter(must=[models.HasIdCondition(has_id=list(best)), condition])
+        exact = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
+        again = near.model_copy(update={"filter": only, "limit": len(best), "with_payload": True, "params": exact})
+        points = self._call(lambda: self._client.query_batch_points(self._alias, [again]))[0].points
+        found = {str(point.id): point for point in points}
+        return [
+            _hit(point_id, score, found[point_id].payload or {}, _each(found[point_id].score, words.get(point_id)))
+            for point_id, score in best.items()
+            if point_id in found  # one that was deleted between the two requests is gone
+        ]
 
     def _call(self, request: Callable[[], T]) -> T:
         try:
@@ -207,12 +221,12 @@ def _described(encoders: dict[str, Any]) -> str:
     return "{embedder} ({dim}-d) with {sparse}, format {format}".format_map({**dict.fromkeys(_ENCODERS), **encoders})
 
 
-def _filter(scope: Scope) -> models.Filter:
-    """The caller's own conditions; the tenant is always among them."""
-    must: list[Any] = [models.FieldCondition(key="tenant", match=models.MatchValue(value=scope.tenant))]
-    if scope.sources:
-        must.append(models.FieldCondition(key="source", match=models.MatchAny(any=list(scope.sources))))
-    return models.Filter(must=must)
+def _scores(answer: Any) -> dict[str, float]:
+    return {str(point.id): float(point.score) for point in answer.points}
+
+
+def _each(dense: float, sparse: float | None) -> dict[str, float]:
+    return {"dense": dense} | ({} if sparse is None else {"bm25": sparse})
 
 
 def _of_source(source: str) -> models.Filter:
@@ -227,7 +241,9 @@ def _payload(chunk: Chunk) -> dict[str, Any]:
         "document_id": document.id,
         "scope": document.scope,
         "kind": document.kind,
-        "acl": list(document.acl),
+        "acl": list(document.acl) or [PUBLIC],
+        "tags": list(document.tags),
+        "metadata": {name: stored(value) for name, value in document.metadata.items()},
         "title": document.title,
         "uri": document.uri,
         "version": document.version,
@@ -244,7 +260,7 @@ def _payload(chunk: Chunk) -> dict[str, Any]:
     }
 
 
-def _hit(point_id: str, score: float, payload: dict[str, Any], ranked: dict[str, dict[str, float]]) -> Hit:
+def _hit(point_id: str, score: float, payload: dict[str, Any], scores: dict[str, float]) -> Hit:
     key = payload.get("primary_key")
     document = Document(
         id=payload["document_id"],
@@ -257,7 +273,9 @@ def _hit(point_id: str, score: float, payload: dict[str, Any], ranked: dict[str,
         primary_key=json.loads(key) if key is not None else None,
         updated_at=payload.get("updated_at"),
         tenant=payload["tenant"],
-        acl=tuple(payload.get("acl") or ()),
+        acl=tuple(group for group in payload["acl"] if group != PUBLIC),
+        tags=tuple(payload["tags"]),
+        metadata={name: held(value) for name, value in payload["metadata"].items()},
         version=payload["version"],
     )
     chunk = Chunk(
@@ -270,5 +288,4 @@ def _hit(point_id: str, score: float, payload: dict[str, Any], ranked: dict[str,
         page=payload.get("page"),
         context=payload.get("context") or "",
     )
-    scores = {name: found[point_id] for name, found in ranked.items() if point_id in found}
     return Hit(chunk=chunk, score=score, scores=scores)

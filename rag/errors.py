@@ -3,6 +3,7 @@
     CitewellError
     ├── ConfigError            a setting is wrong: file, line and key are in the message
     ├── QuestionError          a question or a request that cannot be answered as it is
+    │   └── FilterError        a filter that cannot be read
     ├── SourceError            a database or folder cannot be reached or read
     │   └── MassDeleteRefused  a run would remove more of a source than is safe
     ├── SourceBusy             another run holds the source
@@ -11,6 +12,7 @@
     ├── IndexUnavailable       Qdrant or the embedded engine does not answer
     ├── IndexMismatch          the collection was built by another embedder or encoder
     ├── EmbedderUnavailable    the embedding model cannot be loaded or reached
+    ├── RerankerUnavailable    the reranking model cannot be loaded
     └── GeneratorUnavailable   the language model does not answer
 
 A message says what happened, the value that was seen, and how to mend it.
@@ -26,6 +28,10 @@ class ConfigError(CitewellError):
 
 
 class QuestionError(CitewellError):
+    pass
+
+
+class FilterError(QuestionError):
     pass
 
 
@@ -58,6 +64,10 @@ class IndexMismatch(CitewellError):
 
 
 class EmbedderUnavailable(CitewellError):
+    pass
+
+
+class RerankerUnavailable(CitewellError):
     pass
 
 

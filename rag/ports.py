@@ -7,17 +7,30 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rag.filters import Filter
 from rag.types import Delta, Hit, Message, Point, Sampling, SourceEvent, SparseVector
 
 Vectors = npt.NDArray[np.float32]
 
 
+PUBLIC = "*"  # in place of groups: all of the tenant
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What a caller may see: one tenant, and some of its sources (all when empty)."""
+class Identity:
+    """Who asks: their tenant, and the groups that they belong to in it."""
 
     tenant: str = "default"
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where a search looks: what the caller may see, and of that some sources (all when empty) that pass a filter."""
+
+    identity: Identity = Identity()
     sources: tuple[str, ...] = ()
+    where: Filter | None = None
 
 
 class Cursor(Protocol):
@@ -76,13 +89,13 @@ class Index(Protocol):
     def delete(self, ids: Sequence[str]) -> None: ...
 
     def query(self, dense: Sequence[float], sparse: SparseVector, *, scope: Scope, limit: int) -> list[Hit]:
-        """Dense and sparse search fused by reciprocal rank, best first."""
+        """Dense and sparse search, fused (rag/fusion.py), best first."""
         ...
 
 
 class Reranker(Protocol):
-    def rank(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
-        """The same hits, best first."""
+    def rank(self, question: str, hits: Sequence[Hit], *, timeout_s: float) -> list[Hit]:
+        """The same hits, best first; in the order given when there is no time or the model does not answer."""
         ...
 
 

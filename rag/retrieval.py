@@ -1,5 +1,6 @@
 """From a question to passages: hybrid search, rerank, neighbours joined, near-duplicates dropped."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,13 +13,23 @@ _NEAR_DUPLICATE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reranking:
+    """A reranker, how many hits it gets, and how long it may take."""
+
+    reranker: Reranker
+    top: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retriever:
-    """The parts of a search, wired."""
+    """The parts of a search, wired. per_document: the most chunks of one document among the hits."""
 
     embedder: Embedder
     sparse: SparseEncoder
     index: Index
-    reranker: Reranker | None = None
+    reranking: Reranking | None = None
+    per_document: int = 8
 
     def hits(self, question: str, *, scope: Scope, limit: int, expansion: str = "") -> list[Hit]:
         """Chunks for a question, best first. expansion: synonyms to search for as well."""
@@ -26,7 +37,23 @@ class Retriever:
         dense = self.embedder.embed([query], query=True)[0].tolist()
         sparse = self.sparse.encode([query], query=True)[0]
         found = self.index.query(dense, sparse, scope=scope, limit=limit)
-        return self.reranker.rank(question, found) if self.reranker else found
+        if self.reranking is not None:
+            top, rest = found[: self.reranking.top], found[self.reranking.top :]
+            ranked = self.reranking.reranker.rank(question, top, timeout_s=self.reranking.timeout_s) if top else []
+            found = [*ranked, *rest]
+        return _at_most(self.per_document, found)
+
+
+def _at_most(per_document: int, hits: Sequence[Hit]) -> list[Hit]:
+    """The hits without the worst ones of documents that have more than their share."""
+    seen: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for hit in hits:
+        document = (hit.chunk.document.source, hit.chunk.document.id)
+        seen[document] += 1
+        if seen[document] <= per_document:
+            kept.append(hit)
+    return kept
 
 
 def to_passages(hits: Sequence[Hit]) -> list[Passage]:

@@ -1,10 +1,11 @@
 """Terms of a text for lexical search: Chinese words, Latin stems, and codes kept whole."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 
+import opencc
 import rjieba
 import Stemmer
 
@@ -25,9 +26,36 @@ _STOP_ZH = frozenset(
 )
 
 
+# What tells a language in a sentence; a row or a list of names has none of these, and counts as English.
+_TELLING = {
+    "german": "der die das und ist nicht ein eine wie was wer wo wann für mit von auf den dem des im ich wir sie haben hat sind",
+    "french": "le la les des une est et pour dans qui que quel quelle quels où comment du au sur avec pas nous vous sont",
+    "spanish": "el los las una es y para qué quién cómo dónde cuándo por con del al se su está son hay",
+    "portuguese": "o os as uma é para quem como onde quando por com do da dos das no na se são não você",
+    "italian": "il gli una è per chi che come dove quando con del della dei nel nella si sono non quale",
+    "dutch": "de het een is en van voor wie wat waar wanneer hoe met op te zijn niet ik wij heeft",
+}
+_TELLING_WORDS = {language: frozenset(words.split()) for language, words in _TELLING.items()}
+_MIN_TELLING = 2
+_TRADITIONAL = opencc.OpenCC("t2s")
+
+
 @lru_cache(maxsize=65536)
-def _stem(word: str) -> str:
-    return str(Stemmer.Stemmer("english").stemWord(word))
+def _stem(word: str, language: str = "english") -> str:
+    return str(Stemmer.Stemmer(language).stemWord(word))
+
+
+def stemming_language(found: Sequence[str]) -> str:
+    """The language of a text's words, for their stems: the one most of whose telling words it has, else English."""
+    have = {word.lower() for word in found}
+    language, count = max(((name, len(have & telling)) for name, telling in _TELLING_WORDS.items()), key=lambda x: x[1])
+    return language if count >= _MIN_TELLING and count > len(have & _STOP_EN) else "english"
+
+
+def _han_words(run: str, *, search: bool) -> list[str]:
+    """The words of a run of Chinese in simplified characters; search: the words inside long words too."""
+    simplified = _TRADITIONAL.convert(fold(run))
+    return list(rjieba.cut_for_search(simplified) if search else rjieba.cut(simplified))
 
 
 @lru_cache(maxsize=1)
@@ -39,20 +67,29 @@ def function_words() -> frozenset[str]:
 def terms(text: str) -> list[str]:
     """Terms in order, with repeats.
 
-    A run of Chinese gives the words of a search-mode segmentation. A Latin word gives its stem. A compound (AC/DC,
+    A run of Chinese gives the words of a search-mode segmentation, in simplified characters. A Latin word gives its English
+    stem and, in a sentence of another language, the one of that language: either finds it. A compound (AC/DC,
     INV-2024-0042, InvoiceLine) gives its whole folded form and then its parts, so that either finds it. A number
     after a word gives the pair too: 'invoice 5' is one thing, and not any invoice with a 5 in it.
     """
     found: list[str] = []
     previous = ""
     chinese = has_han(text)
-    for word in words(text):
+    all_words = words(text)
+    language = stemming_language(all_words)
+    for word in all_words:
         if chinese and has_han(word):
-            found.extend(rjieba.cut_for_search(fold(word)))
+            found.extend(_han_words(word, search=True))
             previous = ""
             continue
         new = _bare_terms(word)
         found.extend(new)
+        if (
+            language != "english"
+            and len(new) == 1
+            and (stem := _stem(fold(_POSSESSIVE.sub("", word)), language)) != new[0]
+        ):
+            found.append(stem)
         if new[0].isdecimal() and (pair := _numbered(previous, new)):
             found.append(pair)
         previous = new[0]
@@ -99,7 +136,7 @@ def content_weights(question: str) -> dict[str, float]:
     previous = ""
     for position, word in enumerate(words(question)):
         if has_han(word):
-            for term in rjieba.cut(fold(word)):
+            for term in _han_words(word, search=False):
                 if term not in _STOP_ZH and term.strip():
                     weights[term] = max(weights.get(term, 0.0), 1.0)
             previous = ""

@@ -23,7 +23,8 @@ class Document:
 
     `id` is unique within its source and stable between runs. `scope` is the table or file that the document
     belongs to; a complete read of a scope is what allows deletions in it. `key_text` is repeated beside every
-    chunk when the text has to be split (the key fields of a row).
+    chunk when the text has to be split (the key fields of a row). `acl` names the groups that may see it, all of its
+    tenant when empty. `tags` and `metadata` are there to filter by.
     """
 
     id: str
@@ -39,6 +40,8 @@ class Document:
     updated_at: int | None = None
     tenant: str = "default"
     acl: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     version: str = ""
 
 

@@ -31,6 +31,7 @@ from rag.errors import (
     IndexMismatch,
     IndexUnavailable,
     QuestionError,
+    RerankerUnavailable,
     SourceBusy,
 )
 from rag.types import Message, Sampling
@@ -63,6 +64,7 @@ _STATUS: tuple[tuple[type[CitewellError], int], ...] = (
     (IndexMismatch, 503),
     (IndexUnavailable, 503),
     (EmbedderUnavailable, 503),
+    (RerankerUnavailable, 503),
     (GeneratorUnavailable, 503),
     (CitewellError, 500),
 )
@@ -135,11 +137,10 @@ async def ask(body: AskBody, kb: Kb) -> Any:
         temperature=llm.temperature if body.temperature is None else body.temperature,
         top_p=body.top_p or llm.top_p,
     )
-    kb.scope(body.sources)
     events = kb.stream(
         question,
         history=[Message(role=turn.role, content=turn.content) for turn in body.history],
-        sources=body.sources,
+        scope=kb.scope(body.sources, where=body.filter),
         profile=body.profile or "",
         sampling=sampling,
     )
@@ -154,7 +155,9 @@ async def ask(body: AskBody, kb: Kb) -> Any:
 
 async def retrieve(body: RetrieveBody, kb: Kb) -> RetrieveOut:
     """The best chunks for a question, with fused and per-retriever scores."""
-    hits = await asyncio.to_thread(kb.retrieve, body.question, k=body.k, sources=body.sources)
+    hits = await asyncio.to_thread(
+        kb.retrieve, body.question, k=body.k, scope=kb.scope(body.sources, where=body.filter)
+    )
     return RetrieveOut(question=body.question, hits=[hit_out(hit) for hit in hits])
 
 

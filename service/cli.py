@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.errors import CitewellError, ConfigError, QuestionError, SourceBusy
+from rag.errors import CitewellError, ConfigError, FilterError, QuestionError, SourceBusy
 
 if TYPE_CHECKING:
+    from rag.ports import Scope
     from rag.types import Answer, Hit
     from service.knowledge_base import KnowledgeBase
 
@@ -32,6 +33,10 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 SourcesOption = Annotated[list[str] | None, typer.Option("--source", "-s", help="Search only this source; repeatable.")]
+FilterOption = Annotated[
+    str,
+    typer.Option("--filter", "-f", help='Search only what passes, as JSON: \'{"table": ["orders", "customers"]}\'.'),
+]
 DEFAULT_CONFIG = Path("citewell.toml")
 
 
@@ -85,6 +90,14 @@ def _open(config: Path) -> "KnowledgeBase":
     from service.knowledge_base import connect
 
     return connect(config)
+
+
+def _scope(kb: "KnowledgeBase", sources: list[str] | None, where: str) -> "Scope":
+    try:
+        form = json.loads(where) if where.strip() else None
+    except ValueError as err:
+        raise FilterError(f"--filter is no JSON: {err}") from err
+    return kb.scope(sources or (), where=form)
 
 
 @app.command()
@@ -153,6 +166,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question, in any language.")],
     profile: Annotated[str, typer.Option(help="Context window: chat, document, log or book.")] = "",
     source: SourcesOption = None,
+    where: FilterOption = "",
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -161,7 +175,7 @@ def ask(
     from service.terminal import print_answer
 
     with _open(config) as kb:
-        answer: Answer = kb.ask(question, profile=profile, sources=source or [])
+        answer: Answer = kb.ask(question, profile=profile, scope=_scope(kb, source, where))
     if as_json:
         _print_json(answer_out(answer).model_dump())
     else:
@@ -174,6 +188,7 @@ def retrieve(
     question: Annotated[str, typer.Argument(help="What to look for.")],
     k: Annotated[int, typer.Option("-k", min=1, max=200, help="Number of hits.")] = 10,
     source: SourcesOption = None,
+    where: FilterOption = "",
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -182,7 +197,7 @@ def retrieve(
     from service.terminal import print_hits
 
     with _open(config) as kb:
-        hits: list[Hit] = kb.retrieve(question, k=k, sources=source or [])
+        hits: list[Hit] = kb.retrieve(question, k=k, scope=_scope(kb, source, where))
     if as_json:
         _print_json(RetrieveOut(question=question, hits=[hit_out(hit) for hit in hits]).model_dump())
     else:

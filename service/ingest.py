@@ -38,7 +38,7 @@ from service.pipeline import WriteBehind, read_ahead
 from service.recovery import delete_orphans, find_difference
 from service.state import Changes, Lease, State, StoredDocument
 
-_FORMAT = 2  # of a document's text and chunks; a change has every source read and compared anew
+_FORMAT = 3  # of a document's text and chunks; a change has every source read and compared anew
 _BATCH_CHUNKS = 512
 _BATCH_CHARS = 4_000_000
 _BATCH_EVENTS = 2048
@@ -198,6 +198,8 @@ def version_of(document: Document, max_tokens: int) -> str:
         _FORMAT, max_tokens, document.title, document.text, document.uri, document.scope, document.kind,
         document.key_text,
         dict(document.primary_key) if document.primary_key is not None else None, document.tenant, document.acl,
+        document.tags,
+        dict(document.metadata),
         [(s.start, s.page, s.heading) for s in document.sections],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()[:32]

@@ -3,26 +3,30 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
 from connectors.files import FilesSource
+from connectors.labels import FileLabels, PathRule, RowLabels
 from connectors.sql import SqlSource
 from connectors.sql_sync import Patience
 from indexes.embedders import Prompts, load_embedder
 from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
+from indexes.rerankers import load_reranker
 from indexes.sparse import Bm25Encoder
 from rag import answering
 from rag.errors import ConfigError, GeneratorUnavailable, QuestionError
 from rag.evidence import Question, understand
+from rag.filters import All, parse_filter
 from rag.likeness import Likeness, Scale, measure_likeness, scale_for
-from rag.ports import Embedder, Generator, Scope, TokenCounter
+from rag.ports import Embedder, Generator, Identity, Scope, TokenCounter
 from rag.prompt import PROFILES
-from rag.retrieval import Retriever, to_passages
+from rag.retrieval import Reranking, Retriever, to_passages
 from rag.tokens import QwenTokenCounter
 from rag.types import Answer, Hit, Message, Sampling
 from service.ingest import Ingest, Options, Report, ingest
@@ -32,6 +36,7 @@ from service.state import State
 if TYPE_CHECKING:
     from llama_index.core.query_engine import BaseQueryEngine
     from llama_index.core.retrievers import BaseRetriever
+    from llama_index.core.vector_stores import MetadataFilters
 
 T = TypeVar("T")
 
@@ -120,8 +125,21 @@ class KnowledgeBase:
             else:
                 client = connect_embedded(self.settings.data_dir / "qdrant", idle_s=q.engine_idle_s)
             return QdrantIndex(
-                client, alias=q.collection, embedder=self.embedder.name, dim=self.embedder.dim, sparse=self.sparse.name
+                client,
+                alias=q.collection,
+                embedder=self.embedder.name,
+                dim=self.embedder.dim,
+                sparse=self.sparse.name,
+                dense_weight=self.settings.retrieval.dense_weight,
             )
+
+    @_part
+    def reranking(self) -> Reranking | None:
+        r = self.settings.rerank
+        if not r.model and not r.url:
+            return None
+        reranker = load_reranker(r.model, url=r.url, api_key=r.api_key.get_secret_value())
+        return Reranking(reranker=reranker, top=r.top, timeout_s=r.timeout_s)
 
     @_part
     def state(self) -> State:
@@ -194,23 +212,28 @@ class KnowledgeBase:
 
     # Retrieval and answers.
 
-    def retrieve(self, question: str, *, k: int = 10, sources: Sequence[str] = ()) -> list[Hit]:
+    def retrieve(self, question: str, *, k: int = 10, scope: Scope | None = None) -> list[Hit]:
         """The k best chunks for a question. Raises QuestionError for an empty or over-long question."""
-        return self._hits(understand(self.clean(question), self.settings.synonyms), max(k, 1), self.scope(sources))[:k]
+        understood = understand(self.clean(question), self.settings.synonyms)
+        limit = max(k, self.settings.retrieval.limit)
+        return self._hits(understood, limit, scope or self.scope())[:k]
 
     async def stream(
         self,
         question: str,
         *,
         history: Sequence[Message] = (),
-        sources: Sequence[str] = (),
+        scope: Scope | None = None,
         profile: str = "",
         sampling: Sampling | None = None,
     ) -> AsyncGenerator[answering.Event, None]:
-        """Answer a question as events; the last one is Finished. The retrieval runs outside the event loop."""
+        """Answer a question as events; the last one is Finished. The retrieval runs outside the event loop.
+
+        scope: where to look, from `scope()`; all that the configured identity may see when it is left out.
+        """
         text = self.clean(question)
         settings = self._answering(profile, sampling)
-        scope = self.scope(sources)
+        scope = scope or self.scope()
         clock = answering.Clock()
         understood, passages, scale = await asyncio.to_thread(self._find, text, scope)
         clock.mark("retrieval")
@@ -249,16 +272,30 @@ class KnowledgeBase:
             )
         return question
 
-    def scope(self, sources: Sequence[str] = ()) -> Scope:
-        """What a search may see: configured sources only, so that one taken out stops answering at once.
+    def scope(
+        self,
+        sources: Sequence[str] = (),
+        *,
+        where: Mapping[str, Any] | None = None,
+        identity: Identity | None = None,
+    ) -> Scope:
+        """Where a search looks: in configured sources only, so that one taken out stops answering at once.
 
-        Raises ConfigError for a source that is not configured.
+        where: a filter as in rag/filters.py, joined to the configured one; identity: the caller's tenant and groups,
+        the configured ones when left out. Raises ConfigError for a source that is not configured, FilterError for a
+        filter that cannot be read.
         """
         for name in sources:
             self.source(name)
         if not sources and self._has_stale_sources:
-            return Scope(sources=tuple(self.settings.sources) or ("",))
-        return Scope(sources=tuple(sources))
+            sources = tuple(self.settings.sources) or ("",)
+        filters = [parsed for form in (self.settings.retrieval.filter, where) if (parsed := parse_filter(form))]
+        configured = self.settings.identity
+        return Scope(
+            identity=identity or Identity(tenant=configured.tenant, groups=configured.groups),
+            sources=tuple(sources),
+            where=All(parts=tuple(filters)) if len(filters) > 1 else next(iter(filters), None),
+        )
 
     def _find(self, question: str, scope: Scope) -> tuple[Question, list[Any], Scale]:
         understood = understand(question, self.settings.synonyms)
@@ -266,7 +303,13 @@ class KnowledgeBase:
         return understood, passages, scale_for(self._likeness, understood.language)
 
     def _hits(self, question: Question, limit: int, scope: Scope) -> list[Hit]:
-        retriever = Retriever(embedder=self.embedder, sparse=self.sparse, index=self.index)
+        retriever = Retriever(
+            embedder=self.embedder,
+            sparse=self.sparse,
+            index=self.index,
+            reranking=self.reranking,
+            per_document=self.settings.retrieval.per_document,
+        )
         return retriever.hits(question.text, scope=scope, limit=limit, expansion=question.expansion)
 
     def _answering(self, profile: str, sampling: Sampling | None) -> answering.Answering:
@@ -284,17 +327,35 @@ class KnowledgeBase:
 
     # LlamaIndex.
 
-    def as_retriever(self, *, k: int = 10, sources: Sequence[str] = ()) -> "BaseRetriever":
-        """A LlamaIndex retriever over this knowledge base."""
+    def as_retriever(
+        self, *, k: int = 10, filters: "MetadataFilters | None" = None, scope: Scope | None = None
+    ) -> "BaseRetriever":
+        """A LlamaIndex retriever over this knowledge base, narrowed by LlamaIndex's own filters."""
         from service.llamaindex import CitewellRetriever
 
-        return CitewellRetriever(self, k=k, sources=sources)
+        return CitewellRetriever(self, k=k, scope=self._narrowed(scope, filters))
 
-    def as_query_engine(self, *, streaming: bool = False, **options: Any) -> "BaseQueryEngine":
+    def as_query_engine(
+        self,
+        *,
+        streaming: bool = False,
+        filters: "MetadataFilters | None" = None,
+        scope: Scope | None = None,
+        **options: Any,
+    ) -> "BaseQueryEngine":
         """A LlamaIndex query engine; options as in `stream`."""
         from service.llamaindex import CitewellQueryEngine
 
+        options["scope"] = self._narrowed(scope, filters)
         return CitewellQueryEngine(self, streaming=streaming, options=options)
+
+    def _narrowed(self, scope: Scope | None, filters: "MetadataFilters | None") -> Scope:
+        from service.llamaindex import filter_form
+
+        scope = scope or self.scope()
+        where = parse_filter(filter_form(filters)) if filters is not None else None
+        parts = tuple(part for part in (scope.where, where) if part is not None)
+        return replace(scope, where=All(parts=parts) if len(parts) > 1 else next(iter(parts), None))
 
 
 def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
@@ -310,8 +371,14 @@ def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
         patience=Patience(overlap_s=settings.overlap, reconcile_s=settings.reconcile_every),
         query=settings.query,
         key=settings.key,
-        tenant=settings.tenant,
-        acl=settings.acl,
+        labels=RowLabels(
+            tenant=settings.tenant,
+            acl=settings.acl,
+            tags=settings.tags,
+            tenant_column=settings.tenant_column,
+            acl_column=settings.acl_column,
+            metadata=settings.metadata,
+        ),
     )
 
 
@@ -321,8 +388,12 @@ def _files(name: str, settings: FilesSettings, root: Path) -> FilesSource:
         paths=settings.paths,
         root=root,
         exclude=settings.exclude,
-        tenant=settings.tenant,
-        acl=settings.acl,
+        labels=FileLabels(
+            tenant=settings.tenant,
+            acl=settings.acl,
+            tags=settings.tags,
+            rules=tuple(PathRule(**rule.model_dump()) for rule in settings.rules),
+        ),
         parse_timeout_s=settings.parse_timeout,
         parse_memory_mb=settings.parse_memory_mb,
     )

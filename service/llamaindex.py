@@ -1,6 +1,6 @@
 """The LlamaIndex entry: a retriever and a query engine over a knowledge base."""
 
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.response.schema import (
@@ -13,9 +13,12 @@ from llama_index.core.prompts.mixin import PromptMixinType
 from llama_index.core.query_engine import BaseQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilters
 
 from rag.answering import Finished, PassagesFound, Restarted, TextDelta
-from rag.errors import GeneratorUnavailable
+from rag.errors import FilterError, GeneratorUnavailable
+from rag.filters import FIELDS
+from rag.ports import Scope
 from rag.types import Answer, Hit, Passage
 
 if TYPE_CHECKING:
@@ -25,14 +28,14 @@ if TYPE_CHECKING:
 class CitewellRetriever(BaseRetriever):
     """The k best chunks as nodes, with fused scores; the metadata says where each stands."""
 
-    def __init__(self, knowledge_base: "KnowledgeBase", *, k: int = 10, sources: Sequence[str] = ()) -> None:
+    def __init__(self, knowledge_base: "KnowledgeBase", *, k: int, scope: Scope) -> None:
         super().__init__()
         self._knowledge_base = knowledge_base
         self._k = k
-        self._sources = tuple(sources)
+        self._scope = scope
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        hits = self._knowledge_base.retrieve(query_bundle.query_str, k=self._k, sources=self._sources)
+        hits = self._knowledge_base.retrieve(query_bundle.query_str, k=self._k, scope=self._scope)
         return [_node_of_hit(hit) for hit in hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -113,6 +116,47 @@ class _Stream:
         return None
 
 
+_EQUAL = {FilterOperator.EQ, FilterOperator.IN, FilterOperator.CONTAINS}
+_RANGES = {
+    FilterOperator.GT: "gt",
+    FilterOperator.GTE: "gte",
+    FilterOperator.LT: "lt",
+    FilterOperator.LTE: "lte",
+}
+_NEGATED = {FilterOperator.NE, FilterOperator.NIN}
+
+
+def filter_form(filters: MetadataFilters) -> dict[str, Any]:
+    """LlamaIndex's filters in our form; a key that is no field of ours is a name under metadata.
+
+    Raises FilterError for an operator that has no counterpart here.
+    """
+    parts = [filter_form(f) if isinstance(f, MetadataFilters) else _condition_form(f) for f in filters.filters]
+    match filters.condition:
+        case FilterCondition.OR:
+            return {"any": parts}
+        case FilterCondition.NOT:
+            return {"not": {"any": parts}}
+        case _:
+            return {"all": parts}
+
+
+def _condition_form(condition: Any) -> dict[str, Any]:
+    key = (
+        condition.key
+        if condition.key in FIELDS or condition.key.startswith("metadata.")
+        else f"metadata.{condition.key}"
+    )
+    if condition.operator in _EQUAL:
+        return {key: condition.value}
+    if condition.operator in _NEGATED:
+        return {"not": {key: condition.value}}
+    if condition.operator in _RANGES:
+        return {key: {_RANGES[condition.operator]: condition.value}}
+    known = ", ".join(sorted(operator.value for operator in (*_EQUAL, *_NEGATED, *_RANGES)))
+    raise FilterError(f"The filter operator {condition.operator.value!r} is not served here. Operators: {known}.")
+
+
 def _response(answer: Answer) -> Response:
     nodes = [_node_of_passage(passage) for passage in answer.passages]
     return Response(response=answer.text, source_nodes=nodes, metadata=_metadata(answer))
@@ -158,4 +202,6 @@ def _place(document: Any, page: int | None) -> dict[str, Any]:
         "primary_key": dict(document.primary_key) if document.primary_key is not None else None,
         "page": page,
         "uri": document.uri,
+        "tags": list(document.tags),
+        **document.metadata,
     }

@@ -11,6 +11,10 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+FilterForm = dict[str, Any]
+_FILTER = "Search only what passes: equality, any of a list, ranges, any, all, not; see docs/retrieval.md"
+
+
 class TurnBody(_Body):
     role: Literal["user", "assistant"]
     content: str
@@ -21,6 +25,7 @@ class AskBody(_Body):
     stream: bool = Field(False, description="Answer as server-sent events")
     profile: Literal["chat", "document", "log", "book"] | None = Field(None, description="Context window")
     sources: list[str] = Field([], max_length=100, description="Search only these sources; all when empty")
+    filter: FilterForm = Field({}, description=_FILTER, examples=[{"table": ["Album", "Track"]}])
     history: list[TurnBody] = Field([], max_length=200, description="Earlier turns of the conversation, oldest first")
     max_tokens: int | None = Field(None, ge=16, le=8192, description="Longest answer")
     temperature: float | None = Field(None, ge=0, le=2)
@@ -30,7 +35,8 @@ class AskBody(_Body):
 class RetrieveBody(_Body):
     question: str = Field(examples=["return policy for opened records"])
     k: int = Field(10, ge=1, le=200, description="Number of hits")
-    sources: list[str] = Field([], max_length=100)
+    sources: list[str] = Field([], max_length=100, description="Search only these sources; all when empty")
+    filter: FilterForm = Field({}, description=_FILTER, examples=[{"source": "handbook"}])
 
 
 class HitOut(BaseModel):

@@ -10,8 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from rag.errors import ConfigError
+from rag.errors import ConfigError, FilterError
 from rag.evidence import THRESHOLD
+from rag.filters import parse_filter
+from rag.fusion import DENSE_WEIGHT
+from rag.ports import PUBLIC
 
 DEFAULT_PATH = "citewell.toml"
 _ENV_PREFIX = "CITEWELL_"
@@ -33,6 +36,13 @@ def _seconds(value: Any) -> Any:
     return value
 
 
+def _group(value: Any) -> Any:
+    if value == PUBLIC:
+        raise ValueError(f"{PUBLIC!r} cannot be a group: an empty acl means all of the tenant")
+    return value
+
+
+Group = Annotated[str, Field(min_length=1), BeforeValidator(_group)]
 Duration = Annotated[float, BeforeValidator(_seconds)]
 
 
@@ -71,10 +81,31 @@ class LlmSettings(_Section):
     timeout_s: float = Field(60.0, gt=0, description="For a whole answer; past it, quoting takes over")
 
 
+class RerankSettings(_Section):
+    model: str = Field("", description="CrossEncoder by folder or hub name, or the endpoint's model; empty for none")
+    url: str = Field("", description="Server with a /rerank route (vLLM, TEI, Cohere)")
+    api_key: SecretStr = Field(SecretStr(""), description="Key of the server")
+    top: int = Field(40, ge=2, le=500, description="Chunks that are reranked")
+    timeout_s: float = Field(1.0, gt=0, description="Longest time; past it, the fused order stands")
+
+
 class RetrievalSettings(_Section):
     limit: int = Field(40, ge=1, le=500, description="Chunks fetched for a question")
+    dense_weight: float = Field(
+        DENSE_WEIGHT, ge=0, le=1, description="Share of likeness in a hit's score; words have the rest"
+    )
+    per_document: int = Field(8, ge=1, description="Most chunks of one document among them")
+    filter: dict[str, Any] = Field({}, description="Filter that holds for every question, see docs/retrieval.md")
     threshold: float = Field(THRESHOLD, ge=0, le=1, description="Evidence below which Citewell refuses")
     max_question_chars: int = Field(8_000, ge=10, description="Longest question")
+
+    @model_validator(mode="after")
+    def _filter_is_valid(self) -> "RetrievalSettings":
+        try:
+            parse_filter(self.filter)
+        except FilterError as err:
+            raise ValueError(str(err)) from err
+        return self
 
 
 class ChunkingSettings(_Section):
@@ -84,6 +115,11 @@ class ChunkingSettings(_Section):
 class IngestSettings(_Section):
     mass_delete_share: float = Field(0.2, ge=0, le=1, description="A run that would delete more of a source stops")
     every: Duration = Field(300, ge=1, description="How often `ingest --watch` reads a database without a schedule")
+
+
+class IdentitySettings(_Section):
+    tenant: str = Field("default", min_length=1, description="Tenant of those who ask")
+    groups: tuple[Group, ...] = Field((), description="Groups that they belong to")
 
 
 class StateSettings(_Section):
@@ -129,8 +165,12 @@ class SqlSettings(_Schedule):
     reconcile_every: Duration = Field(0, ge=0, description="How often a table with a cursor is compared whole")
     query: str = Field("", description="A SELECT to read instead of tables")
     key: tuple[str, ...] = Field((), description="Key columns of the query")
-    tenant: str = "default"
-    acl: tuple[str, ...] = ()
+    tenant: str = Field("default", min_length=1, description="Tenant of its rows")
+    tenant_column: str = Field("", description="Column that holds each row's tenant")
+    acl: tuple[Group, ...] = Field((), description="Groups that may see its rows; all of the tenant when empty")
+    acl_column: str = Field("", description="Column that holds each row's groups, commas between")
+    tags: tuple[str, ...] = Field((), description="Tags to filter by")
+    metadata: tuple[str, ...] = Field((), description="Columns to filter by, as metadata.NAME")
 
     @model_validator(mode="after")
     def _query_has_key(self) -> "SqlSettings":
@@ -143,6 +183,13 @@ class SqlSettings(_Schedule):
         return self
 
 
+class RuleSettings(_Section):
+    path: str = Field(min_length=1, description="Glob, relative to the configuration")
+    tenant: str | None = Field(None, min_length=1)
+    acl: tuple[Group, ...] | None = None
+    tags: tuple[str, ...] = ()
+
+
 class FilesSettings(_Schedule):
     kind: Literal["files"]
     paths: tuple[str, ...] = Field(min_length=1, description="Files, folders or globs, relative to the configuration")
@@ -150,8 +197,10 @@ class FilesSettings(_Schedule):
     watch: bool = Field(False, description="Read the source as soon as a file of it changes")
     parse_timeout: Duration = Field(120, gt=0, description="Longest time to parse one PDF or office file")
     parse_memory_mb: int = Field(2048, ge=128, description="Most memory to parse one PDF or office file")
-    tenant: str = "default"
-    acl: tuple[str, ...] = ()
+    tenant: str = Field("default", min_length=1, description="Tenant of its files")
+    acl: tuple[Group, ...] = Field((), description="Groups that may see its files; all of the tenant when empty")
+    tags: tuple[str, ...] = Field((), description="Tags to filter by")
+    rules: tuple[RuleSettings, ...] = Field((), description="What holds for some of the files: path, tenant, acl, tags")
 
 
 SourceSettings = Annotated[SqlSettings | FilesSettings, Field(discriminator="kind")]
@@ -163,10 +212,12 @@ class Settings(_Section):
     qdrant: QdrantSettings = QdrantSettings()
     llm: LlmSettings = LlmSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    rerank: RerankSettings = RerankSettings()
     chunking: ChunkingSettings = ChunkingSettings()
     ingest: IngestSettings = IngestSettings()
     state: StateSettings = StateSettings()
     server: ServerSettings = ServerSettings()
+    identity: IdentitySettings = IdentitySettings()
     synonyms: dict[str, tuple[str, ...]] = Field({}, description="Words of questions, with those that the sources use")
     sources: dict[str, SourceSettings] = {}
     root: Path = Field(Path("."), exclude=True, description="Folder of the configuration; not a setting")

@@ -200,6 +200,9 @@ def _condition(condition: Any) -> Any:
     if isinstance(condition, m.FieldCondition) and isinstance(condition.range, m.Range):
         bounds = condition.range.model_dump(exclude_none=True)
         return qe.FieldCondition(key=condition.key, range=qe.RangeFloat(**bounds))
+    if isinstance(condition, m.FieldCondition) and isinstance(condition.range, m.DatetimeRange):
+        times = {name: value.isoformat() for name, value in condition.range if value is not None}
+        return qe.FieldCondition(key=condition.key, range=qe.RangeDateTime(**times))
     raise Unsupported(f"The embedded engine does not serve a condition of type {type(condition).__name__}.")
 
 

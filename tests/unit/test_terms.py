@@ -37,3 +37,30 @@ def test_coverage_is_the_share_of_weight(text: str, share: float):
 
 def test_a_synonym_counts_for_its_word():
     assert coverage({"专辑": 1.0}, {"album"}, {"专辑": frozenset({"album"})}) == 1.0
+
+
+def test_traditional_and_simplified_characters_meet():
+    assert terms("臺灣的軟體公司") == terms("台湾的软体公司")
+    assert content_weights("唱片應該怎樣存放") == content_weights("唱片应该怎样存放")
+
+
+@pytest.mark.parametrize(
+    ("asked", "held"),
+    [
+        ("Wie lange habe ich Garantien?", "Für die Geräte ist eine Garantie von zwei Jahren"),
+        ("Quelles sont les chansons ?", "C'est une chanson pour les enfants"),
+        ("¿Cuáles son las canciones de los niños?", "La canción es para los niños"),
+    ],
+)
+def test_words_meet_by_the_stems_of_their_own_language(asked: str, held: str):
+    shared = set(terms(asked)) & set(terms(held))
+    assert shared & {"garanti", "chanson", "cancion"}
+
+
+def test_a_word_is_found_whatever_language_the_question_seems_to_be_in():
+    assert set(terms("Garantie")) <= set(terms("Für die Geräte ist eine Garantie von zwei Jahren"))
+
+
+def test_rows_and_english_have_english_stems_only():
+    assert terms("Die Hard") == ["die", "hard"]
+    assert terms("The customers of the store") == ["the", "custom", "of", "the", "store"]
