@@ -12,18 +12,21 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from indexes.engine.launch import EngineTransport
-from indexes.qdrant_filter import held, scope_filter, stored
+from indexes.qdrant_filter import access, held, scope_filter, stored
 from rag.chunking import embedded_text
 from rag.errors import IndexMismatch, IndexUnavailable
 from rag.fusion import DENSE_WEIGHT, DEPTH, fuse
-from rag.ports import PUBLIC, Scope
+from rag.ports import Scope
 from rag.types import Chunk, Document, Hit, Point, SparseVector
 
 _PAGE = 1000
 _FORMAT = 2  # of the payload; a change asks for a re-index
-_KEYWORDS = ("source", "document_id", "scope", "acl", "kind", "tags")
+_KEYWORDS = ("source", "document_id", "scope", "access", "kind", "tags")
 _ENCODERS = ("embedder", "dim", "sparse", "format")
 _TIMEOUT_S = 60
+# What int8 finds is scored again with the original vectors: recall@10 1.0 against .96 to .99 without.
+_RESCORED = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
+_EXACT = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
 
 T = TypeVar("T")
 
@@ -86,7 +89,7 @@ class QdrantIndex:
         try:
             self._client.create_collection(
                 name,
-                vectors_config={"dense": models.VectorParams(size=dim, distance=models.Distance.COSINE)},
+                vectors_config={"dense": _dense(dim)},
                 sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 metadata=self._encoders,
             )
@@ -180,7 +183,9 @@ class QdrantIndex:
         self.prepare()
         condition = scope_filter(scope)
         depth = max(DEPTH, limit)
-        near = models.QueryRequest(query=[float(x) for x in dense], using="dense", limit=depth, filter=condition)
+        near = models.QueryRequest(
+            query=[float(x) for x in dense], using="dense", limit=depth, filter=condition, params=_RESCORED
+        )
         searches = [near]
         if sparse.indices:
             terms = models.SparseVector(indices=list(sparse.indices), values=list(sparse.values))
@@ -193,8 +198,7 @@ class QdrantIndex:
         if not best:
             return []
         only = models.Filter(must=[models.HasIdCondition(has_id=list(best)), condition])
-        exact = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
-        again = near.model_copy(update={"filter": only, "limit": len(best), "with_payload": True, "params": exact})
+        again = near.model_copy(update={"filter": only, "limit": len(best), "with_payload": True, "params": _EXACT})
         points = self._call(lambda: self._client.query_batch_points(self._alias, [again]))[0].points
         found = {str(point.id): point for point in points}
         return [
@@ -221,6 +225,17 @@ def _described(encoders: dict[str, Any]) -> str:
     return "{embedder} ({dim}-d) with {sparse}, format {format}".format_map({**dict.fromkeys(_ENCODERS), **encoders})
 
 
+def _dense(dim: int) -> models.VectorParams:
+    """Originals on disk, and int8 in memory once the collection has a graph."""
+    int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+    return models.VectorParams(
+        size=dim,
+        distance=models.Distance.COSINE,
+        on_disk=True,
+        quantization_config=models.ScalarQuantization(scalar=int8),
+    )
+
+
 def _scores(answer: Any) -> dict[str, float]:
     return {str(point.id): float(point.score) for point in answer.points}
 
@@ -241,7 +256,8 @@ def _payload(chunk: Chunk) -> dict[str, Any]:
         "document_id": document.id,
         "scope": document.scope,
         "kind": document.kind,
-        "acl": list(document.acl) or [PUBLIC],
+        "access": access(document.tenant, document.acl),
+        "acl": list(document.acl),
         "tags": list(document.tags),
         "metadata": {name: stored(value) for name, value in document.metadata.items()},
         "title": document.title,
@@ -273,7 +289,7 @@ def _hit(point_id: str, score: float, payload: dict[str, Any], scores: dict[str,
         primary_key=json.loads(key) if key is not None else None,
         updated_at=payload.get("updated_at"),
         tenant=payload["tenant"],
-        acl=tuple(group for group in payload["acl"] if group != PUBLIC),
+        acl=tuple(payload["acl"]),
         tags=tuple(payload["tags"]),
         metadata={name: held(value) for name, value in payload["metadata"].items()},
         version=payload["version"],

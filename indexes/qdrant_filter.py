@@ -1,11 +1,13 @@
 """A search's scope as Qdrant's filter."""
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from qdrant_client import models
 
 from rag.filters import All, AnyOf, Between, Filter, Not, OneOf, Value
-from rag.ports import PUBLIC, Scope
+from rag.ports import PUBLIC, Identity, Scope
 
 _EXACT_AS_FLOAT = 2**53
 # qdrant-edge 0.9 takes True for 1 in a condition, so truth is stored as text that no data has (private use).
@@ -30,10 +32,19 @@ def scope_filter(scope: Scope) -> models.Filter:
         must.append(_condition(scope.where))
     if scope.sources:
         must.append(models.FieldCondition(key="source", match=models.MatchAny(any=list(scope.sources))))
-    rights = models.MatchAny(any=[PUBLIC, *(group for group in scope.identity.groups if group != PUBLIC)])
-    must.append(models.FieldCondition(key="acl", match=rights))
-    must.append(models.FieldCondition(key="tenant", match=models.MatchValue(value=scope.identity.tenant)))
+    must.append(_rights(scope.identity))
     return models.Filter(must=must)
+
+
+def access(tenant: str, groups: Sequence[str]) -> list[str]:
+    """Tenant and groups of a document in one field: one condition on it costs a third of one on each."""
+    return [json.dumps([tenant, group], ensure_ascii=False) for group in groups or (PUBLIC,)]
+
+
+def _rights(identity: Identity) -> models.FieldCondition:
+    allowed = access(identity.tenant, [PUBLIC, *(group for group in identity.groups if group != PUBLIC)])
+    match = models.MatchAny(any=allowed) if len(allowed) > 1 else models.MatchValue(value=allowed[0])
+    return models.FieldCondition(key="access", match=match)
 
 
 def _condition(where: Filter) -> Any:

@@ -30,6 +30,7 @@ from starlette.routing import Route
 from indexes.engine import translate
 from indexes.engine.address import socket_path
 from indexes.engine.store import FolderLocked, NotFound, Store
+from indexes.engine.upkeep import DUE_POINTS, keep_optimised
 
 EXIT_LOCKED = 75
 _SELECTOR: TypeAdapter[Any] = TypeAdapter(m.PointsSelector)
@@ -43,7 +44,7 @@ def _create(store: Store, name: str, body: bytes) -> bool:
 
 
 def _upsert(store: Store, name: str, body: bytes) -> dict[str, Any]:
-    store.update(name, translate.points(orjson.loads(body)))
+    store.update(name, translate.points(orjson.loads(body)), size_bytes=len(body))
     return _COMPLETED
 
 
@@ -122,6 +123,7 @@ def _info(store: Store, name: str, body: bytes) -> dict[str, Any]:
     }
 
 
+_WRITES = (_create, _upsert, _delete_points, _field_index)
 _COMPLETED = {"operation_id": 0, "status": "completed"}
 _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/collections", _collections),
@@ -155,7 +157,10 @@ def build_app(store: Store, activity: Activity) -> Starlette:
         async def serve(request: Request) -> Response:
             activity.running += 1
             try:
-                return _answer(handler, store, request.path_params.get("name", ""), await request.body())
+                body = await request.body()
+                if handler in _WRITES:
+                    await store.writable()
+                return _answer(handler, store, request.path_params.get("name", ""), body)
             finally:
                 activity.running -= 1
                 activity.last = time.monotonic()
@@ -201,7 +206,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _serve(store: Store, folder: Path, listener: socket.socket, idle_s: float) -> None:
+async def _serve(store: Store, folder: Path, listener: socket.socket, idle_s: float, optimise_from: int) -> None:
     activity = Activity()
     config = uvicorn.Config(
         build_app(store, activity), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=10
@@ -211,18 +216,25 @@ async def _serve(store: Store, folder: Path, listener: socket.socket, idle_s: fl
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    upkeep = asyncio.create_task(keep_optimised(store, due_points=optimise_from))
     while not serving.done():
         await asyncio.wait([serving], timeout=min(1.0, idle_s))
-        idle = activity.running == 0 and time.monotonic() - activity.last > idle_s
+        idle = activity.running == 0 and not store.is_optimising and time.monotonic() - activity.last > idle_s
         if idle or not os.path.exists(folder):  # noqa: ASYNC240 one stat
             server.stop()
+        if upkeep.done():  # a full disk, say: searches go on, and it is tried again as the collection grows
+            print(f"optimising failed: {upkeep.exception()!r}", file=sys.stderr)
+            upkeep = asyncio.create_task(keep_optimised(store, due_points=optimise_from))
     await serving
+    upkeep.cancel()
+    await asyncio.gather(upkeep, return_exceptions=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Citewell's embedded engine")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--idle-s", type=float, default=60.0)
+    parser.add_argument("--optimise-from", type=int, default=DUE_POINTS, help="points without a graph")
     arguments = parser.parse_args()
     try:
         store = Store(arguments.folder)
@@ -235,7 +247,7 @@ def main() -> int:
     listener.bind(str(address))
     os.chmod(address, 0o600)
     try:
-        asyncio.run(_serve(store, arguments.folder, listener, arguments.idle_s))
+        asyncio.run(_serve(store, arguments.folder, listener, arguments.idle_s, arguments.optimise_from))
     finally:
         address.unlink(missing_ok=True)  # before the lock goes: a successor binds its own after it has the lock
         store.close()

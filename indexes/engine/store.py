@@ -1,9 +1,14 @@
 """The collections of one data folder, held by qdrant-edge, with aliases. One process at a time, by file lock."""
 
+import asyncio
 import fcntl
 import json
 import os
 import shutil
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,8 @@ from qdrant_client import models as m
 
 from indexes.engine import translate
 
+_MAX_JOURNAL_BYTES = 256 << 20
+
 
 class FolderLocked(RuntimeError):
     """Another process holds the folder."""
@@ -19,6 +26,17 @@ class FolderLocked(RuntimeError):
 
 class NotFound(KeyError):
     """No collection of that name."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Copy:
+    """A shard's copy that is being optimised, and what was written since it was made."""
+
+    folder: Path
+    points: int
+    shard: qe.EdgeShard | None = None
+    journal: deque[qe.UpdateOperation] = field(default_factory=deque)
+    journal_bytes: int = 0
 
 
 class Store:
@@ -38,6 +56,10 @@ class Store:
             raise FolderLocked(str(folder)) from err
         self._shards: dict[str, qe.EdgeShard] = {}
         self._meta: dict[str, dict[str, Any]] = {}
+        self._copies: dict[str, _Copy] = {}
+        self._given_up: dict[str, int] = {}
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._aliases: dict[str, str] = _read_json(folder / "aliases.json")
         for path in sorted(folder.iterdir()):
             if path.is_dir():
@@ -48,7 +70,15 @@ class Store:
             shutil.rmtree(path)  # its creation was cut short: nothing was ever stored in it
             return
         self._meta[path.name] = _read_json(path / "collection.json")
-        self._shards[path.name] = qe.EdgeShard.load(str(path / "shard"))
+        current = self._current(path.name)
+        for other in path.iterdir():
+            if other.is_dir() and other.name != current["shard"]:
+                shutil.rmtree(other)  # a copy whose optimising was cut short, or one that was replaced
+        self._shards[path.name] = qe.EdgeShard.load(str(path / current["shard"]))
+
+    def _current(self, name: str) -> dict[str, Any]:
+        """Which folder holds a collection's shard, and how many points it had when it was optimised."""
+        return {"shard": "shard", "optimised": 0} | _read_json(self._folder / name / "current.json")
 
     def close(self) -> None:
         for shard in self._shards.values():
@@ -87,6 +117,7 @@ class Store:
         if shard is None:
             return False
         self._meta.pop(name)
+        self.end_copy(name)
         shard.close()
         (self._folder / name / "collection.json").unlink()
         shutil.rmtree(self._folder / name)
@@ -124,10 +155,86 @@ class Store:
             raise NotFound(name)
         return target
 
-    def update(self, name: str, operation: qe.UpdateOperation) -> None:
+    async def writable(self) -> None:
+        """Wait while a shard is copied; searches need not."""
+        await self._writable.wait()
+
+    def update(self, name: str, operation: qe.UpdateOperation, *, size_bytes: int = 0) -> None:
         shard = self.shard(name)
         shard.update(operation)
         shard.flush()
+        if (copy := self._copies.get(self._resolve(name))) is not None:
+            copy.journal.append(operation)
+            copy.journal_bytes += size_bytes
+
+    # Optimising: see indexes/engine/upkeep.py.
+
+    def due(self, points: int) -> list[str]:
+        """Collections with so many points, and at least half as many again, that no graph holds yet."""
+        return [
+            name
+            for name, shard in self._shards.items()
+            if name not in self._copies
+            and shard.count(qe.CountRequest(exact=False)) - self._counted(name) >= max(points, self._counted(name) // 2)
+        ]
+
+    def _counted(self, name: str) -> int:
+        return max(self._given_up.get(name, 0), int(self._current(name)["optimised"]))
+
+    @property
+    def is_optimising(self) -> bool:
+        return bool(self._copies)
+
+    async def start_copy(self, name: str) -> Path:
+        """Copy a collection's shard to a new folder; from here on, writes are kept to be repeated on it."""
+        shard = self._shards[name]
+        count = shard.count(qe.CountRequest(exact=True))
+        folder = self._folder / name / f"shard-{uuid.uuid4().hex[:8]}"
+        self._given_up[name] = count  # until it succeeds; it is tried again when the collection has grown
+        self._writable.clear()
+        try:
+            shard.flush()
+            await asyncio.to_thread(shutil.copytree, self._folder / name / self._current(name)["shard"], folder)
+            self._copies[name] = _Copy(folder=folder, points=count)
+        finally:
+            self._writable.set()
+        return folder
+
+    def open_copy(self, name: str) -> bool:
+        """Load the optimised copy. False when the collection is gone, or more was written than can be repeated."""
+        copy = self._copies.get(name)
+        if copy is None or copy.journal_bytes > _MAX_JOURNAL_BYTES:
+            return False
+        copy.shard = qe.EdgeShard.load(str(copy.folder))
+        return True
+
+    def catch_up(self, name: str, writes: int) -> Iterator[None]:
+        """Repeat the kept writes on the copy, so many between two steps, until none is left."""
+        while (copy := self._copies.get(name)) is not None and copy.shard is not None and copy.journal:
+            for _ in range(min(writes, len(copy.journal))):
+                copy.shard.update(copy.journal.popleft())
+            yield
+
+    def swap(self, name: str) -> None:
+        """Put the copy in the shard's place. A crash leaves the one or the other, and either holds everything."""
+        copy = self._copies.get(name)
+        if copy is None or copy.shard is None:
+            return
+        copy.shard.flush()
+        old = self._folder / name / self._current(name)["shard"]
+        _write_json(self._folder / name / "current.json", {"shard": copy.folder.name, "optimised": copy.points})
+        self._shards[name].close()
+        self._shards[name], copy.shard = copy.shard, None
+        shutil.rmtree(old)
+        del self._copies[name]
+
+    def end_copy(self, name: str) -> None:
+        """Drop a copy that did not take the shard's place."""
+        copy = self._copies.pop(name, None)
+        if copy is not None:
+            if copy.shard is not None:
+                copy.shard.close()
+            shutil.rmtree(copy.folder, ignore_errors=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

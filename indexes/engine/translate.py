@@ -24,12 +24,31 @@ _INDEX_TYPES = {
 def config(request: m.CreateCollection) -> qe.EdgeConfig:
     if not isinstance(request.vectors, dict):
         raise Unsupported("The embedded engine serves named vectors only.")
-    dense = {n: qe.EdgeVectorParams(size=v.size, distance=_DISTANCES[v.distance]) for n, v in request.vectors.items()}
+    dense = {
+        name: qe.EdgeVectorParams(
+            size=v.size,
+            distance=_DISTANCES[v.distance],
+            on_disk=v.on_disk,
+            quantization_config=_quantization(v.quantization_config),
+        )
+        for name, v in request.vectors.items()
+    }
     sparse = {
         name: qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf if v.modifier == m.Modifier.IDF else None)
         for name, v in (request.sparse_vectors or {}).items()
     }
-    return qe.EdgeConfig(vectors=dense, sparse_vectors=sparse)
+    return qe.EdgeConfig(vectors=dense, sparse_vectors=sparse, on_disk_payload=request.on_disk_payload)
+
+
+def _quantization(request: Any) -> Any:
+    if request is None:
+        return None
+    if not isinstance(request, m.ScalarQuantization):
+        raise Unsupported("The embedded engine quantizes to int8 only.")
+    scalar = request.scalar
+    return qe.ScalarQuantizationConfig(
+        type=qe.ScalarType.Int8, quantile=scalar.quantile, always_ram=bool(scalar.always_ram)
+    )
 
 
 def field_index(request: m.CreateFieldIndex) -> qe.UpdateOperation:

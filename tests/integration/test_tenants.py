@@ -1,6 +1,6 @@
 """Tenants, groups and filters over every way to ask: nothing foreign is ever found.
 
-CITEWELL_TEST_FILTERS sets how many filters are generated (docs/benchmarks.md has the figure for 10,000).
+TEST_FILTERS sets how many filters are generated (docs/benchmarks.md has the figure for 10,000).
 """
 
 import json
@@ -21,7 +21,7 @@ from service.app import create_app
 from service.knowledge_base import KnowledgeBase
 from tests.conftest import MakeKb, sqlite_with
 
-FILTERS = int(os.environ.get("CITEWELL_TEST_FILTERS", "400"))
+FILTERS = int(os.environ.get("TEST_FILTERS", "400"))
 TENANTS = ("acme", "beta", "gämma")
 GROUPS = ("hr", "sales", "o'neil")
 SEEN_BY = ("", "hr", "hr, sales", "sales", "o''neil")
