@@ -3,6 +3,8 @@
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,9 +33,32 @@ _EXACT = models.SearchParams(exact=True, quantization=models.QuantizationSearchP
 T = TypeVar("T")
 
 
-def connect_server(url: str, *, api_key: str = "") -> QdrantClient:
-    """A client for a Qdrant server or cluster; gRPC where the server offers it is a third of the bytes."""
-    return QdrantClient(url=url, api_key=api_key or None, timeout=_TIMEOUT_S, check_compatibility=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoders:
+    """What made a collection's vectors: recorded with it, so that two models never mix."""
+
+    embedder: str
+    dim: int
+    sparse: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How a new collection is laid out on a server; None leaves it to the server."""
+
+    shard_number: int | None = None
+    replication_factor: int | None = None
+    write_consistency_factor: int | None = None
+    on_disk: bool = True
+
+
+def connect_server(
+    url: str, *, api_key: str = "", prefer_grpc: bool = False, timeout_s: float = _TIMEOUT_S
+) -> QdrantClient:
+    """A client for a Qdrant server or cluster; https in the URL is TLS."""
+    return QdrantClient(
+        url=url, api_key=api_key or None, prefer_grpc=prefer_grpc, timeout=int(timeout_s), check_compatibility=False
+    )
 
 
 def connect_embedded(folder: Path, *, idle_s: float = 60.0) -> QdrantClient:
@@ -55,15 +80,15 @@ class QdrantIndex:
         client: QdrantClient,
         *,
         alias: str,
-        embedder: str,
-        dim: int,
-        sparse: str,
+        encoders: Encoders,
         dense_weight: float = DENSE_WEIGHT,
+        layout: Layout = Layout(),
     ) -> None:
         self._client = client
         self._alias = alias
         self._dense_weight = dense_weight
-        self._encoders = {"embedder": embedder, "dim": dim, "sparse": sparse, "format": _FORMAT}
+        self._encoders = {**asdict(encoders), "format": _FORMAT}
+        self._layout = layout
         self._ready = False
         self._preparing = threading.Lock()
 
@@ -89,9 +114,13 @@ class QdrantIndex:
         try:
             self._client.create_collection(
                 name,
-                vectors_config={"dense": _dense(dim)},
+                vectors_config={"dense": _dense(dim, on_disk=self._layout.on_disk)},
                 sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 metadata=self._encoders,
+                on_disk_payload=self._layout.on_disk,
+                shard_number=self._layout.shard_number,
+                replication_factor=self._layout.replication_factor,
+                write_consistency_factor=self._layout.write_consistency_factor,
             )
         except (UnexpectedResponse, ValueError):
             if not self._client.collection_exists(name):
@@ -111,6 +140,25 @@ class QdrantIndex:
                 f"{_described(self._encoders)}.\nSet [embedder] back, or remove the data folder (or set another "
                 "qdrant.collection) and run `citewell ingest --full`."
             )
+
+    def weighted(self, dense_weight: float | None) -> "QdrantIndex":
+        """The same collection with another weight for the dense list; None leaves it as it is."""
+        if dense_weight is None:
+            return self
+        other = copy(self)
+        other._dense_weight = dense_weight
+        return other
+
+    def drop(self) -> None:
+        """Delete the collection and its alias."""
+        self._ready = False
+        self._call(lambda: self._client.delete_collection(self.collection))
+
+    @property
+    def collection(self) -> str:
+        """The collection that the alias stands for; the alias itself when there is none."""
+        found = self._call(lambda: self._client.get_aliases().aliases)
+        return next((a.collection_name for a in found if a.alias_name == self._alias), self._alias)
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Store points; they are durable and findable when this returns."""
@@ -225,13 +273,13 @@ def _described(encoders: dict[str, Any]) -> str:
     return "{embedder} ({dim}-d) with {sparse}, format {format}".format_map({**dict.fromkeys(_ENCODERS), **encoders})
 
 
-def _dense(dim: int) -> models.VectorParams:
-    """Originals on disk, and int8 in memory once the collection has a graph."""
+def _dense(dim: int, *, on_disk: bool = True) -> models.VectorParams:
+    """int8 in memory once the collection has a graph, the originals on disk or in memory."""
     int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
     return models.VectorParams(
         size=dim,
         distance=models.Distance.COSINE,
-        on_disk=True,
+        on_disk=on_disk,
         quantization_config=models.ScalarQuantization(scalar=int8),
     )
 

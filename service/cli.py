@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -202,6 +203,37 @@ def retrieve(
         _print_json(RetrieveOut(question=question, hits=[hit_out(hit) for hit in hits]).model_dump())
     else:
         print_hits(hits)
+
+
+@app.command("eval")
+@_command
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Questions as JSONL, or a BEIR folder with its own corpus.")],
+    legs: Annotated[bool, typer.Option("--legs", help="Measure words alone and meaning alone as well.")] = False,
+    profile: Annotated[str, typer.Option(help="Context window that answers should be in.")] = "",
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Measure retrieval with your own questions, and compare with the last run.
+
+    A line of the file: {"text": "…", "documents": ["SOURCE/ID", …]} or {"text": "…", "answers": ["…", …]}.
+    """
+    from service.evaluation import LEGS, corpus_index, evaluate, keep, read_cases
+    from service.terminal import print_measures
+
+    cases, corpus = read_cases(file)
+    with _open(config) as kb:
+        chosen = list(LEGS) if legs else ["fused"]
+        with corpus_index(kb, corpus) if corpus is not None else nullcontext() as index:
+            found = {leg: evaluate(kb, cases, index=index, leg=leg, profile=profile) for leg in chosen}
+        name = file.resolve().name.partition(".")[0]
+        before = keep(kb.settings.data_dir / "eval", name, found)
+        plot = kb.settings.data_dir / "eval" / f"{name}.svg"
+    if as_json:
+        _print_json({"name": name, "measures": found, "before": before, "plot": str(plot)})
+    else:
+        print_measures(found, before)
+        print(f"Plot: {plot}")
 
 
 @app.command()

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
+from qdrant_client import QdrantClient
 
 from connectors.files import FilesSource
 from connectors.labels import FileLabels, PathRule, RowLabels
 from connectors.sql import SqlSource
 from connectors.sql_sync import Patience
 from indexes.embedders import Prompts, load_embedder
-from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
+from indexes.qdrant import Encoders, Layout, QdrantIndex, connect_embedded, connect_server
 from indexes.rerankers import load_reranker
 from indexes.sparse import Bm25Encoder
 from rag import answering
@@ -117,21 +118,33 @@ class KnowledgeBase:
         return TransformersTokenCounter(self.settings.llm.tokenizer)
 
     @_part
-    def index(self) -> QdrantIndex:
-        with self._lock:
-            q = self.settings.qdrant
-            if q.url:
-                client = connect_server(q.url, api_key=q.api_key.get_secret_value())
-            else:
-                client = connect_embedded(self.settings.data_dir / "qdrant", idle_s=q.engine_idle_s)
-            return QdrantIndex(
-                client,
-                alias=q.collection,
-                embedder=self.embedder.name,
-                dim=self.embedder.dim,
-                sparse=self.sparse.name,
-                dense_weight=self.settings.retrieval.dense_weight,
+    def _client(self) -> QdrantClient:
+        q = self.settings.qdrant
+        if q.url:
+            return connect_server(
+                q.url, api_key=q.api_key.get_secret_value(), prefer_grpc=q.grpc, timeout_s=q.timeout_s
             )
+        return connect_embedded(self.settings.data_dir / "qdrant", idle_s=q.engine_idle_s)
+
+    @_part
+    def index(self) -> QdrantIndex:
+        return self.index_of(self.settings.qdrant.collection)
+
+    def index_of(self, alias: str) -> QdrantIndex:
+        """The collection behind an alias, with this knowledge base's encoders."""
+        q = self.settings.qdrant
+        return QdrantIndex(
+            self._client,
+            alias=alias,
+            encoders=Encoders(embedder=self.embedder.name, dim=self.embedder.dim, sparse=self.sparse.name),
+            dense_weight=self.settings.retrieval.dense_weight,
+            layout=Layout(
+                shard_number=q.shard_number,
+                replication_factor=q.replication_factor,
+                write_consistency_factor=q.write_consistency_factor,
+                on_disk=q.on_disk,
+            ),
+        )
 
     @_part
     def reranking(self) -> Reranking | None:
@@ -218,6 +231,10 @@ class KnowledgeBase:
         limit = max(k, self.settings.retrieval.limit)
         return self._hits(understood, limit, scope or self.scope())[:k]
 
+    def hits_of(self, question: str, *, limit: int, scope: Scope, index: QdrantIndex) -> list[Hit]:
+        """Chunks of another index, or of this one with other weights, for a question."""
+        return self._hits(understand(question, self.settings.synonyms), limit, scope, index)
+
     async def stream(
         self,
         question: str,
@@ -302,11 +319,11 @@ class KnowledgeBase:
         passages = to_passages(self._hits(understood, self.settings.retrieval.limit, scope))
         return understood, passages, scale_for(self._likeness, understood.language)
 
-    def _hits(self, question: Question, limit: int, scope: Scope) -> list[Hit]:
+    def _hits(self, question: Question, limit: int, scope: Scope, index: QdrantIndex | None = None) -> list[Hit]:
         retriever = Retriever(
             embedder=self.embedder,
             sparse=self.sparse,
-            index=self.index,
+            index=index or self.index,
             reranking=self.reranking,
             per_document=self.settings.retrieval.per_document,
         )

@@ -64,6 +64,14 @@ class QdrantSettings(_Section):
     collection: str = Field(
         "citewell", pattern=r"^[\w.-]{1,80}$", description="Alias of this knowledge base's collection"
     )
+    grpc: bool = Field(False, description="Talk gRPC to the server: a third of the bytes of REST")
+    timeout_s: float = Field(60.0, gt=0, description="For one request to the server")
+    shard_number: int | None = Field(
+        None, ge=1, description="Shards of a new collection; the server's default if empty"
+    )
+    replication_factor: int | None = Field(None, ge=1, description="Copies of each shard")
+    write_consistency_factor: int | None = Field(None, ge=1, description="Copies that have a write before it counts")
+    on_disk: bool = Field(True, description="Keep original vectors and texts on disk, and int8 vectors in memory")
     engine_idle_s: float = Field(60.0, gt=0, description="The embedded engine ends after this long without a request")
 
 

@@ -175,3 +175,21 @@ def print_checks(checks: Sequence["Check"]) -> None:
     for check in checks:
         mark = "[green]ok  [/]" if check.ok else "[red]fail[/]"
         _out.print(f"{mark} {escape(check.name)}: {escape(check.detail)}")
+
+
+def print_measures(found: Mapping[str, Mapping[str, float]], before: Mapping[str, Mapping[str, float]]) -> None:
+    """A column for each retriever; behind a figure, how it moved since the last run."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for leg in found:
+        table.add_column(leg, justify="right")
+    for name in dict.fromkeys(name for measures in found.values() for name in measures):
+        moved = (_moved(measures.get(name), before.get(leg, {}).get(name)) for leg, measures in found.items())
+        table.add_row(name.replace("_", " "), *moved)
+    _out.print(table)
+
+
+def _moved(now: float | None, before: float | None) -> str:
+    if now is None:
+        return "-"
+    return f"{now:g}" + (f" ({now - before:+.4g})" if before is not None and now != before else "")

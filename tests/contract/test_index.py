@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
+from indexes.qdrant import Encoders, QdrantIndex, connect_embedded, connect_server
 from indexes.sparse import Bm25Encoder
 from rag.errors import IndexMismatch
 from rag.ports import Identity, Scope
@@ -47,7 +47,7 @@ def index(client: QdrantClient) -> Iterator[QdrantIndex]:
 
 
 def make_index(client: QdrantClient, alias: str, *, embedder: str = "test") -> QdrantIndex:
-    return QdrantIndex(client, alias=alias, embedder=embedder, dim=DIM, sparse="bm25")
+    return QdrantIndex(client, alias=alias, encoders=Encoders(embedder=embedder, dim=DIM, sparse="bm25"))
 
 
 def vector(seed: int) -> list[float]:
