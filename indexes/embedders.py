@@ -75,7 +75,7 @@ def _located(model: str) -> tuple[str, Path]:
     """A model's name and folder; a hub name without a folder is left to sentence-transformers as it is."""
     short = model.removeprefix("sentence-transformers/").removeprefix("intfloat/")
     if os.path.isdir(model):
-        return Path(model).resolve().name, Path(model)
+        return os.path.basename(os.path.abspath(model)), Path(model)
     if short == BUNDLED:
         return BUNDLED, unpacked_model()
     if short == MINILM:

@@ -10,7 +10,9 @@
     │   └── LeaseLost          another run took the source over
     ├── RunStopped             a run ended because it was asked to
     ├── IndexUnavailable       Qdrant or the embedded engine does not answer
+    │   └── IndexMoved         a re-index replaced the collection that was in use
     ├── IndexMismatch          the collection was built by another embedder or encoder
+    ├── ReindexRefused         the new version of an index finds less than the old one
     ├── EmbedderUnavailable    the embedding model cannot be loaded or reached
     ├── RerankerUnavailable    the reranking model cannot be loaded
     └── GeneratorUnavailable   the language model does not answer
@@ -59,7 +61,15 @@ class IndexUnavailable(CitewellError):
     pass
 
 
+class IndexMoved(IndexUnavailable):
+    pass
+
+
 class IndexMismatch(CitewellError):
+    pass
+
+
+class ReindexRefused(CitewellError):
     pass
 
 

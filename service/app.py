@@ -185,6 +185,7 @@ async def readyz(request: Request, kb: Kb) -> Any:
 
 def _readiness(kb: KnowledgeBase) -> dict[str, Any]:
     try:
+        kb.follow()
         kb.embedder.embed(["ready?"], query=True)
         points = kb.index.count()
     except CitewellError as err:

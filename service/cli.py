@@ -205,6 +205,34 @@ def retrieve(
         print_hits(hits)
 
 
+@app.command()
+@_command
+def reindex(
+    model: Annotated[str, typer.Option(help="The new embedder.model; written into the configuration.")] = "",
+    abort: Annotated[bool, typer.Option("--abort", help="Remove what a broken-off re-index has built.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Build the index anew with another embedder or encoder, and swap it in; questions are answered meanwhile.
+
+    Broken off, it goes on where it stopped when it is run again.
+    """
+    from service import reindex as work
+    from service.terminal import reindex_progress
+
+    if abort:
+        copied, removed = 0, work.abort(config)
+    else:
+        with reindex_progress() as progress:
+            copied, removed = work.reindex(config, model=model, progress=progress)
+    if as_json:
+        _print_json({"reindexed": copied, "removed": removed})
+    else:
+        print(f"{copied} chunks were made anew." if copied else "Nothing was to be made anew.")
+        if removed:
+            print(f"Removed {', '.join(removed)}.")
+
+
 @app.command("eval")
 @_command
 def evaluate(

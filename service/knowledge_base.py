@@ -17,11 +17,12 @@ from connectors.labels import FileLabels, PathRule, RowLabels
 from connectors.sql import SqlSource
 from connectors.sql_sync import Patience
 from indexes.embedders import Prompts, load_embedder
-from indexes.qdrant import Encoders, Layout, QdrantIndex, connect_embedded, connect_server
+from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
+from indexes.qdrant_schema import Encoders, Layout
 from indexes.rerankers import load_reranker
 from indexes.sparse import Bm25Encoder
 from rag import answering
-from rag.errors import ConfigError, GeneratorUnavailable, QuestionError
+from rag.errors import ConfigError, GeneratorUnavailable, IndexMoved, QuestionError
 from rag.evidence import Question, understand
 from rag.filters import All, parse_filter
 from rag.likeness import Likeness, Scale, measure_likeness, scale_for
@@ -44,7 +45,9 @@ T = TypeVar("T")
 
 def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":
     """Open the knowledge base of a configuration file. Raises ConfigError when it is wrong."""
-    return KnowledgeBase(config if isinstance(config, Settings) else load_settings(config))
+    if isinstance(config, Settings):
+        return KnowledgeBase(config)
+    return KnowledgeBase(load_settings(config), config=Path(config))
 
 
 def _part(make: Callable[["KnowledgeBase"], T]) -> property:
@@ -65,8 +68,9 @@ def _part(make: Callable[["KnowledgeBase"], T]) -> property:
 class KnowledgeBase:
     """Loads its parts on first use; safe to share between threads. Close it, or use it in a `with`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, config: Path | None = None) -> None:
         self.settings = settings
+        self._config = config
         self._lock = threading.RLock()
         self._parts: dict[str, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -118,7 +122,7 @@ class KnowledgeBase:
         return TransformersTokenCounter(self.settings.llm.tokenizer)
 
     @_part
-    def _client(self) -> QdrantClient:
+    def client(self) -> QdrantClient:
         q = self.settings.qdrant
         if q.url:
             return connect_server(
@@ -132,19 +136,32 @@ class KnowledgeBase:
 
     def index_of(self, alias: str) -> QdrantIndex:
         """The collection behind an alias, with this knowledge base's encoders."""
-        q = self.settings.qdrant
         return QdrantIndex(
-            self._client,
+            self.client,
             alias=alias,
-            encoders=Encoders(embedder=self.embedder.name, dim=self.embedder.dim, sparse=self.sparse.name),
+            encoders=self.encoders,
             dense_weight=self.settings.retrieval.dense_weight,
-            layout=Layout(
-                shard_number=q.shard_number,
-                replication_factor=q.replication_factor,
-                write_consistency_factor=q.write_consistency_factor,
-                on_disk=q.on_disk,
-            ),
+            layout=self.layout,
         )
+
+    @property
+    def encoders(self) -> Encoders:
+        return Encoders(embedder=self.embedder.name, dim=self.embedder.dim, sparse=self.sparse.name)
+
+    @property
+    def layout(self) -> Layout:
+        q = self.settings.qdrant
+        return Layout(
+            shard_number=q.shard_number,
+            replication_factor=q.replication_factor,
+            write_consistency_factor=q.write_consistency_factor,
+            on_disk=q.on_disk,
+        )
+
+    def with_embedder(self, model: str) -> "KnowledgeBase":
+        """The same knowledge base with another embedding model."""
+        embedder = self.settings.embedder.model_copy(update={"model": model})
+        return KnowledgeBase(self.settings.model_copy(update={"embedder": embedder}))
 
     @_part
     def reranking(self) -> Reranking | None:
@@ -206,6 +223,7 @@ class KnowledgeBase:
         ends the run after its batch. Raises SourceBusy, SourceError, MassDeleteRefused or RunStopped at the source that
         fails; those before it are done.
         """
+        self.follow()
         sources = {name: self.source(name) for name in (names or self.settings.sources)}
         if not sources:
             raise ConfigError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
@@ -320,14 +338,39 @@ class KnowledgeBase:
         return understood, passages, scale_for(self._likeness, understood.language)
 
     def _hits(self, question: Question, limit: int, scope: Scope, index: QdrantIndex | None = None) -> list[Hit]:
+        own = index or self.index
+        try:
+            return self._hits_in(own, question, limit, scope)
+        except IndexMoved:
+            if index is not None or not self._reopened(own):
+                raise
+            return self._hits_in(self.index, question, limit, scope)
+
+    def _hits_in(self, index: QdrantIndex, question: Question, limit: int, scope: Scope) -> list[Hit]:
         retriever = Retriever(
             embedder=self.embedder,
             sparse=self.sparse,
-            index=index or self.index,
+            index=index,
             reranking=self.reranking,
             per_document=self.settings.retrieval.per_document,
         )
         return retriever.hits(question.text, scope=scope, limit=limit, expansion=question.expansion)
+
+    def follow(self) -> None:
+        """Go over to the collection that a re-index has put in the old one's place, if one has."""
+        if "index" in self._parts and not self.index.is_current:
+            self._reopened(self.index)
+
+    def _reopened(self, moved: QdrantIndex) -> bool:
+        """Read the configuration again after a re-index, unless another thread has. False where there is no file."""
+        with self._lock:
+            if self._config is None:
+                return False
+            if self._parts.get("index") is moved:
+                self.settings = load_settings(self._config)
+                for part in ("embedder", "sparse", "index", "_likeness"):
+                    self._parts.pop(part, None)
+            return True
 
     def _answering(self, profile: str, sampling: Sampling | None) -> answering.Answering:
         llm = self.settings.llm

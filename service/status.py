@@ -7,6 +7,7 @@ from service.knowledge_base import KnowledgeBase
 
 def status(kb: KnowledgeBase) -> dict[str, Any]:
     """Sources, those too that were taken out but still have documents, and the index's size."""
+    kb.follow()
     configured = dict.fromkeys(kb.settings.sources) | dict.fromkeys(kb.state.sources())
     return {
         "sources": [source_status(kb, name) for name in configured],

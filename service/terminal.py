@@ -18,6 +18,7 @@ from rag.types import Answer, Citation, Hit
 if TYPE_CHECKING:
     from service.doctor import Check
     from service.ingest import Report
+    from service.reindex import Copied
 
 _out = Console(highlight=False, soft_wrap=True)
 _JSON_EVERY_S = 1.0
@@ -36,6 +37,18 @@ def ingest_progress(*, as_json: bool = False) -> Iterator[Callable[["Report"], N
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         yield _BarProgress(bars)
+
+
+@contextmanager
+def reindex_progress() -> Iterator[Callable[["Copied"], None]]:
+    """Tells on stderr how far a re-index is, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda told: None
+        return
+    columns = (TextColumn("chunks made anew"), BarColumn(bar_width=20), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("")
+        yield lambda told: bars.update(task, completed=told.copied, total=told.total)
 
 
 class _Rate:

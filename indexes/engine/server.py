@@ -139,6 +139,7 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/collections/{name}/points/scroll", _scroll),
     ("POST", "/collections/{name}/points/count", _count),
     ("GET", "/collections/{name}", _info),
+    ("PATCH", "/collections/{name}", lambda store, name, body: store.exists(name)),  # it tunes itself
     ("PUT", "/collections/{name}", _create),
     ("DELETE", "/collections/{name}", lambda store, name, body: store.delete_collection(name)),
 )

@@ -11,7 +11,7 @@ from qdrant_client import models as m
 
 from indexes.engine.store import Store
 from indexes.engine.upkeep import keep_optimised
-from indexes.qdrant import _dense
+from indexes.qdrant_schema import dense_params
 
 DIM = 32
 POINTS = 300
@@ -34,7 +34,7 @@ def delete(*numbers: int) -> qe.UpdateOperation:
 
 def filled(folder: Path) -> Store:
     store = Store(folder)
-    store.create("kb", m.CreateCollection(vectors={"dense": _dense(DIM)}))
+    store.create("kb", m.CreateCollection(vectors={"dense": dense_params(DIM)}))
     store.update("kb", upsert(0, POINTS))
     return store
 
