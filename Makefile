@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile 
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
 
-.PHONY: help demo serve run test unit test-vllm test-crash lint bench bench-ingest bench-latency bench-sync clean
+.PHONY: help demo serve run test unit test-vllm test-crash lint bench bench-ingest bench-latency bench-retrieval bench-sync clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -61,13 +61,16 @@ lint: $(VENV)/installed-dev  ## ruff, mypy --strict, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: bench-ingest bench-latency bench-sync  ## every measured number of the README
+bench: bench-ingest bench-latency bench-retrieval bench-sync  ## every measured number of the README
 
 bench-ingest: $(VENV)/installed-dev  ## full ingest of Chinook
 	@$(BIN)/python -m benchmarks.ingest
 
 bench-sync: $(VENV)/installed-bench  ## cost of keeping in step, beside LlamaIndex; memory at a million rows
 	@$(BIN)/python -m benchmarks.sync
+
+bench-retrieval: $(VENV)/installed-bench  ## search at 10k, 100k and 500k chunks beside LlamaIndex and Haystack; int8
+	@$(BIN)/python -m benchmarks.retrieval
 
 bench-latency: $(VENV)/installed-dev  ## question latency without the language model, at 16k and 100k chunks
 	@$(BIN)/python -m benchmarks.latency

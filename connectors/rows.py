@@ -48,8 +48,7 @@ def label_columns(names: Sequence[str], text_names: Sequence[str], key: Sequence
             return (normal[candidate],)
     ends = next((name for name in text_names if humanize(name).lower().endswith((" name", " title"))), None)
     others = [name for name in text_names if name not in key]
-    fallback = ends or (others[0] if len(others) == 1 else None)
-    return (fallback,) if fallback else ()
+    return (ends,) if ends else tuple(others) if len(others) <= 2 else ()
 
 
 def render(table: str, fields: Sequence[Field], *, table_comment: str = "") -> str:

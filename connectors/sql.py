@@ -12,6 +12,7 @@ from connectors.sql_digest import choose_method
 from connectors.sql_schema import Table, read_table, table_names
 from connectors.sql_sync import Patience, read_changes
 from connectors.sql_table import Place, TableReader, document_of
+from connectors.sql_unkeyed import read_unkeyed
 from rag.errors import SourceError
 from rag.ports import Cursor
 from rag.types import SnapshotComplete, SourceEvent, Unreadable, Upsert
@@ -93,6 +94,11 @@ def _tables(source: SqlSource, connection: sa.Connection) -> list[Table]:
         for table in tables:
             _require_column(table, named.get(table.name), setting)
     for table in tables:
+        if not table.key and (table.name in source.cursors or table.name in source.tombstones):
+            raise SourceError(
+                f"Table {table.name!r} has no primary key, which cursors and tombstones need. Name the columns that "
+                f'tell its rows apart with keys = {{ {table.name} = ["…"] }}. Its columns: {", ".join(table.columns)}.'
+            )
         source.labels.check(table.name, list(table.columns))
     return tables
 
@@ -120,6 +126,9 @@ def _require_column(table: Table, column: str | None, setting: str) -> None:
 def _read_tables(source: SqlSource, connection: sa.Connection, cursor: Cursor | None) -> Iterator[SourceEvent]:
     tables = _tables(source, connection)
     for table in tables:
+        if not table.key:
+            yield from read_unkeyed(connection, table, source.place)
+            continue
         method = choose_method(connection, table, source.cursors.get(table.name, ""))
         reader = TableReader(connection, table, source.place, method, source.tombstones.get(table.name, ""))
         if table.name in source.keys:

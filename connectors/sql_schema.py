@@ -57,7 +57,7 @@ def read_table(inspector: sa.Inspector, name: str, schema: str | None, key: Sequ
     """A table's columns, key, references and labels.
 
     key: the key that the configuration gives; the primary key, or else a unique constraint over columns that are
-    never NULL, when it is empty. Raises SourceError when there is none.
+    never NULL, when it is empty; none when there is none either (connectors/sql_unkeyed.py).
     """
     columns = inspector.get_columns(name, schema=schema)
     types: dict[str, sa.types.TypeEngine[Any]] = {c["name"]: c["type"] for c in columns}
@@ -70,12 +70,6 @@ def read_table(inspector: sa.Inspector, name: str, schema: str | None, key: Sequ
     nullable = {c["name"] for c in columns if c["nullable"]}
     if not found:
         found = _unique_key(inspector, name, schema, nullable)
-    if not found:
-        raise SourceError(
-            f"Table {name!r} has no primary key, so its rows cannot be told apart. Name the columns that do with "
-            f'keys = {{ {name} = ["…"] }} in the source, or leave the table out with exclude = ["{name}"].\n'
-            f"Its columns: {', '.join(types)}."
-        )
     return Table(
         name=name,
         schema=schema,

@@ -60,8 +60,8 @@ class TableReader:
         self._base = sa.table(table.name, *(sa.column(c, t) for c, t in table.columns.items()), schema=table.schema)
         self.keys = KeyColumns([self._base.c[column] for column in table.key], dialect)
         self._key_positions = [list(table.columns).index(column) for column in table.key]
-        self._raw = [_raw(self._base.c[column]) for column in table.columns]
-        self._joined, self._labels = _join_references(self._base, table)
+        self._raw = [raw_column(self._base.c[column]) for column in table.columns]
+        self._joined, self._labels = join_references(self._base, table)
         everything = list(self._base.c) if method.name != "cursor" else self._of_cursor()
         self._hashed = [*everything, *self._labels]
         self._digest = database_digest(dialect, self._hashed)
@@ -118,8 +118,8 @@ class TableReader:
 
     def _keys_and_digests(self, ranges: Sequence[Bounds], limit: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """The number of a range, and key and digest of one of its rows."""
-        last = [self._digest] if self._digest is not None else [_raw(column) for column in self._hashed]
-        columns = _numbered([*map(_raw, self.keys.columns), *last])
+        last = [self._digest] if self._digest is not None else [raw_column(column) for column in self._hashed]
+        columns = _numbered([*map(raw_column, self.keys.columns), *last])
         if self.counts_keys:
             where = sa.or_(*(sa.and_(sa.true(), *self.keys.between(*span)) for span in _spans(ranges)))
             edges = [high[0] for _, high in ranges if high is not None]
@@ -171,7 +171,7 @@ class TableReader:
     def newest(self) -> Any:
         """The largest value of the cursor column; for a time, not later than the database's own clock."""
         column = self._base.c[self.method.column]
-        statement = sa.select(_raw(sa.func.max(column)))
+        statement = sa.select(raw_column(sa.func.max(column)))
         if isinstance(column.type, sa.DateTime) and self._connection.dialect.name != "sqlite":
             statement = statement.where(column <= sa.func.now())
         return self._all(statement)[0][0]
@@ -184,7 +184,7 @@ class TableReader:
         """A key that several rows share, and their number; None when there is none."""
         keys = [self._base.c[column] for column in self.table.key]
         present = [key.is_not(None) for key in keys]
-        statement = sa.select(*_numbered([_raw(key) for key in keys]), sa.func.count()).select_from(self._base)
+        statement = sa.select(*_numbered([raw_column(key) for key in keys]), sa.func.count()).select_from(self._base)
         repeated = statement.where(*present).group_by(*keys).having(sa.func.count() > 1).limit(1)
         found = self._all(repeated)
         return tuple(found[0]) if found else None
@@ -236,7 +236,7 @@ class TableReader:
             if not _is_undecodable(err):
                 raise
         self._connection.rollback()
-        found = self._ordered(_numbered([_raw(column) for column in self.keys.columns]), where)
+        found = self._ordered(_numbered([raw_column(column) for column in self.keys.columns]), where)
         keys = [tuple(row) for row in self._all(found.limit(limit) if limit else found)]
         return self._salvage(keys)
 
@@ -296,7 +296,7 @@ def _spans(ranges: Sequence[Bounds]) -> list[Bounds]:
     return spans
 
 
-def _raw(column: Any) -> sa.ColumnElement[Any]:
+def raw_column(column: Any) -> sa.ColumnElement[Any]:
     """A column as the driver gives it."""
     return sa.type_coerce(column, sa.types.NullType())
 
@@ -322,7 +322,7 @@ def _is_undecodable(err: Exception) -> bool:
     return isinstance(err, sa.exc.DataError) or "decode" in str(err.orig).lower()
 
 
-def _join_references(base: sa.TableClause, table: Table) -> tuple[sa.FromClause, list[sa.ColumnElement[Any]]]:
+def join_references(base: sa.TableClause, table: Table) -> tuple[sa.FromClause, list[sa.ColumnElement[Any]]]:
     """The table with each reference's row joined to it, and the columns that label those rows."""
     joined: sa.FromClause = base
     labels: list[sa.ColumnElement[Any]] = []
@@ -334,24 +334,29 @@ def _join_references(base: sa.TableClause, table: Table) -> tuple[sa.FromClause,
         ).alias(f"r{number}")
         pairs = zip(reference.columns, reference.referenced, strict=True)
         joined = joined.outerjoin(other, sa.and_(*(base.c[mine] == other.c[theirs] for mine, theirs in pairs)))
-        labels += [_raw(other.c[label]) for label in reference.labels]
+        labels += [raw_column(other.c[label]) for label in reference.labels]
     return joined, labels
 
 
-def document_of(table: Table, place: Place, row: Sequence[Any]) -> Document:
-    """A row, with the labels of its references after its own values, as a document."""
+def document_of(table: Table, place: Place, row: Sequence[Any], *, name: str = "") -> Document:
+    """A row, with the labels of its references after its own values, as a document.
+
+    name: what tells a row apart in a table that has no key.
+    """
     values = dict(zip(table.columns, row, strict=False))
     fields = _fields(table, values, list(row[len(table.columns) :]))
-    key = key_of(table.key, [values[column] for column in table.key])
+    key = key_of(table.key, [values[column] for column in table.key]) if table.key else None
     label = " ".join(t for c in table.labels if (t := format_value(values[c], table.columns[c])))
     text = render(table.name, fields, table_comment=table.comment)
     key_fields = [f for f in fields if f.name in {*table.key, *table.labels}]
     return Document(
-        id=f"{table.name}/{key_text(key)}",
+        id=f"{table.name}/{name if key is None else key_text(key)}",
         source=place.source,
-        title=f"{humanize(table.name)} {', '.join(str(v) for v in key.values())}" + (f": {label}" if label else ""),
+        title=" ".join([humanize(table.name), ", ".join(str(v) for v in (key or {}).values())]).strip()
+        + (f": {label}" if label else ""),
         text=text,
-        uri=f"{place.address}#{table.name}?" + "&".join(f"{column}={value}" for column, value in key.items()),
+        uri=f"{place.address}#{table.name}?"
+        + ("&".join(f"{column}={value}" for column, value in key.items()) if key else f"row={name}"),
         scope=table.name,
         kind="row",
         primary_key=key,

@@ -10,6 +10,7 @@ from rag.terms import term_set
 from rag.types import Hit, Passage
 
 _NEAR_DUPLICATE = 0.95
+_IN_A_ROW, _HALF = 3, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Retriever:
             top, rest = found[: self.reranking.top], found[self.reranking.top :]
             ranked = self.reranking.reranker.rank(question, top, timeout_s=self.reranking.timeout_s) if top else []
             found = [*ranked, *rest]
-        return _at_most(self.per_document, found)
+        return _spread(_at_most(self.per_document, found))
 
 
 def _at_most(per_document: int, hits: Sequence[Hit]) -> list[Hit]:
@@ -54,6 +55,29 @@ def _at_most(per_document: int, hits: Sequence[Hit]) -> list[Hit]:
         if seen[document] <= per_document:
             kept.append(hit)
     return kept
+
+
+def _spread(hits: Sequence[Hit]) -> list[Hit]:
+    """The hits in an order in which one table's rows do not hide another's.
+
+    Rows that only link others (what is near a sight, which track is on which list) repeat the name that was asked for
+    and nothing else, by the dozen. After three rows of one table, the best row of another comes first, where it is at
+    least half as good.
+    """
+    waiting, placed = list(hits), list[Hit]()
+    while waiting:
+        last = {_table(hit) for hit in placed[-_IN_A_ROW:]}
+        turn = 0
+        if len(placed) >= _IN_A_ROW and len(last) == 1 and None not in last and _table(waiting[0]) in last:
+            enough = _HALF * waiting[0].score
+            turn = next((i for i, hit in enumerate(waiting) if _table(hit) not in last and hit.score >= enough), 0)
+        placed.append(waiting.pop(turn))
+    return placed
+
+
+def _table(hit: Hit) -> tuple[str, str] | None:
+    document = hit.chunk.document
+    return (document.source, document.scope) if document.kind == "row" else None
 
 
 def to_passages(hits: Sequence[Hit]) -> list[Passage]:

@@ -159,7 +159,7 @@ def evaluate(
             firsts.append(bool(places) and places[0] == 0)
             fives.append(bool(places) and places[0] < 5)
             contexts.append(_in_context(kb, case, hits, profile))
-    measured = _ranked([case for case in cases if case.documents], run)
+    measured = ranked([case for case in cases if case.documents], run)
     if firsts:
         measured |= {"answer@1": _mean(firsts), "answer@5": _mean(fives), "answer in context": _mean(contexts)}
     return measured | {
@@ -179,7 +179,8 @@ def _by_document(hits: Sequence[Hit], case: Case) -> dict[str, float]:
     return scores
 
 
-def _ranked(cases: Sequence[Case], run: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def ranked(cases: Sequence[Case], run: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """nDCG, recall and MRR of a run: scores by document for each question."""
     if not cases:
         return {}
     try:

@@ -284,3 +284,19 @@ def test_the_same_data_gives_the_same_citations_from_every_database(database: st
         ("album/1", "Album\nId: 1\nTitle: For Those About To Rock\nArtist: AC/DC (Artist id 1)", 0, 70),
         ("album/4", "Album\nId: 4\nTitle: Let There Be Rock\nArtist: AC/DC (Artist id 1)", 0, 64),
     }
+
+
+def test_a_table_without_a_key_is_kept_in_step(make_kb: MakeKb, tmp_path: Path):
+    path = sqlite_with(
+        tmp_path / "source.sqlite",
+        "CREATE TABLE river (name TEXT, state TEXT)",
+        "INSERT INTO river VALUES ('arkansas', 'kansas'), ('arkansas', 'kansas'), ('wabash', 'ohio')",
+    )
+    kb = make_kb('[sources.s]\nkind = "sql"\nurl = "sqlite:///source.sqlite"\n')
+    assert kb.ingest()[0].added == 3
+    assert kb.ingest()[0].unchanged == 3
+    sqlite_with(path, "UPDATE river SET state = 'indiana' WHERE name = 'wabash'")
+    report = kb.ingest(allow_mass_delete=True)[0]
+    assert (report.added, report.deleted) == (1, 1)
+    assert not any("ohio" in hit.chunk.text for hit in kb.retrieve("wabash"))
+    assert kb.retrieve("wabash indiana")[0].chunk.document.title == "River: wabash"

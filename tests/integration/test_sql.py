@@ -94,10 +94,28 @@ def test_only_the_tables_asked_for_are_read(database: str):
         list(SqlSource(name="s", url=database, tables=("d",)).read())
 
 
-def test_a_table_without_a_key_names_the_setting(database: str):
-    run(database, "CREATE TABLE log (line VARCHAR(20), at INTEGER)", "INSERT INTO log VALUES ('x', 1), ('y', 2)")
-    with pytest.raises(SourceError, match=r"keys = \{ log = \[.*exclude = \[\"log\"\]"):
-        list(SqlSource(name="s", url=database).read())
+def test_rows_of_a_table_without_a_key_are_told_apart_by_their_content(database: str):
+    run(
+        database,
+        "CREATE TABLE log (line VARCHAR(20), at INTEGER)",
+        "INSERT INTO log VALUES ('x', 1), ('x', 1), ('y', NULL), ('', NULL), (NULL, NULL)",
+    )
+    found = documents(SqlSource(name="s", url=database))
+    assert len(found) == 5
+    assert sorted(document.text for document in found.values()) == ["Log"] * 2 + ["Log\nLine: x\nAt: 1"] * 2 + [
+        "Log\nLine: y"
+    ]
+    assert all(document.primary_key is None for document in found.values())
+    assert found == documents(SqlSource(name="s", url=database))
+    run(database, "DELETE FROM log WHERE line = 'y'")
+    assert set(documents(SqlSource(name="s", url=database))) < set(found)
+
+
+def test_a_cursor_or_a_tombstone_needs_a_key(database: str):
+    run(database, "CREATE TABLE log (line VARCHAR(20), at INTEGER)")
+    with pytest.raises(SourceError, match=r"keys = \{ log = \["):
+        list(SqlSource(name="s", url=database, cursors={"log": "at"}).read())
+    run(database, "INSERT INTO log VALUES ('x', 1), ('y', 2)")
     assert set(documents(SqlSource(name="s", url=database, keys={"log": ["at"]}))) == {"log/1", "log/2"}
 
 

@@ -54,7 +54,8 @@ def test_a_row_names_table_columns_comments_and_references_and_leaves_nulls_out(
         (["Id", "FirstName", "LastName"], ("FirstName", "LastName")),
         (["id", "title", "body"], ("title",)),
         (["编号", "名称"], ("名称",)),
-        (["id", "street", "town"], ()),
+        (["id", "model", "make"], ("model", "make")),
+        (["id", "street", "town", "land"], ()),
     ],
 )
 def test_the_columns_that_name_a_row_are_found(names: list[str], labels: tuple[str, ...]):
