@@ -7,6 +7,8 @@ ONNX Runtime on int8 embeds about 2.5 times as fast as PyTorch on a CPU and star
 import hashlib
 import logging
 import os
+import subprocess
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -26,21 +28,44 @@ _FORMAT = "int8-3"
 def exported_model(folder: Path) -> Path:
     """Path of the int8 model for a model folder, exported on first use (about 15 s).
 
+    A process of its own exports, so that this one never holds the 2 GB that it takes.
     Raises EmbedderUnavailable when the export does not agree with the original.
     """
-    weights = folder / "model.safetensors"
-    stamp = hashlib.sha256(f"{weights.stat().st_size}\0{_digest(weights)}\0{_FORMAT}".encode()).hexdigest()[:16]
-    target = Path(platformdirs.user_cache_dir("citewell")) / "onnx" / f"{stamp}.onnx"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            os.replace(_export(folder, Path(scratch)), target)
+    cache = Path(platformdirs.user_cache_dir("citewell")) / "onnx"
+    target, refused = (cache / f"{_stamp(folder / 'model.safetensors')}{ending}" for ending in (".onnx", ".refused"))
+    if not target.exists() and not refused.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "indexes.onnx_export", str(folder), str(target), str(refused)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+        if done.returncode != 0:
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise EmbedderUnavailable(
+                f'{folder.name} cannot be exported to ONNX: {reason[:300]}\nSet embedder.backend = "torch".'
+            )
+    if refused.exists():
+        raise EmbedderUnavailable(refused.read_text())
     return target
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.sha256(file.read(1 << 20)).hexdigest()
+def _stamp(weights: Path) -> str:
+    """A name for weights: their size and 64 places of them, because fine-tuned models may begin alike."""
+    size = weights.stat().st_size
+    digest = hashlib.sha256(f"{size}\0{_FORMAT}".encode())
+    with weights.open("rb") as file:
+        for place in range(64):
+            file.seek(size * place // 64)
+            digest.update(file.read(1 << 14))
+    return digest.hexdigest()[:16]
+
+
+def main() -> None:
+    """Export a folder to a file, or write why the export is of no use to another."""
+    folder, target, refused = map(Path, sys.argv[1:])
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        try:
+            os.replace(_export(folder, Path(scratch)), target)
+        except EmbedderUnavailable as err:
+            refused.write_text(str(err))
 
 
 def _export(folder: Path, scratch: Path) -> Path:
@@ -96,3 +121,7 @@ def _check(folder: Path, exported: Path) -> None:
             f"{MIN_COSINE} is needed), and it loses {lost} of {found.sum()} probes (at most {MAX_LOST} may be lost). "
             'Set embedder.backend = "torch" to use the original.'
         )
+
+
+if __name__ == "__main__":
+    main()

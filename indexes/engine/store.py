@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from qdrant_client import models as m
 from indexes.engine import translate
 
 _MAX_JOURNAL_BYTES = 256 << 20
+_QUIET_S = 5.0
 
 
 class FolderLocked(RuntimeError):
@@ -58,6 +60,7 @@ class Store:
         self._meta: dict[str, dict[str, Any]] = {}
         self._copies: dict[str, _Copy] = {}
         self._given_up: dict[str, int] = {}
+        self._last_write = 0.0
         self._writable = asyncio.Event()
         self._writable.set()
         self._aliases: dict[str, str] = _read_json(folder / "aliases.json")
@@ -163,6 +166,7 @@ class Store:
         shard = self.shard(name)
         shard.update(operation)
         shard.flush()
+        self._last_write = time.monotonic()
         if (copy := self._copies.get(self._resolve(name))) is not None:
             copy.journal.append(operation)
             copy.journal_bytes += size_bytes
@@ -170,12 +174,14 @@ class Store:
     # Optimising: see indexes/engine/upkeep.py.
 
     def due(self, points: int) -> list[str]:
-        """Collections with so many points, and at least half as many again, that no graph holds yet."""
+        """Collections with so many points that no graph holds yet; while points come in, with half as many again."""
+        quiet = time.monotonic() - self._last_write > _QUIET_S
         return [
             name
             for name, shard in self._shards.items()
             if name not in self._copies
-            and shard.count(qe.CountRequest(exact=False)) - self._counted(name) >= max(points, self._counted(name) // 2)
+            and shard.count(qe.CountRequest(exact=False)) - self._counted(name)
+            >= max(points, 0 if quiet else self._counted(name) // 2)
         ]
 
     def _counted(self, name: str) -> int:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes.embedders import Prompts, load_embedder, unexportable
+from indexes.embedders import Prompts, SentenceTransformersEmbedder, load_embedder, unexportable
+from indexes.onnx_export import _stamp
 from indexes.packed_e5 import unpacked_model
 from rag.errors import EmbedderUnavailable
 from rag.fakes import HashEmbedder
@@ -90,3 +91,23 @@ def test_the_bundled_model_tells_what_answers_from_what_does_not_in_many_languag
     likeness = measure_likeness(load_embedder())
     assert all(scale_for(likeness, language).counts for language in ("en", "zh", "de", "ja"))
     assert scale_for(measure_likeness(HashEmbedder()), "en") == NO_SCALE
+
+
+def test_models_that_begin_alike_are_told_apart(tmp_path: Path):
+    start = b"\0" * (4 << 20)
+    (tmp_path / "a").write_bytes(start + b"a" * (1 << 20))
+    (tmp_path / "b").write_bytes(start + b"b" * (1 << 20))
+    assert _stamp(tmp_path / "a") != _stamp(tmp_path / "b")
+
+
+def test_an_export_that_was_refused_is_not_tried_again_and_torch_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = unpacked_model()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    refused = tmp_path / "citewell" / "onnx" / f"{_stamp(model / 'model.safetensors')}.refused"
+    refused.parent.mkdir(parents=True)
+    refused.write_text("it differs")
+    with pytest.raises(EmbedderUnavailable, match="it differs"):
+        load_embedder(str(model), backend="onnx")
+    assert isinstance(load_embedder(str(model)), SentenceTransformersEmbedder)
