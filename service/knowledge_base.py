@@ -1,7 +1,6 @@
 """A knowledge base: everything wired from one configuration, for Python, the CLI and the service alike."""
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
@@ -9,13 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import sqlalchemy as sa
 from qdrant_client import QdrantClient
 
 from connectors.files import FilesSource
-from connectors.labels import FileLabels, PathRule, RowLabels
 from connectors.sql import SqlSource
-from connectors.sql_sync import Patience
 from indexes.embedders import Prompts, load_embedder
 from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
 from indexes.qdrant_schema import Encoders, Layout
@@ -32,7 +28,8 @@ from rag.retrieval import Reranking, Retriever, to_passages
 from rag.tokens import QwenTokenCounter
 from rag.types import Answer, Hit, Message, Sampling
 from service.ingest import Ingest, Options, Report, ingest
-from service.settings import DEFAULT_PATH, FilesSettings, Settings, SqlSettings, load_settings
+from service.settings import DEFAULT_PATH, Settings, load_settings
+from service.sources import make_source
 from service.state import State
 
 if TYPE_CHECKING:
@@ -199,11 +196,7 @@ class KnowledgeBase:
         if settings is None:
             known = ", ".join(self.settings.sources) or "none; add one with `citewell add URL_OR_PATH`"
             raise ConfigError(f"There is no source {name!r}. Configured sources: {known}.")
-        return (
-            _sql(name, settings, self.settings.root)
-            if isinstance(settings, SqlSettings)
-            else _files(name, settings, self.settings.root)
-        )
+        return make_source(name, settings, self.settings.root)
 
     # Ingest.
 
@@ -243,11 +236,16 @@ class KnowledgeBase:
 
     # Retrieval and answers.
 
-    def retrieve(self, question: str, *, k: int = 10, scope: Scope | None = None) -> list[Hit]:
-        """The k best chunks for a question. Raises QuestionError for an empty or over-long question."""
+    def retrieve(
+        self, question: str, *, k: int = 10, sources: Sequence[str] = (), scope: Scope | None = None
+    ) -> list[Hit]:
+        """The k best chunks for a question; sources and scope as in `stream`.
+
+        Raises QuestionError for an empty or over-long question.
+        """
         understood = understand(self.clean(question), self.settings.synonyms)
         limit = max(k, self.settings.retrieval.limit)
-        return self._hits(understood, limit, scope or self.scope())[:k]
+        return self._hits(understood, limit, scope or self.scope(sources))[:k]
 
     def hits_of(self, question: str, *, limit: int, scope: Scope, index: QdrantIndex) -> list[Hit]:
         """Chunks of another index, or of this one with other weights, for a question."""
@@ -258,17 +256,18 @@ class KnowledgeBase:
         question: str,
         *,
         history: Sequence[Message] = (),
+        sources: Sequence[str] = (),
         scope: Scope | None = None,
         profile: str = "",
         sampling: Sampling | None = None,
     ) -> AsyncGenerator[answering.Event, None]:
         """Answer a question as events; the last one is Finished. The retrieval runs outside the event loop.
 
-        scope: where to look, from `scope()`; all that the configured identity may see when it is left out.
+        sources: search only these, all when empty; scope: from `scope()` instead, with a filter or an identity.
         """
         text = self.clean(question)
         settings = self._answering(profile, sampling)
-        scope = scope or self.scope()
+        scope = scope or self.scope(sources)
         clock = answering.Clock()
         understood, passages, scale = await asyncio.to_thread(self._find, text, scope)
         clock.mark("retrieval")
@@ -388,17 +387,23 @@ class KnowledgeBase:
     # LlamaIndex.
 
     def as_retriever(
-        self, *, k: int = 10, filters: "MetadataFilters | None" = None, scope: Scope | None = None
+        self,
+        *,
+        k: int = 10,
+        sources: Sequence[str] = (),
+        filters: "MetadataFilters | None" = None,
+        scope: Scope | None = None,
     ) -> "BaseRetriever":
         """A LlamaIndex retriever over this knowledge base, narrowed by LlamaIndex's own filters."""
         from service.llamaindex import CitewellRetriever
 
-        return CitewellRetriever(self, k=k, scope=self._narrowed(scope, filters))
+        return CitewellRetriever(self, k=k, scope=self._narrowed(scope or self.scope(sources), filters))
 
     def as_query_engine(
         self,
         *,
         streaming: bool = False,
+        sources: Sequence[str] = (),
         filters: "MetadataFilters | None" = None,
         scope: Scope | None = None,
         **options: Any,
@@ -406,68 +411,13 @@ class KnowledgeBase:
         """A LlamaIndex query engine; options as in `stream`."""
         from service.llamaindex import CitewellQueryEngine
 
-        options["scope"] = self._narrowed(scope, filters)
+        options["scope"] = self._narrowed(scope or self.scope(sources), filters)
         return CitewellQueryEngine(self, streaming=streaming, options=options)
 
-    def _narrowed(self, scope: Scope | None, filters: "MetadataFilters | None") -> Scope:
+    @staticmethod
+    def _narrowed(scope: Scope, filters: "MetadataFilters | None") -> Scope:
         from service.llamaindex import filter_form
 
-        scope = scope or self.scope()
         where = parse_filter(filter_form(filters)) if filters is not None else None
         parts = tuple(part for part in (scope.where, where) if part is not None)
         return replace(scope, where=All(parts=parts) if len(parts) > 1 else next(iter(parts), None))
-
-
-def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
-    return SqlSource(
-        name=name,
-        url=_rooted(settings.url.get_secret_value(), root),
-        schema=settings.db_schema,
-        tables=settings.tables,
-        exclude=settings.exclude,
-        keys=settings.keys,
-        cursors=settings.cursors,
-        tombstones=settings.tombstones,
-        patience=Patience(overlap_s=settings.overlap, reconcile_s=settings.reconcile_every),
-        query=settings.query,
-        key=settings.key,
-        labels=RowLabels(
-            tenant=settings.tenant,
-            acl=settings.acl,
-            tags=settings.tags,
-            tenant_column=settings.tenant_column,
-            acl_column=settings.acl_column,
-            metadata=settings.metadata,
-        ),
-    )
-
-
-def _files(name: str, settings: FilesSettings, root: Path) -> FilesSource:
-    return FilesSource(
-        name=name,
-        paths=settings.paths,
-        root=root,
-        exclude=settings.exclude,
-        labels=FileLabels(
-            tenant=settings.tenant,
-            acl=settings.acl,
-            tags=settings.tags,
-            rules=tuple(PathRule(**rule.model_dump()) for rule in settings.rules),
-        ),
-        parse_timeout_s=settings.parse_timeout,
-        parse_memory_mb=settings.parse_memory_mb,
-    )
-
-
-def _rooted(url: str, root: Path) -> str:
-    """A SQLite URL with its path made absolute, from the configuration's folder."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        return url
-    database = parsed.database or ""
-    if parsed.get_backend_name() != "sqlite" or database in ("", ":memory:") or database.startswith("file:"):
-        return url
-    return parsed.set(database=os.path.normpath(root / Path(database).expanduser())).render_as_string(
-        hide_password=False
-    )

@@ -110,13 +110,18 @@ def make_kb(tmp_path: Path, shared_data: Path) -> Iterator[MakeKb]:
         kb.close()
 
 
-def sqlite_with(path: Path, *statements: str) -> Path:
-    """A SQLite database made by statements."""
-    engine = sa.create_engine(f"sqlite:///{path}")
+def change(url: str, *statements: str) -> None:
+    """Run statements in one transaction of a database."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
     with engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
     engine.dispose()
+
+
+def sqlite_with(path: Path, *statements: str) -> Path:
+    """A SQLite database made, or changed, by statements."""
+    change(f"sqlite:///{path}", *statements)
     return path
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse, Ignored
@@ -32,11 +32,11 @@ class ParserProcess:
     def parse(self, path: Path) -> Iterator[Parsed | Record]:
         """Read a file. Raises CannotParse when it cannot be read within the limits, Ignored when it holds nothing."""
         process = self._start()
-        assert process.stdin is not None  # noqa: S101 it was asked for
+        sink: IO[bytes] = cast(IO[bytes], process.stdin)
         finished = False
         try:
-            process.stdin.write(json.dumps(str(path)).encode() + b"\n")
-            process.stdin.flush()
+            sink.write(json.dumps(str(path)).encode() + b"\n")
+            sink.flush()
             waited = 0.0
             while True:
                 began = time.monotonic()
@@ -63,14 +63,14 @@ class ParserProcess:
         return self._process
 
     def _receive(self, process: subprocess.Popen[bytes], timeout_s: float) -> dict[str, Any]:
-        assert process.stdout is not None  # noqa: S101 it was asked for
+        results: IO[bytes] = cast(IO[bytes], process.stdout)
         deadline = time.monotonic() + timeout_s
         chunks = [self._buffer]
         while b"\n" not in chunks[-1]:
-            ready, _, _ = select.select([process.stdout], [], [], max(deadline - time.monotonic(), 0))
+            ready, _, _ = select.select([results], [], [], max(deadline - time.monotonic(), 0))
             if not ready:
                 raise CannotParse(f"the file was not parsed within {self._timeout_s:g} s")
-            chunks.append(os.read(process.stdout.fileno(), 1 << 20))
+            chunks.append(os.read(results.fileno(), 1 << 20))
             if not chunks[-1]:
                 raise CannotParse(self._how_it_ended(process))
         line, self._buffer = b"".join(chunks).split(b"\n", 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import Server, citewell, citewell_json, sqlite_with, stop_engine, wait_until
+from tests.conftest import Server, change, citewell, citewell_json, sqlite_with, stop_engine, wait_until
 
 
 @pytest.fixture
@@ -25,14 +25,6 @@ def shop(tmp_path: Path, rows: int) -> str:
     )
     change(url, *(f"INSERT INTO album VALUES ({i}, 'Album number {i} of the long shelf')" for i in range(rows)))
     return f'[sources.shop]\nkind = "sql"\nurl = "{url}"\n'
-
-
-def change(url: str, *statements: str) -> None:
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-    engine.dispose()
 
 
 def start(config: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -6,23 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from rag.errors import LeaseLost
 from service.ingest import Ingest, Options, Report, ingest
 from service.state import Changes, State, StoredDocument
 from service.state_schema import VERSION
-from tests.conftest import MakeKb, sqlite_with
+from tests.conftest import MakeKb, change, sqlite_with
 from tests.crash.data import table
 from tests.crash.harness import FreeEmbedder, Setting
-
-
-def change(url: str, *statements: str) -> None:
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-    engine.dispose()
 
 
 class Refusing(FreeEmbedder):

@@ -9,15 +9,7 @@ from connectors.sql import SqlSource
 from connectors.sql_connection import masked
 from rag.errors import SourceError
 from rag.types import Document, SnapshotComplete, Unreadable, Upsert
-from tests.conftest import SAMPLE, server_database, sqlite_with
-
-
-def run(url: str, *statements: str) -> None:
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-    engine.dispose()
+from tests.conftest import SAMPLE, change, server_database, sqlite_with
 
 
 def documents(source: SqlSource) -> dict[str, Document]:
@@ -29,7 +21,7 @@ def quoted(url: str, name: str) -> str:
 
 
 def test_rows_read_the_same_from_every_database(database: str):
-    run(
+    change(
         database,
         "CREATE TABLE artist (id INTEGER PRIMARY KEY, name VARCHAR(80))",
         "CREATE TABLE album (id INTEGER PRIMARY KEY, title VARCHAR(80), artist_id INTEGER, price NUMERIC(10,2), released DATE, "
@@ -49,7 +41,7 @@ def test_rows_read_the_same_from_every_database(database: str):
 
 
 def test_every_row_is_read_once_over_many_pages(database: str):
-    run(database, "CREATE TABLE line (a INTEGER, b VARCHAR(10), n INTEGER, PRIMARY KEY (a, b))")
+    change(database, "CREATE TABLE line (a INTEGER, b VARCHAR(10), n INTEGER, PRIMARY KEY (a, b))")
     engine = sa.create_engine(database, poolclass=sa.NullPool)
     table = sa.table("line", sa.column("a"), sa.column("b"), sa.column("n"))
     rows = [{"a": i // 7, "b": f"k{i % 7}", "n": i} for i in range(2503)]
@@ -65,7 +57,7 @@ def test_every_row_is_read_once_over_many_pages(database: str):
 def test_chinese_mixed_case_and_reserved_names_work(database: str):
     table, column = quoted(database, "订单"), quoted(database, "Order")
     key = quoted(database, "编号")
-    run(
+    change(
         database,
         f"CREATE TABLE {table} ({key} INTEGER PRIMARY KEY, {column} VARCHAR(20), {quoted(database, 'select')} VARCHAR(20))",
         f"INSERT INTO {table} VALUES (7, '十张唱片', 'x')",
@@ -75,7 +67,7 @@ def test_chinese_mixed_case_and_reserved_names_work(database: str):
 
 
 def test_a_query_with_its_key_is_a_source(database: str):
-    run(database, "CREATE TABLE t (id INTEGER PRIMARY KEY, v VARCHAR(9))", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    change(database, "CREATE TABLE t (id INTEGER PRIMARY KEY, v VARCHAR(9))", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
     source = SqlSource(
         name="letters", url=database, query="SELECT id AS number, v FROM t WHERE id > 1;", key=("number",)
     )
@@ -83,7 +75,7 @@ def test_a_query_with_its_key_is_a_source(database: str):
 
 
 def test_only_the_tables_asked_for_are_read(database: str):
-    run(
+    change(
         database,
         *(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY)" for name in ("a", "b", "c")),
         "INSERT INTO a VALUES (1)",
@@ -95,7 +87,7 @@ def test_only_the_tables_asked_for_are_read(database: str):
 
 
 def test_rows_of_a_table_without_a_key_are_told_apart_by_their_content(database: str):
-    run(
+    change(
         database,
         "CREATE TABLE log (line VARCHAR(20), at INTEGER)",
         "INSERT INTO log VALUES ('x', 1), ('x', 1), ('y', NULL), ('', NULL), (NULL, NULL)",
@@ -107,26 +99,26 @@ def test_rows_of_a_table_without_a_key_are_told_apart_by_their_content(database:
     ]
     assert all(document.primary_key is None for document in found.values())
     assert found == documents(SqlSource(name="s", url=database))
-    run(database, "DELETE FROM log WHERE line = 'y'")
+    change(database, "DELETE FROM log WHERE line = 'y'")
     assert set(documents(SqlSource(name="s", url=database))) < set(found)
 
 
 def test_a_cursor_or_a_tombstone_needs_a_key(database: str):
-    run(database, "CREATE TABLE log (line VARCHAR(20), at INTEGER)")
+    change(database, "CREATE TABLE log (line VARCHAR(20), at INTEGER)")
     with pytest.raises(SourceError, match=r"keys = \{ log = \["):
         list(SqlSource(name="s", url=database, cursors={"log": "at"}).read())
-    run(database, "INSERT INTO log VALUES ('x', 1), ('y', 2)")
+    change(database, "INSERT INTO log VALUES ('x', 1), ('y', 2)")
     assert set(documents(SqlSource(name="s", url=database, keys={"log": ["at"]}))) == {"log/1", "log/2"}
 
 
 def test_a_configured_key_that_rows_share_is_an_error(database: str):
-    run(database, "CREATE TABLE log (line VARCHAR(20), at INTEGER)", "INSERT INTO log VALUES ('x', 1), ('y', 1)")
+    change(database, "CREATE TABLE log (line VARCHAR(20), at INTEGER)", "INSERT INTO log VALUES ('x', 1), ('y', 1)")
     with pytest.raises(SourceError, match=r"'log' has 2 rows whose key \(at\) is 1\."):
         list(SqlSource(name="s", url=database, keys={"log": ["at"]}).read())
 
 
 def test_a_unique_column_that_is_never_null_serves_as_key(database: str):
-    run(
+    change(
         database,
         "CREATE TABLE code (c VARCHAR(9) NOT NULL, n INTEGER, CONSTRAINT one UNIQUE (c))",
         "INSERT INTO code VALUES ('x1', 1)",
@@ -135,14 +127,14 @@ def test_a_unique_column_that_is_never_null_serves_as_key(database: str):
 
 
 def test_rows_whose_key_is_null_are_reported(database: str):
-    run(database, "CREATE TABLE v (n INTEGER, t VARCHAR(5))", "INSERT INTO v VALUES (1, 'a'), (NULL, 'b')")
+    change(database, "CREATE TABLE v (n INTEGER, t VARCHAR(5))", "INSERT INTO v VALUES (1, 'a'), (NULL, 'b')")
     events = list(SqlSource(name="s", url=database, keys={"v": ["n"]}).read())
     assert [e.reason[:32] for e in events if isinstance(e, Unreadable)] == ["1 rows have NULL in their key (n"]
     assert [e.document.id for e in events if isinstance(e, Upsert)] == ["v/1"]
 
 
 def test_the_connector_cannot_write(database: str):
-    run(database, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    change(database, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
     with pytest.raises(SourceError):
         list(SqlSource(name="s", url=database, query="INSERT INTO t VALUES (1)", key=("id",)).read())
     assert documents(SqlSource(name="s", url=database)) == {}
@@ -150,7 +142,7 @@ def test_the_connector_cannot_write(database: str):
 
 def test_types_of_postgresql_are_readable():
     with server_database("postgresql") as url:
-        run(
+        change(
             url,
             "CREATE TYPE mood AS ENUM ('sad', 'happy')",
             "CREATE TABLE t (id uuid PRIMARY KEY, m mood, tags text[], doc jsonb, at timestamptz, raw bytea, d interval)",
@@ -174,7 +166,7 @@ def test_types_of_postgresql_are_readable():
 
 def test_types_and_comments_of_mariadb_are_readable():
     with server_database("mariadb") as url:
-        run(
+        change(
             url,
             "CREATE TABLE t (id INT PRIMARY KEY, ok BOOLEAN COMMENT '是否有效', doc JSON, kind ENUM('a','b'), raw BLOB, d TIME) COMMENT '测试'",
             "INSERT INTO t VALUES (1, 1, '{\"k\": 1}', 'b', x'0102', '10:30:00')",

@@ -1,0 +1,72 @@
+"""Connectors from their settings."""
+
+import os
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from connectors.files import FilesSource
+from connectors.labels import FileLabels, PathRule, RowLabels
+from connectors.sql import SqlSource
+from connectors.sql_sync import Patience
+from service.settings import FilesSettings, SqlSettings
+
+
+def make_source(name: str, settings: SqlSettings | FilesSettings, root: Path) -> SqlSource | FilesSource:
+    """The connector of a source; paths are relative to root, the configuration's folder."""
+    return _sql(name, settings, root) if isinstance(settings, SqlSettings) else _files(name, settings, root)
+
+
+def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
+    return SqlSource(
+        name=name,
+        url=_rooted(settings.url.get_secret_value(), root),
+        schema=settings.db_schema,
+        tables=settings.tables,
+        exclude=settings.exclude,
+        keys=settings.keys,
+        cursors=settings.cursors,
+        tombstones=settings.tombstones,
+        patience=Patience(overlap_s=settings.overlap, reconcile_s=settings.reconcile_every),
+        query=settings.query,
+        key=settings.key,
+        labels=RowLabels(
+            tenant=settings.tenant,
+            acl=settings.acl,
+            tags=settings.tags,
+            tenant_column=settings.tenant_column,
+            acl_column=settings.acl_column,
+            metadata=settings.metadata,
+        ),
+    )
+
+
+def _files(name: str, settings: FilesSettings, root: Path) -> FilesSource:
+    return FilesSource(
+        name=name,
+        paths=settings.paths,
+        root=root,
+        exclude=settings.exclude,
+        labels=FileLabels(
+            tenant=settings.tenant,
+            acl=settings.acl,
+            tags=settings.tags,
+            rules=tuple(PathRule(**rule.model_dump()) for rule in settings.rules),
+        ),
+        parse_timeout_s=settings.parse_timeout,
+        parse_memory_mb=settings.parse_memory_mb,
+    )
+
+
+def _rooted(url: str, root: Path) -> str:
+    """A SQLite URL with its path made absolute, from the configuration's folder."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        return url
+    database = parsed.database or ""
+    if parsed.get_backend_name() != "sqlite" or database in ("", ":memory:") or database.startswith("file:"):
+        return url
+    return parsed.set(database=os.path.normpath(root / Path(database).expanduser())).render_as_string(
+        hide_password=False
+    )
