@@ -31,6 +31,7 @@ from connectors.sql import SqlSource
 from indexes.embedders import load_embedder
 from indexes.engine.address import socket_path
 from indexes.qdrant import QdrantIndex, connect_embedded
+from indexes.qdrant_schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
 from rag.ports import Embedder
@@ -142,8 +143,8 @@ class Citewell:
     def __post_init__(self) -> None:
         self.alias = f"ours-{uuid.uuid4().hex[:8]}"
         index = QdrantIndex(
-            connect_embedded(self.folder / "qdrant"), alias=self.alias, embedder=self.embedder.name,
-            dim=self.embedder.dim, sparse=Bm25Encoder().name,
+            connect_embedded(self.folder / "qdrant"), alias=self.alias,
+            encoders=Encoders(embedder=self.embedder.name, dim=self.embedder.dim, sparse=Bm25Encoder().name),
         )  # fmt: skip
         index.prepare()
         self.parts = Ingest(

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from connectors.sql import SqlSource
 from indexes.engine.address import socket_path
 from indexes.qdrant import QdrantIndex, connect_embedded
+from indexes.qdrant_schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
 from rag.tokens import QwenTokenCounter
@@ -46,7 +47,9 @@ def main() -> None:
     fill(url, rows)
     embedder = HashEmbedder(dim=32)
     index = QdrantIndex(
-        connect_embedded(folder / "qdrant"), alias="memory", embedder=embedder.name, dim=32, sparse=Bm25Encoder().name
+        connect_embedded(folder / "qdrant"),
+        alias="memory",
+        encoders=Encoders(embedder=embedder.name, dim=32, sparse=Bm25Encoder().name),
     )
     counter = QwenTokenCounter()
     counter.count_text("warm")

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from rag.likeness import Scale
 from rag.terms import content_weights, coverage, term_set, terms
-from rag.text import fold, humanize, language_of
+from rag.text import fold, has_han, humanize, language_of
 from rag.types import Passage
 
 THRESHOLD = 0.45
@@ -100,12 +100,19 @@ def held_by(question: Question, text: str) -> float:
     return coverage(question.weights, term_set(text), question.also)
 
 
+def words_held(question: Question, passage: Passage) -> float:
+    """Share of the question's content words that a passage holds with its context and title."""
+    return held_by(question, f"{passage.context}\n{passage.document.title}\n{passage.text}")
+
+
 def evidence(question: Question, passage: Passage, *, scale: Scale) -> float:
     """How well a passage supports an answer, 0 to about 1.
 
     scale: what a cosine means in the question's language; where it means nothing, only words count.
     """
-    held = held_by(question, f"{passage.context}\n{passage.document.title}\n{passage.text}")
+    held = words_held(question, passage)
+    if has_han(question.text) != has_han(passage.text):
+        return held  # across scripts the cosines of what belongs together and what does not lie too near each other
     return 0.5 * held + 0.5 * scale.likeness(passage.scores.get("dense", 0.0)) if scale.counts else held
 
 

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from rag.citations import cite
-from rag.evidence import MORE_ROWS, Question, held_by
+from rag.evidence import MORE_ROWS, Question, held_by, words_held
 from rag.terms import coverage, term_set
 from rag.text import humanize, line_spans, sentence_spans
 from rag.types import Citation, Passage
 
 MAX_ROWS = 8
 MAX_SENTENCES = 3
-_NEAR_TIE = 0.08
+_NEAR_TIE, _SAME_WORDS_TIE = 0.08, 0.3
 _OF_TABLE, _NAMED = 0.15, 0.2
 _LONG_ROW_CHARS = 700
 _REFERENCE = re.compile(r"^([^:\n]+): (.*) \([^()]* id [^()]*\)$", re.M)
@@ -26,7 +26,7 @@ def extract(question: Question, supported: Sequence[tuple[float, Passage]]) -> I
     """
     ranked = sorted(((_preference(question, pair), pair[1]) for pair in supported), key=lambda pair: -pair[0])
     best_value, best = ranked[0]
-    near = [passage for value, passage in ranked if best_value - value <= _NEAR_TIE]
+    near = [passage for value, passage in ranked if best_value - value <= _tie(question, best, passage)]
     if best.document.kind == "file":
         yield from _quote_sentences(question, [passage for passage in near if passage.document.kind == "file"])
         return
@@ -37,6 +37,18 @@ def extract(question: Question, supported: Sequence[tuple[float, Passage]]) -> I
         yield MORE_ROWS.get(question.language, MORE_ROWS["en"]).format(shown=MAX_ROWS), None
 
 
+def _tie(question: Question, best: Passage, passage: Passage) -> float:
+    """How far below the best one a passage may be and tie with it: further for a row with as much of the question.
+
+    Such a row differs in likeness only, which moves with what else stands in a row.
+    """
+    if not best.document.kind == passage.document.kind == "row":
+        return _NEAR_TIE
+    as_many_words = words_held(question, passage) >= words_held(question, best)
+    as_much_about = _about(question, passage) >= _about(question, best)
+    return _SAME_WORDS_TIE if as_many_words and as_much_about else _NEAR_TIE
+
+
 def _preference(question: Question, pair: tuple[float, Passage]) -> float:
     """Evidence, raised for the rows that the question is about.
 
@@ -44,10 +56,12 @@ def _preference(question: Question, pair: tuple[float, Passage]) -> float:
     name, not about those that refer to it, unless the question names the reference ('Who reports to Andrew Adams?').
     """
     value, passage = pair
-    if passage.document.kind != "row":
-        return value
+    return value + _about(question, passage) if passage.document.kind == "row" else value
+
+
+def _about(question: Question, passage: Passage) -> float:
     of_table = held_by(question, passage.document.scope) > 0
-    return value + (_OF_TABLE if of_table else 0.0) + _NAMED * _named(question, passage)
+    return (_OF_TABLE if of_table else 0.0) + _NAMED * _named(question, passage)
 
 
 def _named(question: Question, passage: Passage) -> float:

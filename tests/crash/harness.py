@@ -20,6 +20,7 @@ from connectors.files import FilesSource
 from connectors.sql import SqlSource
 from indexes.engine.address import socket_path
 from indexes.qdrant import QdrantIndex, connect_embedded
+from indexes.qdrant_schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
 from rag.ports import Embedder, Source
@@ -65,7 +66,9 @@ class Setting:
 
     def index(self) -> QdrantIndex:
         client = connect_embedded(self.engine)
-        return QdrantIndex(client, alias=self.collection, embedder="hash", dim=DIM, sparse=Bm25Encoder().name)
+        return QdrantIndex(
+            client, alias=self.collection, encoders=Encoders(embedder="hash", dim=DIM, sparse=Bm25Encoder().name)
+        )
 
     def parts(self, embedder: Embedder | None = None) -> Ingest:
         """An ingest over this state and index."""

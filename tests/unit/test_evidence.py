@@ -90,3 +90,9 @@ def test_a_refusal_speaks_the_question_s_language(question: str, language: str):
 
 def test_a_refused_figure_is_explained():
     assert refusal(understand("How many tracks?"), aggregate=True) == AGGREGATE_REFUSALS["en"]
+
+
+def test_across_scripts_only_words_count():
+    album = row("Album\nTitle: Let There Be Rock\nArtist: AC/DC", dense=0.9)
+    question = understand("AC/DC 发行了哪些专辑？", {"专辑": ["album"]})
+    assert evidence(question, album, scale=SCALE) == evidence(question, album, scale=NO_SCALE) > 0.45

@@ -67,3 +67,8 @@ def test_a_record_without_column_names_is_quoted_whole():
         label="c1d2", document=document, text=document.text, start=0, end=13, page=None, context="", score=1
     )
     assert quote("What is the price of the LP?", passage)[0][0] == "a.csv (row=2); LP; Price: 20 [c1d2]"
+
+
+def test_rows_that_hold_as_much_of_the_question_tie_however_alike_they_are():
+    rows = [(0.9, row(1, "For Those About To Rock", "AC/DC")), (0.7, row(4, "Let There Be Rock", "AC/DC"))]
+    assert len(list(extract(understand("Which albums did AC/DC release?"), rows))) == 2
