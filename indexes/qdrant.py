@@ -139,6 +139,19 @@ class QdrantIndex:
         found = self._call(lambda: self._client.retrieve(self._collection, list(ids), with_payload=False))
         return {str(point.id) for point in found}
 
+    def visible(self, ids: Sequence[str], scope: Scope) -> set[str]:
+        """Those of the ids that are stored and lie in a scope."""
+        self.prepare()
+        found: set[str] = set()
+        for start in range(0, len(ids), _PAGE):
+            part = models.HasIdCondition(has_id=list(ids[start : start + _PAGE]))
+            only = models.Filter(must=[part, scope_filter(scope)])
+            points, _ = self._call(
+                lambda only=only: self._client.scroll(self._collection, only, limit=_PAGE, with_payload=False)  # type: ignore[misc]
+            )
+            found |= {str(point.id) for point in points}
+        return found
+
     def count(self, *, source: str = "") -> int:
         """The exact number of points, of one source or of all."""
         self.prepare()

@@ -45,6 +45,7 @@ def payload_of(chunk: Chunk) -> dict[str, Any]:
         "start": chunk.start,
         "end": chunk.end,
         "page": chunk.page,
+        "tokens": chunk.tokens,
     }
 
 
@@ -76,4 +77,5 @@ def chunk_of(point_id: str, payload: Mapping[str, Any]) -> Chunk:
         end=payload["end"],
         page=payload.get("page"),
         context=payload.get("context") or "",
+        tokens=payload.get("tokens") or 0,
     )

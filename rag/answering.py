@@ -1,17 +1,25 @@
 """From passages to an answer: gate on the evidence, generate or quote, check every citation."""
 
+import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from rag import prompt
 from rag.citations import CitationWriter
-from rag.errors import GeneratorUnavailable
+from rag.errors import AnswerCut, GeneratorUnavailable, QuestionError
 from rag.evidence import THRESHOLD, Question, admissible, refusal, supported
 from rag.extract import extract
 from rag.likeness import NO_SCALE, Scale
+from rag.ordering import PrefixOrder
 from rag.ports import Generator, TokenCounter
-from rag.types import Answer, Citation, Message, Passage, Sampling, Usage
+from rag.support import json_citations, json_leaves
+from rag.templates import Templates, load_templates
+from rag.types import Answer, Citation, Passage, Route, Sampling, Turn, Usage
+
+_BESIDE = 0.5  # of the threshold: passages with this much evidence are shown to the model beside those over it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +45,10 @@ class Restarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
+    """The answer, and the turn as it goes on in a conversation."""
+
     answer: Answer
+    turn: Turn
 
 
 Event = PassagesFound | TextDelta | Restarted | Finished
@@ -45,13 +56,35 @@ Event = PassagesFound | TextDelta | Restarted | Finished
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answering:
-    """How answers are made. Without a generator they are extractive."""
+    """How answers are made. Without a generator they are extractive; without ordering, in the retrieval's order."""
 
     counter: TokenCounter
     generator: Generator | None = None
+    templates: Templates = load_templates()
+    ordering: PrefixOrder | None = None
     window_tokens: int = prompt.PROFILES["chat"]
     sampling: Sampling = Sampling()
     threshold: float = THRESHOLD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What an answer is made from.
+
+    question: as it was searched for; text: as it was asked. passages: found for it, best first, those of earlier turns
+    among them where they were found again. kept: whether later turns will build on this one. salt: what separates the
+    tenants in the engine's prefix cache.
+    """
+
+    question: Question
+    text: str
+    passages: Sequence[Passage]
+    turns: Sequence[Turn] = ()
+    kept: bool = False
+    conversation: str = ""
+    tenant: str = "default"
+    salt: str = ""
+    scale: Scale = NO_SCALE
 
 
 @dataclass(slots=True)
@@ -65,42 +98,43 @@ class Clock:
         self.timings_s.setdefault(name, time.perf_counter() - self.started)
 
 
-async def answer(
-    question: Question,
-    passages: Sequence[Passage],
-    settings: Answering,
-    *,
-    history: Sequence[Message] = (),
-    scale: Scale = NO_SCALE,
-    clock: Clock | None = None,
-) -> AsyncIterator[Event]:
+async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = None) -> AsyncIterator[Event]:
     """Stream an answer's events; the last one is Finished.
 
     Refuses when no passage clears the evidence threshold. When the engine fails, the extractive answer takes over,
-    marked as degraded; text streamed until then is voided by Restarted.
+    marked as degraded; text streamed until then is voided by Restarted. An answer in JSON has no such stand-in:
+    GeneratorUnavailable is raised, and AnswerCut when max_tokens ended it.
     """
     clock = clock or Clock()
-    backing = supported(question, admissible(question, passages), scale=scale, threshold=settings.threshold)
-    chosen = tuple(passage for _, passage in backing)
-    yield PassagesFound(passages=chosen)
+    question, wants_json = asked.question, settings.sampling.json_schema is not None
+    fit = admissible(question, asked.passages)
+    backing = supported(question, fit, scale=asked.scale, threshold=settings.threshold)
     if not backing:
+        yield PassagesFound(passages=())
         text = refusal(question, aggregate=bool(question.aggregate))
         yield TextDelta(text=text)
-        yield Finished(answer=_finished(question, text, clock, refused=True))
+        yield _finished(asked, clock, Answer(text=text, language=question.language, refused=True))
         return
     reason = ""
     if settings.generator is not None:
+        beside = supported(question, fit, scale=asked.scale, threshold=_BESIDE * settings.threshold)
         streamed = False
         try:
-            async for event in _generate(question, chosen, settings, history, clock):
+            async for event in _generate(asked, [passage for _, passage in beside], settings, clock):
                 streamed = streamed or isinstance(event, TextDelta)
                 yield event
             return
         except GeneratorUnavailable as err:
+            if wants_json:
+                raise
             reason = str(err)
         if streamed:
             yield Restarted(reason=reason)
-    text, citations = "", []
+    elif wants_json:
+        raise QuestionError("An answer in JSON needs a language model. Set llm.urls to a vLLM server.")
+    chosen = tuple(passage for _, passage in backing)
+    yield PassagesFound(passages=chosen)
+    text, citations = "", list[Citation]()
     for sentence, citation in extract(question, backing):
         piece = f"\n{sentence}" if text else sentence
         text += piece
@@ -108,62 +142,136 @@ async def answer(
             citations.append(citation)
         clock.mark("first_token")
         yield TextDelta(text=piece)
-    done = _finished(question, text, clock, citations=citations, passages=chosen, degraded_reason=reason)
-    yield Finished(answer=done)
-
-
-async def _generate(
-    question: Question, passages: Sequence[Passage], settings: Answering, history: Sequence[Message], clock: Clock
-) -> AsyncIterator[Event]:
-    if settings.generator is None:
-        return
-    budget = settings.window_tokens - settings.sampling.max_tokens
-    messages, used = prompt.build(question.text, passages, settings.counter, history=history, budget_tokens=budget)
-    writer = CitationWriter(used)
-    usage, text = Usage(), ""
-    async for delta in settings.generator.stream(messages, settings.sampling):
-        usage = delta.usage or usage
-        if delta.text:
-            clock.mark("first_token")
-            piece = writer.feed(delta.text)
-            text += piece
-            if piece:
-                yield TextDelta(text=piece)
-    rest = writer.finish()
-    text += rest
-    if rest:
-        yield TextDelta(text=rest)
-    if not text.strip():
-        raise GeneratorUnavailable("The language model gave an empty answer.")
-    yield Finished(
-        answer=_finished(
-            question, text, clock, citations=writer.citations, passages=used, usage=usage, uncited=writer.uncited
-        )
-    )
-
-
-def _finished(
-    question: Question,
-    text: str,
-    clock: Clock,
-    *,
-    citations: Sequence[Citation] = (),
-    passages: Sequence[Passage] = (),
-    usage: Usage = Usage(),
-    refused: bool = False,
-    degraded_reason: str = "",
-    uncited: int = 0,
-) -> Answer:
-    clock.mark("total")
-    return Answer(
+    quoted = Answer(
         text=text,
         language=question.language,
         citations=tuple(citations),
-        passages=tuple(passages),
-        usage=usage,
-        timings_s=clock.timings_s,
-        refused=refused,
-        degraded=bool(degraded_reason),
-        degraded_reason=degraded_reason,
-        uncited=uncited,
+        passages=chosen,
+        degraded=bool(reason),
+        degraded_reason=reason,
     )
+    yield _finished(asked, clock, quoted)
+
+
+async def _generate(
+    asked: Asked, passages: Sequence[Passage], settings: Answering, clock: Clock
+) -> AsyncIterator[Event]:
+    generator = settings.generator
+    if generator is None:
+        return
+    affinity = asked.conversation or (passages[0].label if passages else "")
+    replica = generator.replica(affinity)
+    made = await asyncio.to_thread(_prompt, asked, passages, settings, replica)
+    citable = [*made.passages, *(passage for turn in made.turns for passage in turn.passages)]
+    yield PassagesFound(passages=tuple(citable))
+    clock.mark("prompt")
+    answer = _Json(asked, citable) if settings.sampling.json_schema is not None else _Words(asked, citable)
+    usage, cut = Usage(), False
+    async for delta in generator.stream(
+        made.messages, settings.sampling, Route(affinity=affinity, cache_salt=asked.salt)
+    ):
+        usage, cut = delta.usage or usage, cut or delta.cut
+        if delta.text:
+            clock.mark("first_token")
+            if piece := answer.feed(delta.text):
+                yield TextDelta(text=piece)
+    if settings.ordering is not None and made.arrangement is not None:
+        settings.ordering.answered(made.arrangement, cached_tokens=usage.cached_tokens, fixed_tokens=made.fixed_tokens)
+    rest, found = answer.finish(cut=cut)
+    if rest:
+        yield TextDelta(text=rest)
+    found = replace(found, usage=usage, cut=cut, template=settings.templates.version)
+    yield _finished(asked, clock, found, sent=made)
+
+
+def _prompt(asked: Asked, passages: Sequence[Passage], settings: Answering, replica: str) -> prompt.Prompt:
+    earlier = {passage.label for turn in asked.turns for passage in turn.passages}
+    layout = prompt.Layout(
+        counter=settings.counter,
+        templates=settings.templates,
+        ordering=settings.ordering,
+        replica=replica,
+        tenant=asked.tenant,
+        share=0.5 if asked.kept else 1.0,
+        json_schema=settings.sampling.json_schema,
+    )
+    return prompt.build(
+        asked.text,
+        [passage for passage in passages if passage.label not in earlier],
+        layout,
+        budget_tokens=settings.window_tokens - settings.sampling.max_tokens,
+        turns=asked.turns,
+        relevant=[passage.label for passage in passages],
+    )
+
+
+class _Words:
+    """An answer in sentences, with labels."""
+
+    def __init__(self, asked: Asked, passages: Sequence[Passage]) -> None:
+        self._asked = asked
+        self._passages = tuple(passages)
+        self._writer = CitationWriter(passages)
+        self._text = ""
+
+    def feed(self, text: str) -> str:
+        piece = self._writer.feed(text)
+        self._text += piece
+        return piece
+
+    def finish(self, *, cut: bool) -> tuple[str, Answer]:
+        rest = self._writer.finish()
+        text = self._text + rest
+        if not text.strip():
+            raise GeneratorUnavailable("The language model gave an empty answer.")
+        return rest, Answer(
+            text=text,
+            language=self._asked.question.language,
+            citations=tuple(self._writer.citations),
+            passages=self._passages,
+            uncited=self._writer.uncited,
+            dropped=self._writer.dropped,
+        )
+
+
+class _Json:
+    """An answer in JSON: nothing leaves before it is whole, and the citations stand beside it."""
+
+    def __init__(self, asked: Asked, passages: Sequence[Passage]) -> None:
+        self._asked = asked
+        self._passages = tuple(passages)
+        self._text = ""
+
+    def feed(self, text: str) -> str:
+        self._text += text
+        return ""
+
+    def finish(self, *, cut: bool) -> tuple[str, Answer]:
+        try:
+            value: Any = json.loads(self._text)
+        except ValueError as err:
+            if cut:
+                raise AnswerCut("The answer in JSON was cut off by max_tokens. Ask with a higher max_tokens.") from err
+            raise GeneratorUnavailable(f"The language model's answer is no JSON: {self._text[:80]!r}") from err
+        citations = json_citations(value, self._passages)
+        cited = {citation.pointer for citation in citations}
+        return self._text, Answer(
+            text=self._text,
+            language=self._asked.question.language,
+            citations=tuple(citations),
+            passages=self._passages,
+            uncited=sum(pointer not in cited for pointer, _ in json_leaves(value)),
+            value=value,
+        )
+
+
+def _finished(asked: Asked, clock: Clock, found: Answer, *, sent: prompt.Prompt | None = None) -> Finished:
+    clock.mark("total")
+    standalone = asked.question.text if asked.question.text != asked.text else ""
+    turn = Turn(
+        question=asked.text,
+        asked=sent.messages[-1].content if sent else asked.text,
+        answer=found.text,
+        passages=sent.passages if sent else (),
+    )
+    return Finished(answer=replace(found, timings_s=clock.timings_s, standalone=standalone), turn=turn)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from rag.ports import TokenCounter
 from rag.text import sentence_spans
+from rag.tokens import block_text
 from rag.types import Chunk, Document, Section
 
 NAMESPACE = uuid.UUID("7b0e6a52-41ad-5a4e-9d55-6f1c1a0c8f3e")
@@ -27,7 +28,7 @@ def split(document: Document, counter: TokenCounter, *, max_tokens: int = 256) -
         span for section in _sections(document, counter) for span in _pack(document.text, section, counter, max_tokens)
     ]
     whole = len(spans) == 1
-    return [_chunk(document, ordinal, span, whole) for ordinal, span in enumerate(spans)]
+    return [_chunk(document, ordinal, span, whole, counter) for ordinal, span in enumerate(spans)]
 
 
 def embedded_text(context: str, text: str) -> str:
@@ -35,7 +36,7 @@ def embedded_text(context: str, text: str) -> str:
     return f"{context}\n{text}".strip()
 
 
-def _chunk(document: Document, ordinal: int, span: Span, whole: bool) -> Chunk:
+def _chunk(document: Document, ordinal: int, span: Span, whole: bool, counter: TokenCounter) -> Chunk:
     start, end = span
     section = section_at(document.sections, start + _leading_space(document.text, span))
     text = document.text[start:end]
@@ -50,6 +51,7 @@ def _chunk(document: Document, ordinal: int, span: Span, whole: bool) -> Chunk:
         end=end,
         page=section.page,
         context=context,
+        tokens=counter.count_text(block_text(text)),
     )
 
 

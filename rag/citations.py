@@ -6,29 +6,34 @@ same label in every prompt, which keeps the prefix cache valid.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from rag.terms import coverage, term_set, terms
-from rag.text import sentence_spans
+from rag.support import attributed, locate, says_something, supporting
 from rag.types import Citation, Passage
 
-# A model's bracket that may hold labels: ours (k7f2), bare numbers, or a list of either.
-_ONE = r"(?:(?:[a-z]\d){2,8}|\d{1,3})"
+# A model's bracket that may hold labels: ours (k7f2), bare numbers, or a list of either, with a word such as "passage"
+# before; in double brackets or full-width ones too. Round ones only around labels of ours.
+_OURS = r"(?:[a-z]\d){2,8}"
+_ONE = rf"(?:[#^]?(?:{_OURS}|\d{{1,3}}))"
 _SPACE = r"[ \t\u3000]*"
+_WORD = r"(?:(?:passages?|sources?|labels?|refs?\.?|see|cf\.?|段落|来源|文献|参见|见)[:：]?)?"
 _INSIDE = r"[^\]】\n]{0,60}"  # of a bracket: no more is held back while an answer streams, so no more counts
-_BRACKET = re.compile(
-    rf"[ \t]*[\[【](?={_INSIDE}[\]】]){_SPACE}({_ONE}(?:{_SPACE}[,，;、]{_SPACE}{_ONE})*){_SPACE}[\]】]"
-)
-_TRAILING = re.compile(rf"(?:{_BRACKET.pattern.replace('(' + _ONE, '(?:' + _ONE)})+")
-_OPEN_BRACKET = re.compile(rf"[ \t]*[\[【]{_INSIDE}$")
-_SPECIAL = re.compile(r"[ \t]*[\[【]|[。！？\n]|[.!?](?=\s|$)")
-_SUPPORT = 0.6  # share of a sentence's terms that a quoted sentence must hold to cite it unasked
+_LISTED = rf"{_SPACE}{_WORD}{_SPACE}{_ONE}(?:{_SPACE}[,，;；、&]{_SPACE}{_ONE})*{_SPACE}"
+_ROUND = rf"[（(]{_SPACE}{_OURS}(?:{_SPACE}[,，;；、]{_SPACE}{_OURS}){{0,8}}{_SPACE}[)）]"
+_BRACKET = rf"[ \t]*(?:[\[【]{{1,2}}(?={_INSIDE}[\]】]){_LISTED}[\]】]{{1,2}}|{_ROUND})"
+_BRACKETS = re.compile(rf"(?:{_BRACKET})+")
+_LABEL = re.compile(rf"{_OURS}|\d{{1,3}}")
+_OPEN = re.compile(rf"[ \t]*(?:[\[【]{{1,2}}{_INSIDE}|[（(][a-z0-9,，;；、 \t\u3000]{{0,60}})$")
+_SPECIAL = re.compile(r"[ \t]*(?:[\[【]|[（(](?=\s*[a-z]\d|\s*[a-z]?$))|[。！？\n]|[.!?](?=\s|$)")
 
 
-def label_passages(passages: Sequence[Passage]) -> list[Passage]:
-    """Give each passage its label: letter-digit pairs from its place, longer where two would meet."""
-    taken: set[str] = set()
+def label_passages(passages: Sequence[Passage], *, taken: Collection[str] = ()) -> list[Passage]:
+    """Give each passage its label: letter-digit pairs from its place, longer where two would meet.
+
+    taken: labels that stand for other passages in the same conversation.
+    """
+    taken = set(taken)
     labelled = []
     for passage in passages:
         digest = hashlib.sha256(f"{passage.document.source}\0{passage.document.id}\0{passage.start}".encode()).digest()
@@ -39,55 +44,23 @@ def label_passages(passages: Sequence[Passage]) -> list[Passage]:
     return labelled
 
 
-def cite(passage: Passage, start: int, end: int) -> Citation:
-    """A citation of passage.text[start:end], outer white space dropped, with offsets into the document."""
-    quote = passage.text[start:end]
-    start += len(quote) - len(quote.lstrip())
-    quote = quote.strip()
-    document = passage.document
-    return Citation(
-        label=passage.label,
-        source=document.source,
-        document_id=document.id,
-        title=document.title,
-        primary_key=document.primary_key,
-        page=passage.page,
-        start=passage.start + start,
-        end=passage.start + start + len(quote),
-        quote=quote,
-        uri=document.uri,
-        version=document.version,
-    )
-
-
-def best_quote(claim: str, passage: Passage) -> tuple[float, Citation]:
-    """The sentence of a passage that holds most of a claim's terms, and which share it holds.
-
-    A short row is quoted whole: its fields only mean something together.
-    """
-    weights = dict.fromkeys(terms(claim), 1.0)
-    if passage.document.kind == "row":
-        return coverage(weights, term_set(passage.text)), cite(passage, 0, len(passage.text))
-    spans = sentence_spans(passage.text)
-    held = [coverage(weights, term_set(passage.text[start:end])) for start, end in spans]
-    best = max(range(len(spans)), key=held.__getitem__)
-    return held[best], cite(passage, *spans[best])
-
-
 class CitationWriter:
     """Checks an answer's labels while it streams.
 
-    Feed it the model's text; it gives back text whose labels all exist. Labels that no passage has are removed and
-    counted in `dropped`. A sentence without a label gets one when a passage sentence holds most of its words; one
-    that finds none is counted in `uncited`. Streamed in any pieces, the result is the same: only a bracket, white
-    space or a full stop is held back until what follows it is known.
+    Feed it the model's text; it gives back text whose labels are all true: their passage is there and supports the
+    sentence, or the part of it that they follow. Others are removed and counted in `dropped`. A sentence without a
+    label gets one when a passage holds most of it; one that finds none is counted in `uncited`. Streamed in any
+    pieces, the result is the same: only a bracket, white space or a full stop is held back until what follows is known.
     """
 
     def __init__(self, passages: Sequence[Passage]) -> None:
+        self._all = tuple(passages)
         self._passages = {passage.label: passage for passage in passages}
         self._pending = ""
         self._sentence = ""
-        self._labels: list[str] = []
+        self._claimed = 0  # how much of the sentence has its labels already
+        self._labels: set[str] = set()  # of the sentence
+        self._early: list[str] = []  # labels before the text that they are for
         self.citations: list[Citation] = []
         self.dropped = 0
         self.uncited = 0
@@ -109,7 +82,7 @@ class CitationWriter:
                 out.append(self._plain(len(self._pending) - held))
                 break
             out.append(self._plain(special.start()))
-            step = self._bracket(final) if special.group()[-1] in "[【" else self._stop(final)
+            step = self._bracket(final) if special.group()[-1] in "[【（(" else self._stop(final)
             if step is None:
                 break
             out.append(step)
@@ -121,12 +94,17 @@ class CitationWriter:
         return text
 
     def _bracket(self, final: bool) -> str | None:
-        """The labels at the head of the pending text; None when it may go on."""
-        match = _BRACKET.match(self._pending)
+        """The labels at the head of the pending text; None when they may go on."""
+        match = _BRACKETS.match(self._pending)
         if match:
-            self._pending = self._pending[match.end() :]
-            return self._take(match.group(1))
-        if not final and _OPEN_BRACKET.match(self._pending):
+            after = self._pending[match.end() :]
+            if not final and _may_go_on(after):
+                return None
+            self._pending = after
+            return self._take(match.group()) + (
+                " " if after.startswith("(") else ""
+            )  # else Markdown makes a link of it
+        if not final and _OPEN.match(self._pending):
             return None
         return self._plain(len(self._pending) - len(self._pending.lstrip(" \t")) + 1)
 
@@ -136,50 +114,56 @@ class CitationWriter:
         if stop == "\n":
             self._pending = rest
             return self._close() + stop
-        trailing = _TRAILING.match(rest)
+        trailing = _BRACKETS.match(rest)
         after = rest[trailing.end() :] if trailing else rest
-        if not final and (not after.strip(" \t") or _OPEN_BRACKET.match(after)):
+        if not final and _may_go_on(after):
             return None
-        labels = (
-            "".join(self._take(match.group(1)) for match in _BRACKET.finditer(trailing.group())) if trailing else ""
-        )
+        labels = self._take(trailing.group()) if trailing else ""
         self._pending = after
         return labels + self._close() + stop
 
-    def _take(self, listed: str) -> str:
-        """Known labels of a bracket as text; the unknown ones are dropped."""
-        marks = []
-        for label in re.split(r"\s*[,，;、]\s*", listed):
-            if label not in self._passages:
-                self.dropped += 1
-            elif label not in self._labels:
-                self._labels.append(label)
-                marks.append(f" [{label}]")
-        return "".join(marks)
+    def _take(self, brackets: str) -> str:
+        """Those of a bracket's labels that are true, as text, for the part of the sentence that they follow."""
+        listed = list(dict.fromkeys(_LABEL.findall(brackets)))
+        known = [label for label in listed if label in self._passages]
+        self.dropped += len(listed) - len(known)
+        part = self._sentence[self._claimed :]
+        if not self._sentence.strip():
+            self._early += known
+            return ""
+        if not part.strip():  # behind the full stop, or repeated
+            known = [label for label in known if label not in self._labels]
+        marks = self._cite(part if says_something(part) else self._sentence, known)
+        self._claimed = len(self._sentence)
+        return marks
+
+    def _cite(self, claim: str, labels: Sequence[str]) -> str:
+        named = [self._passages[label] for label in labels]
+        kept = supporting(claim, named, self._all)
+        self.dropped += len(named) - len(kept)
+        return "".join(self._mark(claim, passage) for passage in kept)
+
+    def _mark(self, claim: str, passage: Passage) -> str:
+        citation = locate(claim, passage)
+        if all((c.label, c.start, c.end) != (citation.label, citation.start, citation.end) for c in self.citations):
+            self.citations.append(citation)
+        self._labels.add(passage.label)
+        return f" [{passage.label}]"
 
     def _close(self) -> str:
-        """End the sentence: locate each label's quote, or find a passage for a sentence without a label."""
-        sentence, labels = self._sentence, self._labels
-        self._sentence, self._labels = "", []
-        if labels:
-            self._remember([best_quote(sentence, self._passages[label])[1] for label in labels])
-            return ""
-        found = self._attribute(sentence)
-        if found is None:
-            return ""
-        self._remember([found])
-        return f" [{found.label}]"
+        """End the sentence: check the labels that stood before it, or find a passage for one that has none."""
+        sentence, early = self._sentence, [label for label in self._early if label not in self._labels]
+        marks = self._cite(sentence, early) if early and sentence.strip() else ""
+        if not self._labels and says_something(sentence):
+            found = attributed(sentence, self._all)
+            if found is None:
+                self.uncited += 1
+            else:
+                marks = self._mark(sentence, found)
+        self._sentence, self._claimed, self._labels, self._early = "", 0, set(), []
+        return marks
 
-    def _attribute(self, sentence: str) -> Citation | None:
-        if len(terms(sentence)) < 3:
-            return None
-        quotes = [best_quote(sentence, passage) for passage in self._passages.values()]
-        held, citation = max(quotes, key=lambda pair: pair[0], default=(0.0, None))
-        if held < _SUPPORT:
-            self.uncited += 1
-            return None
-        return citation
 
-    def _remember(self, citations: Sequence[Citation]) -> None:
-        known = {(c.label, c.start, c.end) for c in self.citations}
-        self.citations.extend(c for c in citations if (c.label, c.start, c.end) not in known)
+def _may_go_on(after: str) -> bool:
+    """Whether what follows labels or a full stop may be, or become, another bracket with labels."""
+    return not after.strip(" \t") or _OPEN.match(after) is not None

@@ -3,7 +3,8 @@
     CitewellError
     ├── ConfigError            a setting is wrong: file, line and key are in the message
     ├── QuestionError          a question or a request that cannot be answered as it is
-    │   └── FilterError        a filter that cannot be read
+    │   ├── FilterError        a filter that cannot be read
+    │   └── AnswerCut          an answer in JSON that did not end within max_tokens
     ├── SourceError            a database or folder cannot be reached or read
     │   └── MassDeleteRefused  a run would remove more of a source than is safe
     ├── SourceBusy             another run holds the source
@@ -34,6 +35,10 @@ class QuestionError(CitewellError):
 
 
 class FilterError(QuestionError):
+    pass
+
+
+class AnswerCut(QuestionError):
     pass
 
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from rag.citations import cite
 from rag.evidence import MORE_ROWS, Question, held_by, words_held
+from rag.support import cite
 from rag.terms import coverage, term_set
 from rag.text import humanize, line_spans, sentence_spans
 from rag.types import Citation, Passage

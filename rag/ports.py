@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.filters import Filter
-from rag.types import Delta, Hit, Message, Point, Sampling, SourceEvent, SparseVector
+from rag.types import Delta, Hit, Message, Point, Route, Sampling, SourceEvent, SparseVector
 
 Vectors = npt.NDArray[np.float32]
 
@@ -100,12 +100,23 @@ class Reranker(Protocol):
 
 
 class Generator(Protocol):
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+    def replica(self, affinity: str) -> str:
+        """The replica that requests with this affinity go to while it answers."""
+        ...
+
+    async def window_tokens(self) -> int | None:
+        """The longest context that the engine was started with; None when it does not say."""
+        ...
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling, route: Route) -> AsyncIterator[Delta]:
         """Stream an answer. Raises GeneratorUnavailable when the engine fails or is late."""
         ...
 
 
 class TokenCounter(Protocol):
+    additive: bool
+    """Whether texts that end with a line break have, joined, the sum of their tokens."""
+
     def count(self, messages: Sequence[Message]) -> int:
         """Prompt tokens of a chat, template and generation prompt included."""
         ...

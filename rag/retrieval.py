@@ -1,7 +1,7 @@
 """From a question to passages: hybrid search, rerank, neighbours joined, near-duplicates dropped."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rag.citations import label_passages
@@ -80,10 +80,10 @@ def _table(hit: Hit) -> tuple[str, str] | None:
     return (document.source, document.scope) if document.kind == "row" else None
 
 
-def to_passages(hits: Sequence[Hit]) -> list[Passage]:
+def to_passages(hits: Sequence[Hit], *, taken: Collection[str] = ()) -> list[Passage]:
     """Join hits that touch in their document, drop near-duplicates, and give each passage its label.
 
-    Passages come in the order of their best hit.
+    Passages come in the order of their best hit. taken: labels of other passages in the same conversation.
     """
     groups: list[list[Hit]] = []
     for hit in hits:
@@ -94,7 +94,7 @@ def to_passages(hits: Sequence[Hit]) -> list[Passage]:
             groups = [group for group in groups if group not in touching[1:]]
         else:
             groups.append(joined)
-    return label_passages(_without_duplicates([_join(group) for group in groups]))
+    return label_passages(_without_duplicates([_join(group) for group in groups]), taken=taken)
 
 
 def _touch(a: Hit, b: Hit) -> bool:
@@ -122,6 +122,8 @@ def _join(group: list[Hit]) -> Passage:
         context=best.chunk.context,
         score=best.score,
         scores=scores,
+        tokens=best.chunk.tokens if len(group) == 1 else 0,
+        chunk_ids=tuple(hit.chunk.id for hit in ordered),
     )
 
 

@@ -26,6 +26,11 @@ _SPECIALS = (
     "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|>"
 ).split()
 _SPECIAL_IN_TEXT = re.compile("|".join(re.escape(token) for token in _SPECIALS))
+_LINE_END = re.compile("\r\n?|\u2028|\u2029")
+_TRAILING_SPACE = re.compile(r"[ \t]+\n")
+_BLANK_LINES = re.compile(r"\n{3,}")
+_DEFAULT_SYSTEM = Message(role="system", content="You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")
+_REPLY_TOKENS = 3  # <|im_start|>assistant\n
 _LONGEST_PIECE = 50_000  # tiktoken slows down badly on longer runs without white space
 
 
@@ -51,21 +56,48 @@ def neutralize(text: str) -> str:
     return _SPECIAL_IN_TEXT.sub(lambda match: "< " + match.group()[1:], text)
 
 
+def block_text(text: str) -> str:
+    """A chunk's text as it stands in a prompt: white space that differs between copies of a text made alike."""
+    text = _LINE_END.sub("\n", unicodedata.normalize("NFC", text)).replace("\u00a0", " ")
+    return neutralize(_BLANK_LINES.sub("\n\n", _TRAILING_SPACE.sub("\n", text)).strip()) + "\n\n"
+
+
 class QwenTokenCounter:
-    """Counts what vLLM reports as `usage.prompt_tokens` for a Qwen2.5 model."""
+    """Counts what vLLM reports as `usage.prompt_tokens` for a Qwen2.5 model.
+
+    `additive`: a text that ends with a line break and one that begins with no white space have, joined, the sum of
+    their tokens, because Qwen's pattern never joins across that place. Counts of texts seen lately are kept, so that a
+    passage is not counted again in each prompt that holds it.
+    """
+
+    additive = True
 
     def count_text(self, text: str) -> int:
-        encoding = qwen_encoding()
-        text = unicodedata.normalize("NFC", text)
-        if len(text) <= _LONGEST_PIECE:
-            return len(encoding.encode(text, allowed_special="all") if "<|" in text else encoding.encode_ordinary(text))
-        pieces = re.findall(rf"\S{{1,{_LONGEST_PIECE}}}\s*|\s+", text)
-        return sum(len(encoding.encode(piece, allowed_special="all")) for piece in _joined(pieces))
+        return _count(text)
 
     def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of `<|im_start|>role\\ncontent<|im_end|>\\n` for each message, and of the opened reply."""
-        per_message = sum(3 + self.count_text(f"{m.role}\n{m.content}") for m in messages)
-        return per_message + 1 + self.count_text("assistant\n")
+        """Tokens of `<|im_start|>role\\ncontent<|im_end|>\\n` for each message, and of the opened reply.
+
+        The template puts Qwen's own system message before a chat that has none.
+        """
+        if not messages or messages[0].role != "system":
+            messages = [_DEFAULT_SYSTEM, *messages]
+        return sum(3 + _count(f"{m.role}\n{m.content}") for m in messages) + _REPLY_TOKENS
+
+
+@lru_cache(maxsize=8192)
+def _count(text: str) -> int:
+    encoding = qwen_encoding()
+    text = unicodedata.normalize("NFC", text)
+    encode = encoding.encode_ordinary if _SPECIAL_IN_TEXT.search(text) is None else _with_specials
+    if len(text) <= _LONGEST_PIECE:
+        return len(encode(text))
+    pieces = re.findall(rf"\S{{1,{_LONGEST_PIECE}}}\s*|\s+", text)
+    return sum(len(encode(piece)) for piece in _joined(pieces))
+
+
+def _with_specials(text: str) -> list[int]:
+    return qwen_encoding().encode(text, allowed_special="all")
 
 
 def _joined(pieces: list[str]) -> list[str]:

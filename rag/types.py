@@ -47,7 +47,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of a document: `text` is `document.text[start:end]`, and consecutive chunks touch."""
+    """A piece of a document: `text` is `document.text[start:end]`, and consecutive chunks touch.
+
+    tokens: Qwen2.5 tokens of the text as it stands in a prompt (rag/prompt.py), counted at ingest; 0 when unknown.
+    """
 
     id: str
     document: Document
@@ -57,6 +60,7 @@ class Chunk:
     end: int
     page: int | None = None
     context: str = ""
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """One or more touching chunks as they stand in a prompt, under a label that belongs to the passage."""
+    """One or more touching chunks as they stand in a prompt, under a label that belongs to the passage.
+
+    tokens: as of a chunk. cut: the text is only the head of the chunks'. chunk_ids: of the chunks that it was made of.
+    """
 
     label: str
     document: Document
@@ -101,12 +108,17 @@ class Passage:
     context: str
     score: float
     scores: Mapping[str, float] = field(default_factory=dict)
+    tokens: int = 0
     cut: bool = False
+    chunk_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """Where a claim stands: `quote` is the document's text from `start` to `end`."""
+    """Where a claim stands: `quote` is the document's text from `start` to `end`.
+
+    pointer: the value of a JSON answer that it is for (RFC 6901); empty for an answer in words.
+    """
 
     label: str
     source: str
@@ -119,12 +131,26 @@ class Citation:
     quote: str
     uri: str
     version: str
+    pointer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     role: Role
     content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """An earlier turn of a conversation: the user's message as it was sent, passages and all, and what was answered.
+
+    question: what the user asked, without passages. passages: those that stand in `asked`, to be cited again.
+    """
+
+    question: str
+    asked: str
+    answer: str
+    passages: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,19 +164,33 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """What is asked of the language model."""
+    """What is asked of the language model. json_schema: the form of an answer in JSON; {} for any JSON object."""
 
     max_tokens: int = 512
     temperature: float = 0.0
     top_p: float = 1.0
+    json_schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where a request should go, and what it may share.
+
+    affinity: requests with the same one go to the same replica, so that its prefix cache knows them. cache_salt:
+    only requests with the same one share cached tokens (vLLM), so that no tenant can time another's prompts.
+    """
+
+    affinity: str = ""
+    cache_salt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A piece of a streamed answer; the last one carries the usage."""
+    """A piece of a streamed answer; the last ones carry the usage and whether max_tokens ended it."""
 
     text: str = ""
     usage: Usage | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +199,10 @@ class Answer:
 
     refused: no passage held the evidence, and `text` says so in the question's language.
     degraded: the language model did not answer, and `text` quotes the best sentences instead.
-    uncited: sentences of the text for which no passage was found.
+    uncited: sentences of the text for which no passage was found. dropped: labels that the model wrote and that were
+    taken out, because no passage has them or their passage does not hold the sentence. cut: max_tokens ended the text.
+    value: what `text` holds, where JSON was asked for. standalone: the question that was searched for, where a
+    conversation made it differ from the one asked. template: version of the prompt's templates.
     """
 
     text: str
@@ -172,6 +215,11 @@ class Answer:
     degraded: bool = False
     degraded_reason: str = ""
     uncited: int = 0
+    dropped: int = 0
+    cut: bool = False
+    value: Any = None
+    standalone: str = ""
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

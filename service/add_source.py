@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-import tomlkit
 
 from rag.errors import ConfigError
+from service.edit_config import set_values
 from service.knowledge_base import KnowledgeBase
 from service.settings import Settings, load_settings
 
@@ -66,14 +66,6 @@ def add_source(config: Path, name: str, settings: dict[str, Any]) -> str:
     candidate = Settings.model_validate({"sources": {name: settings}, "root": current.root})
     with KnowledgeBase(candidate) as kb:
         summary = kb.source(name).check()
-    document = tomlkit.parse(config.read_text(encoding="utf-8"))
-    sources = document.setdefault("sources", tomlkit.table(is_super_table=True))
-    table = tomlkit.table()
-    for key, value in settings.items():
-        table.add(key, value)
-    sources[name] = table
-    scratch = config.with_name(config.name + ".tmp")
-    scratch.write_text(tomlkit.dumps(document), encoding="utf-8")
-    os.chmod(scratch, 0o600)
-    os.replace(scratch, config)
+    set_values(config, f"sources.{name}", **settings)
+    os.chmod(config, 0o600)  # the source's URL may hold a password
     return summary

@@ -18,8 +18,9 @@ from typing import Annotated, Any
 import uvicorn
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.sse import format_sse_event
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from rag.answering import Event, Finished, PassagesFound, Restarted, TextDelta
@@ -113,6 +114,7 @@ def create_app(kb: KnowledgeBase, schedule: ScheduledSync | None = None) -> Fast
         operation_id="retrieve",
     )
     app.add_api_route("/v1/sources", sources, methods=["GET"], responses=_PROBLEMS, operation_id="sources")
+    app.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse, operation_id="metrics")
     app.add_api_route("/livez", livez, methods=["GET"], operation_id="livez")
     app.add_api_route("/readyz", readyz, methods=["GET"], responses={503: {}}, operation_id="readyz")
     for path, file in (("/", "index.html"), ("/app.js", "app.js"), ("/style.css", "style.css")):
@@ -136,10 +138,12 @@ async def ask(body: AskBody, kb: Kb) -> Any:
         max_tokens=body.max_tokens or llm.max_tokens,
         temperature=llm.temperature if body.temperature is None else body.temperature,
         top_p=body.top_p or llm.top_p,
+        json_schema=body.response_format.schema_ if body.response_format else None,
     )
     events = kb.stream(
         question,
         history=[Message(role=turn.role, content=turn.content) for turn in body.history],
+        conversation=body.conversation,
         scope=kb.scope(body.sources, where=body.filter),
         profile=body.profile or "",
         sampling=sampling,
@@ -167,6 +171,11 @@ async def sources(kb: Kb) -> dict[str, Any]:
 
     found = await asyncio.to_thread(lambda: [source_status(kb, name) for name in kb.settings.sources])
     return {"sources": found}
+
+
+async def metrics(kb: Kb) -> Response:
+    """Counters in Prometheus' format."""
+    return PlainTextResponse(kb.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def livez() -> dict[str, str]:

@@ -239,14 +239,22 @@ def evaluate(
     file: Annotated[Path, typer.Argument(help="Questions as JSONL, or a BEIR folder with its own corpus.")],
     legs: Annotated[bool, typer.Option("--legs", help="Measure words alone and meaning alone as well.")] = False,
     profile: Annotated[str, typer.Option(help="Context window that answers should be in.")] = "",
+    set_threshold: Annotated[
+        bool,
+        typer.Option(
+            "--set-threshold", help="Write the threshold that refuses 5 % of these questions into the configuration."
+        ),
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Measure retrieval with your own questions, and compare with the last run.
 
-    A line of the file: {"text": "…", "documents": ["SOURCE/ID", …]} or {"text": "…", "answers": ["…", …]}.
+    A line of the file: {"text": "…", "documents": ["SOURCE/ID", …]} or {"text": "…", "answers": ["…", …]} or
+    {"text": "…", "unanswerable": true}.
     """
-    from service.evaluation import LEGS, corpus_index, evaluate, keep, read_cases
+    from service.edit_config import set_values
+    from service.evaluation import LEGS, SUGGESTED, corpus_index, evaluate, keep, read_cases
     from service.terminal import print_measures
 
     cases, corpus = read_cases(file)
@@ -257,6 +265,12 @@ def evaluate(
         name = file.resolve().name.partition(".")[0]
         before = keep(kb.settings.data_dir / "eval", name, found)
         plot = kb.settings.data_dir / "eval" / f"{name}.svg"
+    threshold = found["fused"].get(SUGGESTED)
+    if set_threshold and threshold is None:
+        raise ConfigError("--set-threshold needs questions that have an answer.")
+    if set_threshold:
+        set_values(config, "retrieval", threshold=threshold)
+        _note(f"Wrote retrieval.threshold = {threshold} into {config}.")
     if as_json:
         _print_json({"name": name, "measures": found, "before": before, "plot": str(plot)})
     else:

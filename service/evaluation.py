@@ -15,7 +15,7 @@ from indexes.qdrant import QdrantIndex
 from rag.chunking import embedded_text, split
 from rag.errors import ConfigError
 from rag.ports import Scope
-from rag.prompt import PROFILES, build
+from rag.prompt import PROFILES, Layout, build
 from rag.retrieval import to_passages
 from rag.text import fold
 from rag.types import Document, Hit, Point
@@ -23,6 +23,8 @@ from service.knowledge_base import KnowledgeBase
 
 K = 10
 LEGS: Mapping[str, float | None] = {"fused": None, "words": 0.0, "meaning": 1.0}  # with the weight of the dense list
+FALSE_REFUSALS = 0.05
+SUGGESTED = f"threshold for {FALSE_REFUSALS:.0%} false refusals"
 _HITS = 50
 _BATCH = 512
 
@@ -31,13 +33,15 @@ _BATCH = 512
 class Case:
     """A question with what should be found: documents by id with their grade, or answers.
 
-    An answer is a text that a chunk should hold, or the values of a row that it should all hold.
+    An answer is a text that a chunk should hold, or the values of a row that it should all hold. unanswerable: nothing
+    holds an answer, and the question should be refused.
     """
 
     id: str
     text: str
     documents: Mapping[str, int] = field(default_factory=dict)
     answers: tuple[tuple[str, ...], ...] = ()
+    unanswerable: bool = False
 
 
 def read_cases(path: Path) -> tuple[list[Case], Iterator[Document] | None]:
@@ -51,12 +55,18 @@ def read_cases(path: Path) -> tuple[list[Case], Iterator[Document] | None]:
         cases = [
             _case(number, query, grades.get(str(query.get("id", query.get("_id"))), {})) for number, query in queries
         ]
-        return [case for case in cases if case.documents], _corpus(_one(path, "corpus.jsonl", "corpus.jsonl.gz"))
+        return [case for case in cases if _is_measured(case)], _corpus(_one(path, "corpus.jsonl", "corpus.jsonl.gz"))
     cases = [_case(number, query, {}) for number, query in _lines(path)]
-    kept = [case for case in cases if case.documents or case.answers]
+    kept = [case for case in cases if _is_measured(case)]
     if not kept:
-        raise ConfigError(f'{path} has no question with "documents" or "answers", so there is nothing to measure.')
+        raise ConfigError(
+            f'{path} has no question with "documents", "answers" or "unanswerable", so there is nothing to measure.'
+        )
     return kept, None
+
+
+def _is_measured(case: Case) -> bool:
+    return bool(case.documents or case.answers or case.unanswerable)
 
 
 def _one(folder: Path, *names: str) -> Path:
@@ -102,7 +112,13 @@ def _case(number: int, row: Mapping[str, Any], grades: Mapping[str, int]) -> Cas
         tuple(_plain(value) for value in answer if value is not None) if isinstance(answer, list) else (str(answer),)
         for answer in row.get("answers") or ()
     )
-    return Case(id=str(row.get("id", row.get("_id", number))), text=text, documents=documents, answers=answers)
+    return Case(
+        id=str(row.get("id", row.get("_id", number))),
+        text=text,
+        documents=documents,
+        answers=answers,
+        unanswerable=bool(row.get("unanswerable")),
+    )
 
 
 def _plain(value: Any) -> str:
@@ -149,12 +165,14 @@ def evaluate(
     scope = Scope() if index is not None else kb.scope()
     run: dict[str, dict[str, float]] = {}
     times, firsts, fives, contexts = [], [], [], []
+    evidences: dict[bool, list[float]] = {True: [], False: []}
     for case in cases:
         started = time.perf_counter()
         hits = kb.hits_of(case.text, limit=_HITS, scope=scope, index=target)
         times.append(1000 * (time.perf_counter() - started))
         run[case.id] = _by_document(hits, case)
-        if case.answers:
+        evidences[case.unanswerable].append(kb.evidence_of(case.text, hits))
+        if case.answers and not case.unanswerable:
             places = [i for i, hit in enumerate(hits) if holds_answer(case, f"{hit.chunk.context}\n{hit.chunk.text}")]
             firsts.append(bool(places) and places[0] == 0)
             fives.append(bool(places) and places[0] < 5)
@@ -162,11 +180,37 @@ def evaluate(
     measured = ranked([case for case in cases if case.documents], run)
     if firsts:
         measured |= {"answer@1": _mean(firsts), "answer@5": _mean(fives), "answer in context": _mean(contexts)}
+    measured |= refusals(evidences[False], evidences[True], threshold=kb.settings.retrieval.threshold)
+    if evidences[False]:
+        measured[SUGGESTED] = threshold_for(evidences[False], false_refusals=FALSE_REFUSALS)
     return measured | {
         "questions": len(cases),
         "p50_ms": round(statistics.median(times), 1),
         "p95_ms": round(sorted(times)[int(0.95 * (len(times) - 1))], 1),
     }
+
+
+def refusals(answerable: Sequence[float], unanswerable: Sequence[float], *, threshold: float) -> dict[str, float]:
+    """How well the best evidence tells questions with an answer from those without; empty where one kind is missing."""
+    if not answerable or not unanswerable:
+        return {}
+    try:
+        from sklearn.metrics import roc_auc_score
+    except ImportError as err:
+        raise ConfigError("Refusal measures need scikit-learn: pip install 'citewell[eval]'.") from err
+    truth = [1] * len(answerable) + [0] * len(unanswerable)
+    return {
+        "refusal AUROC": round(float(roc_auc_score(truth, [*answerable, *unanswerable])), 4),
+        "refused unanswerable": _mean([value < threshold for value in unanswerable]),
+        "false refusals": _mean([value < threshold for value in answerable]),
+        "threshold": threshold,
+    }
+
+
+def threshold_for(evidences: Sequence[float], *, false_refusals: float) -> float:
+    """The highest threshold that refuses at most a share of questions which have an answer."""
+    ranked_up = sorted(evidences)
+    return int(1000 * ranked_up[min(int(false_refusals * len(ranked_up)), len(ranked_up) - 1)]) / 1000
 
 
 def _by_document(hits: Sequence[Hit], case: Case) -> dict[str, float]:
@@ -214,7 +258,8 @@ def _is_cjk_in(value: str, folded: str) -> bool:
 
 def _in_context(kb: KnowledgeBase, case: Case, hits: Sequence[Hit], profile: str) -> bool:
     budget = PROFILES[profile or kb.settings.llm.profile] - kb.settings.llm.max_tokens
-    _, placed = build(case.text, to_passages(hits), kb.counter, budget_tokens=budget)
+    layout = Layout(counter=kb.counter, templates=kb.templates)
+    placed = build(case.text, to_passages(hits), layout, budget_tokens=budget).passages
     return any(holds_answer(case, f"{passage.context}\n{passage.text}") for passage in placed)
 
 

@@ -1,6 +1,7 @@
 """A knowledge base: everything wired from one configuration, for Python, the CLI and the service alike."""
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
@@ -18,16 +19,21 @@ from indexes.qdrant_schema import Encoders, Layout
 from indexes.rerankers import load_reranker
 from indexes.sparse import Bm25Encoder
 from rag import answering
+from rag.conversation import Rewriter, joined, passages_beside, turns_of
 from rag.errors import ConfigError, GeneratorUnavailable, IndexMoved, QuestionError
-from rag.evidence import Question, understand
+from rag.evidence import Question, admissible, evidence, understand
 from rag.filters import All, parse_filter
 from rag.likeness import Likeness, Scale, measure_likeness, scale_for
+from rag.ordering import PrefixOrder
 from rag.ports import Embedder, Generator, Identity, Scope, TokenCounter
 from rag.prompt import PROFILES
 from rag.retrieval import Reranking, Retriever, to_passages
+from rag.templates import Templates, load_templates
 from rag.tokens import QwenTokenCounter
-from rag.types import Answer, Hit, Message, Sampling
+from rag.types import Answer, Hit, Message, Passage, Route, Sampling, Turn
+from service.conversations import Conversations, without_lost
 from service.ingest import Ingest, Options, Report, ingest
+from service.metrics import Metrics
 from service.settings import DEFAULT_PATH, Settings, load_settings
 from service.sources import make_source
 from service.state import State
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from llama_index.core.vector_stores import MetadataFilters
 
 T = TypeVar("T")
+_MOST_HITS = 500
 
 
 def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":
@@ -45,6 +52,11 @@ def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":
     if isinstance(config, Settings):
         return KnowledgeBase(config)
     return KnowledgeBase(load_settings(config), config=Path(config))
+
+
+def _salt(identity: Identity) -> str:
+    """What parts a tenant's cached tokens from the others'. None for the only tenant: other servers know no salt."""
+    return "" if identity.tenant == "default" else hashlib.sha256(identity.tenant.encode()).hexdigest()[:16]
 
 
 def _part(make: Callable[["KnowledgeBase"], T]) -> property:
@@ -190,6 +202,30 @@ class KnowledgeBase:
             llm.urls, model=llm.model, api_key=llm.api_key.get_secret_value(), timeout_s=llm.timeout_s
         )
 
+    @_part
+    def templates(self) -> Templates:
+        folder = self.settings.llm.templates
+        return load_templates(self.settings.root / Path(folder).expanduser() if folder else None)
+
+    @_part
+    def ordering(self) -> PrefixOrder:
+        return PrefixOrder(capacity_tokens=self.settings.llm.cache_tokens)
+
+    @_part
+    def _rewriter(self) -> Rewriter:
+        if self.generator is None:
+            raise ConfigError("Without llm.urls no question can be rewritten.")
+        return Rewriter(self.generator, self.templates)
+
+    @_part
+    def conversations(self) -> Conversations:
+        store: State = self.state
+        return store.conversations(keep_s=self.settings.llm.keep_conversations)
+
+    @_part
+    def metrics(self) -> Metrics:
+        return Metrics()
+
     def source(self, name: str) -> SqlSource | FilesSource:
         """The connector of a configured source. Raises ConfigError listing the sources there are."""
         settings = self.settings.sources.get(name)
@@ -251,11 +287,19 @@ class KnowledgeBase:
         """Chunks of another index, or of this one with other weights, for a question."""
         return self._hits(understand(question, self.settings.synonyms), limit, scope, index)
 
+    def evidence_of(self, question: str, hits: Sequence[Hit]) -> float:
+        """The most evidence that one of the hits' passages has; a question below the threshold is refused."""
+        understood = understand(question, self.settings.synonyms)
+        scale = scale_for(self._likeness, understood.language)
+        fit = admissible(understood, to_passages(hits))
+        return max((evidence(understood, passage, scale=scale) for passage in fit), default=0.0)
+
     async def stream(
         self,
         question: str,
         *,
         history: Sequence[Message] = (),
+        conversation: str = "",
         sources: Sequence[str] = (),
         scope: Scope | None = None,
         profile: str = "",
@@ -263,16 +307,64 @@ class KnowledgeBase:
     ) -> AsyncGenerator[answering.Event, None]:
         """Answer a question as events; the last one is Finished. The retrieval runs outside the event loop.
 
-        sources: search only these, all when empty; scope: from `scope()` instead, with a filter or an identity.
+        history: earlier turns, oldest first, as the caller has them; conversation: an id under which this knowledge
+        base keeps them instead. sources: search only these, all when empty; scope: from `scope()` instead, with a
+        filter or an identity. Raises QuestionError for a question, or a profile, that cannot be answered as it is.
         """
         text = self.clean(question)
+        if history and conversation:
+            raise QuestionError("Give either a history or a conversation's id.")
         settings = self._answering(profile, sampling)
+        await self._check_window(settings.window_tokens, profile)
         scope = scope or self.scope(sources)
         clock = answering.Clock()
-        understood, passages, scale = await asyncio.to_thread(self._find, text, scope)
+        turns = await asyncio.to_thread(self._turns, conversation, scope) if conversation else turns_of(history)
+        salt = _salt(scope.identity)
+        asked = await self._standalone(text, turns, Route(affinity=conversation, cache_salt=salt))
+        understood, passages, scale = await asyncio.to_thread(self._find, asked, scope, turns, settings.window_tokens)
         clock.mark("retrieval")
-        async for event in answering.answer(understood, passages, settings, history=history, scale=scale, clock=clock):
+        what = answering.Asked(
+            question=understood,
+            text=text,
+            passages=passages,
+            turns=turns,
+            kept=bool(conversation),
+            conversation=conversation,
+            tenant=scope.identity.tenant,
+            salt=salt,
+            scale=scale,
+        )
+        async for event in answering.answer(what, settings, clock=clock):
+            if isinstance(event, answering.Finished):
+                self.metrics.count(event.answer)
+                if conversation:
+                    await asyncio.to_thread(self.conversations.add, conversation, scope.identity, event.turn)
             yield event
+
+    async def _standalone(self, question: str, turns: Sequence[Turn], route: Route) -> str:
+        """The question as it is searched for."""
+        if not turns:
+            return question
+        if self.generator is None:
+            return joined(question, turns)
+        rewriter: Rewriter = self._rewriter
+        return await rewriter.rewrite(question, turns, route)
+
+    async def _check_window(self, window_tokens: int, profile: str) -> None:
+        longest = await self.generator.window_tokens() if self.generator is not None else None
+        if longest is not None and window_tokens > longest:
+            name = profile or self.settings.llm.profile
+            raise QuestionError(
+                f"The profile {name!r} needs a context of {window_tokens:,} tokens, but the engine was started with "
+                f"{longest:,}. Choose a smaller profile, or start it with `citewell engine --profile {name}`."
+            )
+
+    def _turns(self, conversation: str, scope: Scope) -> list[Turn]:
+        """The kept turns whose passages are still there and may still be seen."""
+        turns = self.conversations.turns(conversation, scope.identity)
+        ids = [i for turn in turns for passage in turn.passages for i in passage.chunk_ids]
+        allowed = self.scope() if scope.where is None and not scope.sources else scope
+        return without_lost(turns, self.index.visible(ids, replace(allowed, identity=scope.identity)) if ids else set())
 
     async def aask(self, question: str, **options: Any) -> Answer:
         """Answer a question; options as in `stream`."""
@@ -331,10 +423,14 @@ class KnowledgeBase:
             where=All(parts=tuple(filters)) if len(filters) > 1 else next(iter(filters), None),
         )
 
-    def _find(self, question: str, scope: Scope) -> tuple[Question, list[Any], Scale]:
+    def _find(
+        self, question: str, scope: Scope, turns: Sequence[Turn], window_tokens: int
+    ) -> tuple[Question, list[Passage], Scale]:
+        """The question understood, and passages for it: those of earlier turns that were found again, and new ones."""
         understood = understand(question, self.settings.synonyms)
-        passages = to_passages(self._hits(understood, self.settings.retrieval.limit, scope))
-        return understood, passages, scale_for(self._likeness, understood.language)
+        limit = max(self.settings.retrieval.limit, min(_MOST_HITS, window_tokens // self.settings.chunking.max_tokens))
+        hits = self._hits(understood, limit, scope)
+        return understood, passages_beside(turns, hits), scale_for(self._likeness, understood.language)
 
     def _hits(self, question: Question, limit: int, scope: Scope, index: QdrantIndex | None = None) -> list[Hit]:
         own = index or self.index
@@ -346,12 +442,13 @@ class KnowledgeBase:
             return self._hits_in(self.index, question, limit, scope)
 
     def _hits_in(self, index: QdrantIndex, question: Question, limit: int, scope: Scope) -> list[Hit]:
+        settings = self.settings.retrieval
         retriever = Retriever(
             embedder=self.embedder,
             sparse=self.sparse,
             index=index,
             reranking=self.reranking,
-            per_document=self.settings.retrieval.per_document,
+            per_document=settings.per_document * max(1, limit // settings.limit),
         )
         return retriever.hits(question.text, scope=scope, limit=limit, expansion=question.expansion)
 
@@ -379,6 +476,8 @@ class KnowledgeBase:
         return answering.Answering(
             counter=self.counter,
             generator=self.generator,
+            templates=self.templates,
+            ordering=self.ordering if llm.order_passages else None,
             window_tokens=PROFILES[profile],
             sampling=sampling or Sampling(max_tokens=llm.max_tokens, temperature=llm.temperature, top_p=llm.top_p),
             threshold=self.settings.retrieval.threshold,

@@ -1,15 +1,13 @@
 """`citewell reindex`: another embedder or encoder without a gap, while questions are answered."""
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import tomlkit
-
 from indexes.reindex import NewVersion, drop_unused
 from rag.errors import ReindexRefused
+from service.edit_config import set_values
 from service.knowledge_base import KnowledgeBase, connect
 
 _SAMPLE = 50
@@ -47,7 +45,7 @@ def reindex(
             _catch_up(version, target, told, progress)
             _compare(target, version)
             if model:
-                _write_model(config, model)
+                set_values(config, "embedder", model=model)
             version.swap()
         return told.copied, version.removed
 
@@ -76,13 +74,3 @@ def _compare(target: KnowledgeBase, version: NewVersion) -> None:
             f"{meaning} by meaning. The old one stays in use. Check the model and its prompts; `citewell reindex "
             "--abort` removes what was built."
         )
-
-
-def _write_model(config: Path, model: str) -> None:
-    """Put the model's name into the configuration, and leave what else stands there as it is."""
-    document = tomlkit.parse(config.read_text(encoding="utf-8"))
-    document.setdefault("embedder", tomlkit.table())["model"] = model
-    scratch = config.with_name(config.name + ".tmp")
-    scratch.write_text(tomlkit.dumps(document), encoding="utf-8")
-    os.chmod(scratch, config.stat().st_mode)
-    os.replace(scratch, config)

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rag.types import Answer, Citation, Hit, Key, Passage, Usage
 
@@ -20,6 +20,24 @@ class TurnBody(_Body):
     content: str
 
 
+class JsonSchemaBody(_Body):
+    """OpenAI's form: {"type": "json_object"}, or {"type": "json_schema", "json_schema": {"schema": …}}."""
+
+    type: Literal["json_object", "json_schema"]
+    json_schema: dict[str, Any] = Field({}, description='With the schema under "schema"; a name may stand beside it')
+
+    @model_validator(mode="after")
+    def _has_schema(self) -> "JsonSchemaBody":
+        if self.type == "json_schema" and not isinstance(self.json_schema.get("schema"), dict):
+            raise ValueError('a json_schema needs the schema under "schema"')
+        return self
+
+    @property
+    def schema_(self) -> dict[str, Any]:
+        schema: dict[str, Any] = self.json_schema.get("schema", {}) if self.type == "json_schema" else {}
+        return schema
+
+
 class AskBody(_Body):
     question: str = Field(description="The question, in any language", examples=["Which albums did AC/DC release?"])
     stream: bool = Field(False, description="Answer as server-sent events")
@@ -27,6 +45,10 @@ class AskBody(_Body):
     sources: list[str] = Field([], max_length=100, description="Search only these sources; all when empty")
     filter: FilterForm = Field({}, description=_FILTER, examples=[{"table": ["Album", "Track"]}])
     history: list[TurnBody] = Field([], max_length=200, description="Earlier turns of the conversation, oldest first")
+    conversation: str = Field(
+        "", max_length=200, description="An id of your own, under which Citewell keeps the turns in place of a history"
+    )
+    response_format: JsonSchemaBody | None = Field(None, description="Answer in JSON; citations then name a pointer")
     max_tokens: int | None = Field(None, ge=16, le=8192, description="Longest answer")
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
@@ -77,6 +99,7 @@ class CitationOut(BaseModel):
     quote: str
     uri: str
     version: str
+    pointer: str = Field("", description="The value of a JSON answer that it is for (RFC 6901)")
 
 
 class UsageOut(BaseModel):
@@ -92,6 +115,13 @@ class AnswerOut(BaseModel):
     degraded: bool = Field(description="The language model did not answer; sentences are quoted instead")
     degraded_reason: str
     uncited: int = Field(description="Sentences of the text for which no passage was found")
+    dropped: int = Field(description="Labels taken out of the text because they did not support their sentence")
+    cut: bool = Field(description="max_tokens ended the text")
+    value: Any = Field(None, description="What an answer in JSON says")
+    standalone: str = Field(
+        description="What was searched for, where the conversation made it differ from the question"
+    )
+    template: str = Field(description="Version of the prompt's templates")
     citations: list[CitationOut]
     passages: list[PassageOut]
     usage: UsageOut
@@ -154,6 +184,11 @@ def answer_out(answer: Answer) -> AnswerOut:
         degraded=answer.degraded,
         degraded_reason=answer.degraded_reason,
         uncited=answer.uncited,
+        dropped=answer.dropped,
+        cut=answer.cut,
+        value=answer.value,
+        standalone=answer.standalone,
+        template=answer.template,
         citations=[citation_out(citation) for citation in answer.citations],
         passages=[passage_out(passage) for passage in answer.passages],
         usage=usage_out(answer.usage),

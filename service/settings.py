@@ -87,6 +87,10 @@ class LlmSettings(_Section):
     temperature: float = Field(0.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
     timeout_s: float = Field(60.0, gt=0, description="For a whole answer; past it, quoting takes over")
+    order_passages: bool = Field(True, description="Order passages for the prefix cache; false: by relevance")
+    cache_tokens: int = Field(1_000_000, ge=1000, description="About what a server's KV cache holds, for the ordering")
+    templates: str = Field("", description="Folder with prompt templates to use in place of the built-in ones")
+    keep_conversations: Duration = Field(86400, ge=60, description="How long a conversation's turns are kept")
 
 
 class RerankSettings(_Section):

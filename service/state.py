@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from rag.errors import ConfigError, LeaseLost, SourceBusy
 from rag.types import Checkpoint, Listed, Unreadable
+from service.conversations import Conversations
 from service.state_schema import cursors, documents, leases, migrate, quarantine, runs, sources
 
 LEASE_S = 60.0
@@ -73,6 +74,10 @@ class State:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def conversations(self, *, keep_s: float) -> Conversations:
+        """The conversations that this store keeps."""
+        return Conversations(self._engine, keep_s=keep_s)
 
     # Runs and leases.
 

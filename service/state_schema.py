@@ -72,6 +72,14 @@ quarantine = sa.Table(
     sa.Column("since", sa.Float, nullable=False),
     sa.Column("seen_run", sa.Integer, nullable=False),
 )
+conversations = sa.Table(
+    "citewell_conversations",
+    metadata,
+    sa.Column("conversation", sa.String(64), primary_key=True),  # hash of who asks and of the id that they gave
+    sa.Column("turn", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
 
 
 def migrate(connection: sa.Connection) -> None:

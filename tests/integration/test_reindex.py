@@ -19,6 +19,7 @@ from indexes.qdrant_schema import point_alias, target_of, versions_of
 from indexes.reindex import NewVersion
 from rag.errors import CitewellError, IndexMismatch, ReindexRefused
 from service import reindex as work
+from service.edit_config import set_values
 from service.knowledge_base import KnowledgeBase, connect
 from tests.conftest import citewell_json, sqlite_with, stop_engine, wait_until
 
@@ -146,7 +147,7 @@ def test_a_run_that_ends_between_configuration_and_swap_is_finished_by_the_next(
         target = kb.with_embedder(other_model)
         version = NewVersion(kb.client, "kb", target.encoders, target.layout)
         assert sum(version.catch_up(target.embedder, target.sparse)) == ROWS
-        work._write_model(config, other_model)
+        set_values(config, "embedder", model=other_model)
         assert kb.retrieve("product 7")  # a service that runs goes on
     assert citewell_json("reindex", config=config)["reindexed"] == 0
     with connect(config) as kb:
@@ -160,7 +161,7 @@ def test_a_run_that_ends_between_swap_and_removal_is_cleaned_up(config: Path, ot
         version = NewVersion(kb.client, "kb", target.encoders, target.layout)
         list(version.catch_up(target.embedder, target.sparse))
         assert kb.retrieve("product 7")
-        work._write_model(config, other_model)
+        set_values(config, "embedder", model=other_model)
         point_alias(kb.client, "kb", "kb-2")
         assert kb.retrieve("product 7")
     assert citewell_json("reindex", config=config) == {"reindexed": 0, "removed": ["kb-1"]}

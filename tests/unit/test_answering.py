@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from rag.answering import Answering, Event, Finished, Restarted, TextDelta, answer
-from rag.errors import GeneratorUnavailable
+import pytest
+
+from rag.answering import Answering, Asked, Event, Finished, Restarted, TextDelta, answer
+from rag.errors import AnswerCut, GeneratorUnavailable, QuestionError
 from rag.evidence import understand
 from rag.tokens import QwenTokenCounter
-from rag.types import Answer, Delta, Document, Message, Passage, Sampling, Usage
+from rag.types import Answer, Delta, Document, Message, Passage, Route, Sampling, Usage
 
 TEXT = "The Edmonton store opens at 11:00 and closes at 20:00. Parking is free."
 DOCUMENT = Document(id="stores.md", source="docs", title="Stores", text=TEXT, uri="file:///s", scope="stores.md")
@@ -26,24 +28,33 @@ QUESTION = understand("When does the Edmonton store open?")
 class Scripted:
     """A generator that says its lines, and fails where an exception stands among them."""
 
-    def __init__(self, *lines: str | Exception) -> None:
+    def __init__(self, *lines: str | Delta | Exception) -> None:
         self.lines = lines
         self.asked: list[Message] = []
 
-    async def stream(self, messages: Sequence[Message], sampling: Sampling) -> AsyncIterator[Delta]:
+    def replica(self, affinity: str) -> str:
+        return "one"
+
+    async def window_tokens(self) -> int | None:
+        return None
+
+    async def stream(self, messages: Sequence[Message], sampling: Sampling, route: Route) -> AsyncIterator[Delta]:
         self.asked = list(messages)
         for line in self.lines:
             if isinstance(line, Exception):
                 raise line
-            yield Delta(text=line)
+            yield line if isinstance(line, Delta) else Delta(text=line)
         yield Delta(usage=Usage(prompt_tokens=10, completion_tokens=3))
 
 
-def run(generator: Scripted | None, passages: Sequence[Passage] = (PASSAGE,)) -> tuple[list[Event], Answer]:
+def run(
+    generator: Scripted | None, passages: Sequence[Passage] = (PASSAGE,), *, sampling: Sampling = Sampling()
+) -> tuple[list[Event], Answer]:
+    settings = Answering(counter=QwenTokenCounter(), generator=generator, sampling=sampling)
+
     async def collect() -> list[Event]:
         return [
-            event
-            async for event in answer(QUESTION, passages, Answering(counter=QwenTokenCounter(), generator=generator))
+            event async for event in answer(Asked(question=QUESTION, text=QUESTION.text, passages=passages), settings)
         ]
 
     events = asyncio.run(collect())
@@ -89,3 +100,33 @@ def test_without_evidence_nothing_is_asked_of_the_model():
     assert done.refused
     assert generator.asked == []
     assert done.citations == ()
+
+
+def test_a_label_whose_passage_does_not_hold_the_sentence_is_taken_out():
+    _, done = run(Scripted("The manager of the shop is called Ms Harper [k7f2]."))
+    assert done.text == "The manager of the shop is called Ms Harper."
+    assert (done.dropped, done.uncited, done.citations) == (1, 1, ())
+
+
+def test_an_answer_in_json_leaves_whole_with_its_citations_beside_it():
+    events, done = run(
+        Scripted('{"opens": "11:00", ', '"parking": true}'), sampling=Sampling(json_schema={"type": "object"})
+    )
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ['{"opens": "11:00", "parking": true}']
+    assert done.value == {"opens": "11:00", "parking": True}
+    assert [(c.pointer, c.label) for c in done.citations] == [("/opens", "k7f2")]
+    assert TEXT[done.citations[0].start : done.citations[0].end] == done.citations[0].quote
+
+
+def test_json_that_is_cut_or_none_is_an_error_and_no_answer():
+    asked = Sampling(json_schema={})
+    with pytest.raises(GeneratorUnavailable, match="no JSON"):
+        run(Scripted("It opens at eleven."), sampling=asked)
+    with pytest.raises(AnswerCut, match="max_tokens"):
+        run(Scripted(Delta(text='{"opens": "11', cut=True)), sampling=asked)
+    with pytest.raises(QuestionError, match=r"llm\.urls"):
+        run(None, sampling=asked)
+
+
+def test_an_answer_that_max_tokens_ended_says_so():
+    assert run(Scripted("It opens at 11:00 [k7f2]", Delta(cut=True)))[1].cut
