@@ -15,6 +15,7 @@ from rag.extract import extract
 from rag.likeness import NO_SCALE, Scale
 from rag.ordering import PrefixOrder
 from rag.ports import Generator, TokenCounter
+from rag.profiles import PROFILES
 from rag.support import json_citations, json_leaves
 from rag.templates import Templates, load_templates
 from rag.types import Answer, Citation, Passage, Route, Sampling, Turn, Usage
@@ -62,7 +63,7 @@ class Answering:
     generator: Generator | None = None
     templates: Templates = load_templates()
     ordering: PrefixOrder | None = None
-    window_tokens: int = prompt.PROFILES["chat"]
+    window_tokens: int = PROFILES["chat"]
     sampling: Sampling = Sampling()
     threshold: float = THRESHOLD
 

@@ -2,17 +2,18 @@
 
 A cache hit needs the same tokens from the first on, so two prompts that share passages share cached tokens only where
 they begin alike. For each replica, and within it for each tenant and template, a tree of the sequences sent lately is
-kept; a new prompt walks it along passages that it has too, and puts the others behind, the most asked for first.
-Related: ContextPilot (arXiv 2511.03475), RAGCache (2404.12457).
+kept; a new prompt begins with the longest path of passages that it has too, and the others follow by relevance
+(which was measured to be better than by popularity: docs/benchmarks.md). Related: ContextPilot (arXiv 2511.03475),
+RAGCache (2404.12457).
 """
 
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _EVICTED_TOKENS = 256  # fewer cached tokens than predicted by more than this: the engine has thrown some away
-_FORGET_AFTER = 20_000  # passages counted, until all counts are halved
+_MOST_VISITS, _MOST_DEPTH = 1000, 200  # of the tree for one prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,6 @@ class _Node:
 @dataclass(slots=True)
 class _Replica:
     roots: dict[str, _Node] = field(default_factory=dict)
-    asked: dict[str, Counter[str]] = field(default_factory=dict)
     nodes: OrderedDict[int, _Node] = field(default_factory=OrderedDict)  # least recently sent first
     tokens: int = 0
     clock: int = 0
@@ -71,18 +71,12 @@ class PrefixOrder:
         with self._lock:
             state = self._replicas.setdefault(replica, _Replica())
             root = state.roots.setdefault(namespace, _Node(key="", tokens=0, parent=None))
-            asked = state.asked.setdefault(namespace, Counter())
             places = {block.key: place for place, block in enumerate(blocks)}
-            matched = _walk(root, places)
+            matched = _longest_path(root, frozenset(places))
             order = [places.pop(node.key) for node in matched]
-            order += sorted(places.values(), key=lambda place: (-asked[blocks[place].key], place))
-            if len(order) < len(blocks):  # a key was given twice
-                order += sorted(set(range(len(blocks))) - set(order))
+            order += sorted(set(range(len(blocks))) - set(order))
             before = tuple((node, node.stamp, node.answered) for node in matched)
             path = self._send(state, root, [blocks[place] for place in order])
-            asked.update(block.key for block in blocks)
-            if asked.total() > _FORGET_AFTER:
-                state.asked[namespace] = Counter({key: count // 2 for key, count in asked.items() if count > 1})
         return Arrangement(
             order=tuple(order),
             predicted_tokens=sum(node.tokens for node in matched),
@@ -132,18 +126,25 @@ class PrefixOrder:
                 _drop_oldest(state)
 
 
-def _walk(root: _Node, places: dict[str, int]) -> list[_Node]:
-    """The path of nodes among the wanted ones, each the child that most prompts took."""
-    wanted, path, node = set(places), [], root
-    while wanted and node.children:
-        shorter, longer = sorted((wanted, node.children.keys()), key=len)
-        shared = [node.children[key] for key in shorter if key in longer]
-        if not shared:
-            break
-        node = max(shared, key=lambda child: (child.hits, child.tokens, -places[child.key]))
-        wanted.discard(node.key)
-        path.append(node)
-    return path
+def _longest_path(root: _Node, wanted: frozenset[str]) -> list[_Node]:
+    """The path among the wanted blocks that holds most tokens; the most used where two hold the same."""
+    visits = _MOST_VISITS
+
+    def search(node: _Node, wanted: frozenset[str], depth: int) -> tuple[int, int, list[_Node]]:
+        nonlocal visits
+        best: tuple[int, int, list[_Node]] = (0, 0, [])
+        if visits <= 0 or depth > _MOST_DEPTH:
+            return best
+        children = node.children
+        shared = [children[key] for key in wanted & children.keys()]
+        for child in sorted(shared, key=lambda child: (-child.hits, child.key)):
+            visits -= 1
+            tokens, hits, path = search(child, wanted - {child.key}, depth + 1)
+            if (tokens + child.tokens, hits + child.hits) > best[:2]:
+                best = (tokens + child.tokens, hits + child.hits, [child, *path])
+        return best
+
+    return search(root, wanted, 0)[2]
 
 
 def _drop_oldest(state: _Replica) -> None:

@@ -21,8 +21,6 @@ from rag.text import sentence_spans
 from rag.tokens import block_text, neutralize
 from rag.types import Message, Passage, Turn
 
-PROFILES = {"chat": 8_192, "document": 32_768, "log": 65_536, "book": 131_072}
-
 _AFTER_CONTENT_TOKENS = 5  # Qwen2.5: <|im_end|>\n<|im_start|>assistant\n
 _CUT_MARK = " […]"
 _FULL = 0.02  # of the budget: less room than this is not worth another cut passage

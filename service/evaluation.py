@@ -15,7 +15,8 @@ from indexes.qdrant import QdrantIndex
 from rag.chunking import embedded_text, split
 from rag.errors import ConfigError
 from rag.ports import Scope
-from rag.prompt import PROFILES, Layout, build
+from rag.profiles import PROFILES
+from rag.prompt import Layout, build
 from rag.retrieval import to_passages
 from rag.text import fold
 from rag.types import Document, Hit, Point

@@ -26,7 +26,7 @@ from rag.filters import All, parse_filter
 from rag.likeness import Likeness, Scale, measure_likeness, scale_for
 from rag.ordering import PrefixOrder
 from rag.ports import Embedder, Generator, Identity, Scope, TokenCounter
-from rag.prompt import PROFILES
+from rag.profiles import PROFILES
 from rag.retrieval import Reranking, Retriever, to_passages
 from rag.templates import Templates, load_templates
 from rag.tokens import QwenTokenCounter
