@@ -25,11 +25,17 @@ def main() -> None:
         for folder in map(Path, sys.argv[1:]):
             cases, corpus = read_cases(folder)
             lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
-            before = {row["id"]: [t["text"] for t in row["history"] if t["role"] == "user"] for row in map(json.loads, lines)}
+            before = {
+                row["id"]: [t["text"] for t in row["history"] if t["role"] == "user"] for row in map(json.loads, lines)
+            }
             follow_ups = [case for case in cases if before[case.id]]
             if corpus is None or not follow_ups:
                 sys.exit(f"{folder} has no questions with a history.")
-            runs: dict[str, dict[str, dict[str, float]]] = {"as it stands": {}, "joined": {}, "joined if it refers back": {}}
+            runs: dict[str, dict[str, dict[str, float]]] = {
+                "as it stands": {},
+                "joined": {},
+                "joined if it refers back": {},
+            }
             with corpus_index(kb, corpus) as index:
                 for case in follow_ups:
                     last = before[case.id][-1]

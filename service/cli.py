@@ -368,12 +368,19 @@ def engine(
 
 @app.command()
 @_command
-def doctor(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Check the configuration, sources, index, embedder and language model; say how to mend what fails."""
+def doctor(
+    engine_log: Annotated[Path | None, typer.Option(help="vLLM's log, to be read for known troubles.")] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Check the configuration, sources, index, embedder and language model; say how to mend what fails.
+
+    Of a running vLLM it checks the context window, that both count tokens alike, and its load.
+    """
     from service.doctor import examine
     from service.terminal import print_checks
 
-    checks = examine(config)
+    checks = examine(config, engine_log=engine_log)
     if as_json:
         _print_json({"ok": all(check.ok for check in checks), "checks": [check.as_dict() for check in checks]})
     else:

@@ -4,11 +4,18 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rag.errors import CitewellError
-from rag.types import Message
+import httpx
+
+from rag.errors import CitewellError, ConfigError
+from rag.profiles import PROFILES
+from rag.types import Message, Sampling, Usage
+from service.engine_troubles import read_log
 from service.knowledge_base import KnowledgeBase, connect
+
+if TYPE_CHECKING:
+    from service.llm import OpenAIGenerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +28,8 @@ class Check:
         return asdict(self)
 
 
-def examine(config: Path) -> list[Check]:
-    """Run every check; one that fails does not stop the others."""
+def examine(config: Path, *, engine_log: Path | None = None) -> list[Check]:
+    """Run every check; one that fails does not stop the others. engine_log: vLLM's, to be read for known troubles."""
     opened: list[KnowledgeBase] = []
 
     def load() -> str:
@@ -40,6 +47,14 @@ def examine(config: Path) -> list[Check]:
             _check("tokenizer", lambda: _tokenizer(kb)),
             _check("language model", lambda: _language_model(kb)),
         ]
+        if kb.settings.llm.urls and checks[-1].ok:
+            checks += [
+                _check("context window", lambda: asyncio.run(_window(kb))),
+                _check("token counts", lambda: asyncio.run(_token_counts(kb))),
+                _check("engine", lambda: asyncio.run(_engine(kb))),
+            ]
+    if engine_log is not None:
+        checks.append(_check("engine's log", lambda: _log(engine_log)))
     return checks
 
 
@@ -72,10 +87,81 @@ def _tokenizer(kb: KnowledgeBase) -> str:
 def _language_model(kb: KnowledgeBase) -> str:
     if not kb.settings.llm.urls:
         return "none configured, so answers quote the best sentences; set llm.urls to a vLLM server for written ones"
+    return asyncio.run(_generator(kb).check())
+
+
+def _generator(kb: KnowledgeBase) -> "OpenAIGenerator":
     from service.llm import OpenAIGenerator
 
     llm = kb.settings.llm
-    generator = OpenAIGenerator(
-        llm.urls, model=llm.model, api_key=llm.api_key.get_secret_value(), timeout_s=llm.timeout_s
-    )
-    return asyncio.run(generator.check())
+    return OpenAIGenerator(llm.urls, model=llm.model, api_key=llm.api_key.get_secret_value(), timeout_s=llm.timeout_s)
+
+
+async def _window(kb: KnowledgeBase) -> str:
+    profile = kb.settings.llm.profile
+    needed, window = PROFILES[profile], await _generator(kb).window_tokens()
+    if window is None:
+        return f"the server does not say how long a context it takes; profile {profile} needs {needed:,} tokens"
+    if window < needed:
+        raise ConfigError(
+            f"The engine was started with {window:,} tokens, and the profile {profile} needs {needed:,}. Set a smaller "
+            f"llm.profile, or start it with `citewell engine --profile {profile}`."
+        )
+    return f"{window:,} tokens; the profile {profile} needs {needed:,}"
+
+
+async def _token_counts(kb: KnowledgeBase) -> str:
+    """Whether Citewell and the engine count a prompt alike: a wrong tokenizer shows here, not in a refused request."""
+    chat = [Message(role="system", content="You help."), Message(role="user", content="Hi, 你好, 4711 €\n{}")]
+    ours, usage = kb.counter.count(chat), Usage()
+    async for delta in _generator(kb).stream(chat, Sampling(max_tokens=1)):
+        usage = delta.usage or usage
+    if usage.prompt_tokens != ours:
+        raise ConfigError(
+            f"Citewell counts a test prompt as {ours} tokens and the engine as {usage.prompt_tokens}, so prompts may "
+            f"not fit. Set llm.tokenizer (now {kb.settings.llm.tokenizer!r}) to the model's own folder or name."
+        )
+    return f"{ours} tokens of a test prompt, as the engine counts them"
+
+
+async def _engine(kb: KnowledgeBase) -> str:
+    """What each vLLM says of its load since it started."""
+    told = []
+    for url in kb.settings.llm.urls:
+        figures = await _engine_metrics(url)
+        if not figures:
+            told.append(f"{url} has no vLLM metrics")
+            continue
+        asked, hits = figures.get("prefix_cache_queries", 0.0), figures.get("prefix_cache_hits", 0.0)
+        preempted, waiting = figures.get("num_preemptions", 0.0), figures.get("num_requests_waiting", 0.0)
+        share = f"{hits / asked:.0%} of prompt tokens from the prefix cache" if asked else "no prompt yet"
+        told.append(f"{url}: {share}, {waiting:.0f} waiting, {preempted:.0f} preempted")
+        if preempted:
+            told[-1] += (
+                " (more requests than the KV cache holds: use --fp8-cache, --load documents, or another replica)"
+            )
+    return "; ".join(told)
+
+
+async def _engine_metrics(url: str) -> dict[str, float]:
+    """vLLM's counters and gauges by name, summed over labels; empty where there are none."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    try:
+        async with httpx.AsyncClient(timeout=5) as client:
+            answer = await client.get(f"{url.removesuffix('/').removesuffix('/v1')}/metrics")
+        families = list(text_string_to_metric_families(answer.text)) if answer.status_code == 200 else []
+    except (httpx.HTTPError, ValueError):
+        return {}
+    return {
+        family.name.removeprefix("vllm:"): sum(s.value for s in family.samples if not s.name.endswith("_created"))
+        for family in families
+        if family.name.startswith("vllm:") and family.type in ("counter", "gauge")
+    }
+
+
+def _log(path: Path) -> str:
+    found = read_log(path)
+    if found:
+        raise ConfigError("\n".join(f"{each.trouble}: {each.remedy}\n  ({each.line})" for each in found))
+    return f"{path}: no known trouble"

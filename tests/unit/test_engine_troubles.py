@@ -1,0 +1,33 @@
+import pytest
+
+from service.engine_troubles import TROUBLES, find
+
+LINES = {
+    "no room for the KV cache": "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+    "out of GPU memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.02 GiB.",
+    "killed for memory": "Engine core proc EngineCore died unexpectedly, exit code -9.",
+    "wrong max-model-len": "ValueError: User-specified max_model_len (131072) is greater than the derived max_model_len",
+    "tokenizer or model not found": "OSError: Can't load tokenizer for '/models/qwen'. If you were trying to load it",
+    "NCCL": "RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)",
+    "prompts thrown out and computed again": "WARNING Sequence group 3 is preempted because there is not enough KV cache space.",
+    "slow: eager mode": "WARNING Cudagraph is disabled under eager mode",
+    "unknown flag": "api_server.py: error: unrecognized arguments: --swap-space 4",
+    "slow start": "INFO torch.compile took 92.40 s in total",
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_trouble_is_told_by_its_line_with_a_remedy(name: str):
+    (found,) = find(["INFO starting", LINES[name], LINES[name]])
+    assert found.trouble == name
+    assert found.remedy.endswith(".")
+
+
+def test_every_trouble_has_a_line_here():
+    assert {trouble.name for trouble in TROUBLES} == set(LINES) - {"slow start"}
+
+
+def test_a_log_without_trouble_has_none():
+    assert (
+        find(["INFO torch.compile took 4.02 s in total", "INFO Starting vLLM server", "0 preemptions so far"[:1]]) == []
+    )
