@@ -7,7 +7,8 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile 
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
 
-.PHONY: help demo serve run test unit test-vllm test-crash lint bench bench-ingest bench-latency bench-retrieval bench-sync clean
+.PHONY: help demo serve run test unit test-vllm test-crash test-tokens lint
+.PHONY: bench bench-ingest bench-latency bench-retrieval bench-cache bench-sync clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,12 +57,15 @@ test-crash: $(VENV)/installed-dev  ## end an ingest at every commit boundary, ru
 test-vllm: $(VENV)/installed-dev  ## ask a real vLLM server on the CPU
 	@$(BIN)/python -m pytest -q -m vllm
 
+test-tokens: $(VENV)/installed-dev  ## count 1,000 prompts beside a real vLLM with Qwen2.5's tokenizer
+	@$(BIN)/python -m tests.vllm.tokens
+
 lint: $(VENV)/installed-dev  ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: bench-ingest bench-latency bench-retrieval bench-sync  ## every measured number of the README
+bench: bench-ingest bench-latency bench-retrieval bench-cache bench-sync  ## every measured number of the README
 
 bench-ingest: $(VENV)/installed-dev  ## full ingest of Chinook
 	@$(BIN)/python -m benchmarks.ingest
@@ -71,6 +75,9 @@ bench-sync: $(VENV)/installed-bench  ## cost of keeping in step, beside LlamaInd
 
 bench-retrieval: $(VENV)/installed-bench  ## search at 10k, 100k and 500k chunks beside LlamaIndex and Haystack; int8
 	@$(BIN)/python -m benchmarks.retrieval
+
+bench-cache: $(VENV)/installed-dev  ## prefix-cache hits by the order of passages (DATA=… for public sets)
+	@$(BIN)/python -m benchmarks.prefix_cache
 
 bench-latency: $(VENV)/installed-dev  ## question latency without the language model, at 16k and 100k chunks
 	@$(BIN)/python -m benchmarks.latency

@@ -194,7 +194,7 @@ def _split(wish: Wish) -> tuple[int, list[str]]:
         tensor = _divisor(wish, wish.gpus)
         return tensor, [f"Tensor parallel over {tensor} GPUs, as asked."]
     if least > 1:
-        return least, [f"Tensor parallel over {least} GPUs: on fewer, weights and one full window do not fit."]
+        return least, [f"Tensor parallel over {least} GPUs: on fewer, weights and four full windows do not fit."]
     if wish.gpus == 1:
         return 1, ["One GPU: nothing to split."]
     if wish.parallel == "auto" and wish.load == "documents":
@@ -208,23 +208,25 @@ def _split(wish: Wish) -> tuple[int, list[str]]:
 
 
 def _least_gpus(wish: Wish) -> int:
-    """The fewest GPUs of a replica that hold weights and one window; all there are when even those do not."""
-    for tensor in range(1, wish.gpus + 1):
-        if wish.shape.heads % tensor or (wish.shape.kv_heads % tensor and tensor % wish.shape.kv_heads):
-            continue
-        weights = wish.shape.weight_bytes(wish.quantization) / tensor
-        cache = wish.window_tokens * wish.shape.kv_bytes(fp8=wish.fp8_cache) / min(tensor, wish.shape.kv_heads)
-        if weights + cache <= wish.gpu_gib * wish.memory_share * GIB - _OVERHEAD_GIB * GIB:
-            return tensor
+    """The fewest GPUs of a replica that hold weights and four windows, or one; all there are when even those do not."""
+    for windows in (4, 1):
+        for tensor in filter(lambda n: _splits(wish.shape, n), range(1, wish.gpus + 1)):
+            weights = wish.shape.weight_bytes(wish.quantization) / tensor
+            token = wish.shape.kv_bytes(fp8=wish.fp8_cache) / min(tensor, wish.shape.kv_heads)
+            room = wish.gpu_gib * wish.memory_share * GIB - _OVERHEAD_GIB * GIB - weights
+            if windows * wish.window_tokens * token <= room:
+                return tensor
     return _divisor(wish, wish.gpus)
+
+
+def _splits(shape: Shape, gpus: int) -> bool:
+    """Whether the attention heads can be split over so many GPUs."""
+    return shape.heads % gpus == 0 and (shape.kv_heads % gpus == 0 or gpus % shape.kv_heads == 0)
 
 
 def _divisor(wish: Wish, gpus: int) -> int:
     """The most GPUs, up to those there are, that the attention heads can be split over."""
-    shape = wish.shape
-    return next(
-        n for n in range(gpus, 0, -1) if shape.heads % n == 0 and (shape.kv_heads % n == 0 or n % shape.kv_heads == 0)
-    )
+    return next(n for n in range(gpus, 0, -1) if _splits(wish.shape, n))
 
 
 def _arithmetic(wish: Wish, tensor: int) -> str:

@@ -23,6 +23,7 @@ class StubEngine:
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[dict[str, Any]] = []
+        self.window_tokens: int | None = None  # what /v1/models says, as max_model_len
         self.cancelled = 0
 
     async def chat(self, request: Request) -> Response:
@@ -32,6 +33,14 @@ class StubEngine:
         if model == "error":
             return JSONResponse({"error": {"message": "out of memory"}}, status_code=500)
         return StreamingResponse(self._stream(body, model), media_type="text/event-stream")
+
+    async def models(self, request: Request) -> Response:
+        """Any model that is asked for under this server's name; only with a window."""
+        if self.window_tokens is None:
+            return JSONResponse({"error": {"message": "no such route"}}, status_code=404)
+        ids = {body["model"] for body in self.asked if "model" in body} | {"says:served"}
+        rows = [{"id": name, "object": "model", "created": 1, "owned_by": "stub"} for name in sorted(ids)]
+        return JSONResponse({"object": "list", "data": [row | {"max_model_len": self.window_tokens} for row in rows]})
 
     async def embeddings(self, request: Request) -> Response:
         """The length of each text as a vector, last one first."""
@@ -69,7 +78,8 @@ class StubEngine:
 
     def __enter__(self) -> "StubEngine":
         routes = [("/v1/chat/completions", self.chat), ("/v1/embeddings", self.embeddings)]
-        app = Starlette(routes=[Route(path, endpoint, methods=["POST"]) for path, endpoint in routes])
+        posts = [Route(path, endpoint, methods=["POST"]) for path, endpoint in routes]
+        app = Starlette(routes=[*posts, Route("/v1/models", self.models)])
         port = free_port()
         self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=1))
         self._thread = threading.Thread(target=self._server.run)

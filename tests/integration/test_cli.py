@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SAMPLE, citewell, citewell_json, sqlite_with, stop_engine
+from tests.stub_engine import StubEngine
 
 
 @pytest.fixture
@@ -110,6 +111,45 @@ def test_doctor_names_what_is_broken_and_goes_on(config: Path):
     assert done.returncode == 1
     assert {name for name, check in checks.items() if not check["ok"]} == {"source shop", "language model"}
     assert "There is no SQLite database" in checks["source shop"]["detail"]
+
+
+def test_doctor_tells_a_short_context_another_tokenizer_and_the_troubles_of_a_log(config: Path, tmp_path: Path):
+    log = tmp_path / "vllm.log"
+    log.write_text("INFO starting\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB\n")
+    with StubEngine() as engine:
+        engine.window_tokens = 4096
+        config.write_text(f'[llm]\nurls = ["{engine.url}"]\nmodel = "says:served"\n')
+        done = citewell("doctor", "--engine-log", str(log), "--json", config=config)
+    details = {check["name"]: check["detail"] for check in json.loads(done.stdout)["checks"] if not check["ok"]}
+    assert set(details) == {"context window", "token counts", "engine's log"}
+    assert "citewell engine --profile chat" in details["context window"]
+    assert "llm.tokenizer" in details["token counts"]
+    assert "--memory-share" in details["engine's log"]
+
+
+def test_engine_prints_a_command_or_says_why_it_does_not_fit(config: Path):
+    printed = citewell("engine", "--gpus", "1", "--gpu-memory", "80", "--profile", "book", config=config)
+    assert printed.stdout.startswith("VLLM_NO_USAGE_STATS=1")
+    assert "vllm serve Qwen/Qwen2.5-7B-Instruct" in printed.stdout
+    assert "YaRN" in printed.stderr
+    found = citewell_json("engine", "--gpus", "2", "--gpu-memory", "80", config=config)
+    assert len(found["engines"]) == 2
+    small = citewell("engine", "--gpus", "1", "--gpu-memory", "12", config=config)
+    assert (small.returncode, "GiB of weights" in small.stderr) == (2, True)
+
+
+def test_engine_runs_vllm_and_ends_with_it(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fake = tmp_path / "bin" / "vllm"
+    fake.parent.mkdir()
+    fake.write_text(
+        '#!/bin/sh\necho "$@" >> "$(dirname "$0")/asked"\ntest "$CUDA_VISIBLE_DEVICES" = 1 && exit 3\nexec sleep 60\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    done = citewell("engine", "--gpus", "2", "--gpu-memory", "80", "--run", config=config)
+    assert done.returncode == 3
+    asked = (fake.parent / "asked").read_text().splitlines()
+    assert all(line.startswith("serve Qwen/Qwen2.5-7B-Instruct ") for line in asked)
 
 
 def test_the_configuration_is_private_and_keeps_what_stood_in_it(config: Path):

@@ -95,3 +95,22 @@ def test_a_file_that_cannot_be_measured_is_told(tmp_path: Path, content: str, sa
     (tmp_path / "folder").mkdir()
     with pytest.raises(ConfigError, match="has no qrels"):
         read_cases(tmp_path / "folder")
+
+
+def test_questions_without_an_answer_measure_the_refusal_and_set_its_threshold(config: Path, tmp_path: Path):
+    questions = lines(
+        tmp_path / "mine.jsonl",
+        {"text": "How long does a cat sleep a day?", "answers": ["sixteen hours"]},
+        {"text": "What do most fish breathe through?", "answers": ["gills"]},
+        {"text": "Who won the chess championship in Reykjavik?", "unanswerable": True},
+    )
+    with connect(config) as kb:
+        kb.ingest()
+    try:
+        done = citewell_json("eval", str(questions), "--set-threshold", config=config)["measures"]["fused"]
+        assert (done["refusal AUROC"], done["refused unanswerable"], done["false refusals"]) == (1.0, 1.0, 0.0)
+        with connect(config) as kb:
+            assert kb.settings.retrieval.threshold == done["threshold for 5% false refusals"]
+            assert kb.settings.sources["docs"].kind == "files"
+    finally:
+        stop_engine(tmp_path / ".citewell" / "qdrant")

@@ -1,0 +1,86 @@
+import json
+from typing import Any
+
+import pytest
+
+from rag.errors import ConfigError
+from service.engine_plan import Plan, known_shape, plan, shape_of, wish_of
+
+MODEL = "Qwen/Qwen2.5-7B-Instruct"
+CONFIG = {
+    "hidden_size": 3584, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+    "intermediate_size": 18944, "vocab_size": 152064, "max_position_embeddings": 32768, "rope_theta": 1000000.0,
+    "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def planned(profile: str = "chat", *, load: str = "questions", parallel: str = "auto", **more: Any) -> Plan:
+    choices = {"load": load, "parallel": parallel, "quantization": more.pop("quantization", "none")}
+    given = {"model": MODEL, "served_name": "m", "shape": shape_of(CONFIG), "gpus": 1, "gpu_gib": 79.2} | more
+    return plan(wish_of(choices, profile=profile, **given))
+
+
+def flag(made: Plan, name: str, engine: int = 0) -> str | None:
+    arguments = made.engines[engine].arguments
+    return arguments[arguments.index(name) + 1] if name in arguments else None
+
+
+def test_the_memory_of_qwen25_7b_is_reckoned():
+    shape = known_shape(MODEL)
+    assert shape == shape_of(CONFIG)
+    assert shape.weight_bytes("none") == pytest.approx(15.23e9, rel=0.01)
+    assert shape.kv_bytes(fp8=False) == 57_344
+    # One H100 with 32,768 tokens and 0.92 of its memory had room for 1,068,208 tokens (benchmarks/results).
+    assert planned("document").figures["cache_tokens"] == pytest.approx(1_068_208, rel=0.05)
+
+
+def test_yarn_is_there_only_where_the_window_needs_it():
+    assert flag(planned("document"), "--hf-overrides") is None
+    overrides = json.loads(flag(planned("book"), "--hf-overrides") or "")
+    assert overrides["rope_parameters"]["factor"] == 4.0
+    assert overrides["max_position_embeddings"] == 131_072
+    assert json.loads(flag(planned("log"), "--hf-overrides") or "")["rope_parameters"]["factor"] == 2.0
+
+
+def test_several_gpus_become_replicas_for_many_requests_and_one_engine_for_long_ones():
+    many = planned("chat", gpus=2, load="conversations")
+    assert [engine.environment["CUDA_VISIBLE_DEVICES"] for engine in many.engines] == ["0", "1"]
+    assert [flag(many, "--port", i) for i in range(2)] == ["8001", "8002"]
+    assert any("llm.urls" in reason for reason in many.reasons)
+    assert flag(planned("book", gpus=2, load="documents"), "--tensor-parallel-size") == "2"
+
+
+def test_a_model_too_large_for_one_gpu_is_split_over_as_few_as_hold_it():
+    shape = known_shape("Qwen/Qwen2.5-72B-Instruct")
+    made = planned("chat", gpus=4, shape=shape)
+    assert flag(made, "--tensor-parallel-size") == "4"
+    assert flag(planned("chat", gpus=4, shape=shape, quantization="awq"), "--tensor-parallel-size") is None
+
+
+@pytest.mark.parametrize(("gib", "lack"), [(16.0, "no room for any KV cache"), (24.0, "82,302 tokens")])
+def test_what_does_not_fit_is_refused_with_the_arithmetic(gib: float, lack: str):
+    with pytest.raises(ConfigError, match=lack) as told:
+        planned("book", gpu_gib=gib)
+    assert "14.2 GiB of weights" in str(told.value)
+    assert "--fp8-cache" in str(told.value)
+
+
+def test_eight_bits_make_room():
+    small = planned("book", gpu_gib=24, quantization="fp8", fp8_cache=True)
+    assert (flag(small, "--quantization"), flag(small, "--kv-cache-dtype")) == ("fp8", "fp8")
+
+
+def test_a_load_sets_how_many_requests_run_at_once():
+    loads = ("questions", "documents", "conversations")
+    assert [flag(planned(load=load), "--max-num-seqs") for load in loads] == ["256", "16", "128"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("load", "films"), ("parallel", "no"), ("profile", "huge")])
+def test_an_unknown_word_lists_those_there_are(name: str, value: str):
+    with pytest.raises(ConfigError, match="Choose from"):
+        planned(**{name: value})
+
+
+def test_a_config_without_layers_says_so():
+    with pytest.raises(ConfigError, match="num_hidden_layers"):
+        shape_of({"hidden_size": 1, "num_attention_heads": 1})
