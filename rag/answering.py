@@ -108,8 +108,7 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
     """
     clock = clock or Clock()
     question, wants_json = asked.question, settings.sampling.json_schema is not None
-    fit = admissible(question, asked.passages)
-    backing = supported(question, fit, scale=asked.scale, threshold=settings.threshold)
+    beside, backing = await asyncio.to_thread(_weighed, asked, settings.threshold)
     if not backing:
         yield PassagesFound(passages=())
         text = refusal(question, aggregate=bool(question.aggregate))
@@ -118,10 +117,9 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
         return
     reason = ""
     if settings.generator is not None:
-        beside = supported(question, fit, scale=asked.scale, threshold=_BESIDE * settings.threshold)
         streamed = False
         try:
-            async for event in _generate(asked, [passage for _, passage in beside], settings, clock):
+            async for event in _generate(asked, beside, settings, clock):
                 streamed = streamed or isinstance(event, TextDelta)
                 yield event
             return
@@ -152,6 +150,13 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
         degraded_reason=reason,
     )
     yield _finished(asked, clock, quoted)
+
+
+def _weighed(asked: Asked, threshold: float) -> tuple[list[Passage], list[tuple[float, Passage]]]:
+    """The passages that a model is shown, and those that clear the threshold, with their evidence."""
+    fit = admissible(asked.question, asked.passages)
+    scored = supported(asked.question, fit, scale=asked.scale, threshold=_BESIDE * threshold)
+    return [passage for _, passage in scored], [pair for pair in scored if pair[0] >= threshold]
 
 
 async def _generate(

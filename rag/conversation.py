@@ -1,5 +1,6 @@
 """Follow-up questions: made to stand alone before they are searched for."""
 
+import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from rag.types import Hit, Message, Passage, Route, Sampling, Turn
 _LONGEST_TURN_CHARS = 600  # of an answer in the rewriting prompt: its beginning says what it is about
 _TURNS = 4
 _TOKENS = 96
+_LONGEST_S = 8.0
 _KEPT = 2048
 _REFERS = re.compile(
     r"\b(it|its|they|them|their|theirs|he|him|his|she|her|hers|this|that|these|those|there|then|one|ones|same|such|"
@@ -82,8 +84,9 @@ class Rewriter:
         key = (question, route.cache_salt, *(text for turn in turns[-_TURNS:] for text in (turn.question, turn.answer)))
         if key not in self._known:
             try:
-                written = await self._ask(question, turns, route)
-            except GeneratorUnavailable:
+                async with asyncio.timeout(_LONGEST_S):
+                    written = await self._ask(question, turns, route)
+            except (GeneratorUnavailable, TimeoutError):
                 return joined(question, turns)
             self._known[key] = written if _is_rewriting(written, question, turns) else joined(question, turns)
             while len(self._known) > _KEPT:

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.sse import format_sse_event
@@ -114,6 +115,14 @@ def create_app(kb: KnowledgeBase, schedule: ScheduledSync | None = None) -> Fast
         operation_id="retrieve",
     )
     app.add_api_route("/v1/sources", sources, methods=["GET"], responses=_PROBLEMS, operation_id="sources")
+    app.add_api_route(
+        "/v1/conversations/{conversation}",
+        forget,
+        methods=["DELETE"],
+        status_code=204,
+        responses=_PROBLEMS,
+        operation_id="forget_conversation",
+    )
     app.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse, operation_id="metrics")
     app.add_api_route("/livez", livez, methods=["GET"], operation_id="livez")
     app.add_api_route("/readyz", readyz, methods=["GET"], responses={503: {}}, operation_id="readyz")
@@ -171,6 +180,11 @@ async def sources(kb: Kb) -> dict[str, Any]:
 
     found = await asyncio.to_thread(lambda: [source_status(kb, name) for name in kb.settings.sources])
     return {"sources": found}
+
+
+async def forget(conversation: Annotated[str, PathParameter(min_length=1, max_length=200)], kb: Kb) -> None:
+    """Forget a conversation's turns; one that is unknown is forgotten already."""
+    await asyncio.to_thread(kb.conversations.forget, conversation, kb.scope().identity)
 
 
 async def metrics(kb: Kb) -> Response:

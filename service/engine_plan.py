@@ -171,7 +171,7 @@ def plan(wish: Wish) -> Plan:
     at_once = cache_tokens / wish.window_tokens
     reasons.append(
         f"{_arithmetic(wish, tensor)}, so the KV cache holds about {cache_tokens:,} tokens: "
-        f"{at_once:.1f} requests of the full {wish.window_tokens:,}."
+        f"{at_once:.1f} requests of the full {wish.window_tokens:,}. Tell Citewell: llm.cache_tokens = {cache_tokens}"
     )
     replicas = wish.gpus // tensor
     engines = tuple(_engine(wish, tensor, replica) for replica in range(replicas))

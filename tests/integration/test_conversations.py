@@ -71,6 +71,15 @@ def label(chat: list[dict[str, str]]) -> str:
     return chat[1]["content"].partition("]")[0].removeprefix("[")
 
 
+def test_a_conversation_can_be_forgotten(ask: Any):
+    kb = ask()
+    client = TestClient(create_app(kb))
+    client.post("/v1/ask", json={"question": QUESTION, "conversation": "c1"})
+    assert len(kb.conversations.turns("c1", kb.scope().identity)) == 1
+    assert client.delete("/v1/conversations/c1").status_code == 204
+    assert kb.conversations.turns("c1", kb.scope().identity) == []
+
+
 def test_a_conversation_outlives_the_process(ask: Any, engines: list[StubEngine]):
     ask().ask(QUESTION, conversation="c1")
     ask().ask("And on Sunday?", conversation="c1")

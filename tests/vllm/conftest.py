@@ -53,7 +53,7 @@ def _ready(port: int, process: "subprocess.Popen[bytes]", log: Path) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """SmolLM2-135M, which writes English of a kind."""
     try:
@@ -65,7 +65,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def qwen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tiny Qwen2 with random weights, and Qwen2.5's tokenizer and chat template."""
     try:
