@@ -120,8 +120,7 @@ def prompts(
         found = passages_beside(turns, request.hits) if kept else to_passages(request.hits)
         scale = scale_for(kb._likeness, question.language)
         backing = supported(question, admissible(question, found), scale=scale, threshold=0.5 * THRESHOLD)
-        standing = {p.label for turn in turns for p in turn.passages}
-        chosen = [passage for _, passage in backing if passage.label not in standing]
+        chosen = [passage for _, passage in backing]
         layout = Layout(counter=kb.counter, ordering=ordering, share=0.5 if kept else 1.0)
         prompt = build(request.question, chosen, layout, budget_tokens=BUDGET, turns=turns)
         yield prompt

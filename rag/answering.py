@@ -191,7 +191,6 @@ async def _generate(
 
 
 def _prompt(asked: Asked, passages: Sequence[Passage], settings: Answering, replica: str) -> prompt.Prompt:
-    earlier = {passage.label for turn in asked.turns for passage in turn.passages}
     layout = prompt.Layout(
         counter=settings.counter,
         templates=settings.templates,
@@ -203,11 +202,10 @@ def _prompt(asked: Asked, passages: Sequence[Passage], settings: Answering, repl
     )
     return prompt.build(
         asked.text,
-        [passage for passage in passages if passage.label not in earlier],
+        passages,
         layout,
         budget_tokens=settings.window_tokens - settings.sampling.max_tokens,
         turns=asked.turns,
-        relevant=[passage.label for passage in passages],
     )
 
 
@@ -274,10 +272,14 @@ class _Json:
 def _finished(asked: Asked, clock: Clock, found: Answer, *, sent: prompt.Prompt | None = None) -> Finished:
     clock.mark("total")
     standalone = asked.question.text if asked.question.text != asked.text else ""
+    placed = sent.passages if sent else ()
+    cited = {citation.label for citation in found.citations}
+    under = [*placed, *(passage for passage in found.passages if passage.label in cited)]
     turn = Turn(
         question=asked.text,
         asked=sent.messages[-1].content if sent else asked.text,
         answer=found.text,
-        passages=sent.passages if sent else (),
+        passages=placed,
+        stands_on=tuple(dict.fromkeys(chunk_id for passage in under for chunk_id in passage.chunk_ids)),
     )
     return Finished(answer=replace(found, timings_s=clock.timings_s, standalone=standalone), turn=turn)

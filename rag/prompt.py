@@ -63,14 +63,13 @@ def build(
     *,
     budget_tokens: int,
     turns: Sequence[Turn] = (),
-    relevant: Sequence[str] = (),
 ) -> Prompt:
     """A prompt of at most `budget_tokens` tokens.
 
     Passages are given best first. The worst are left out first; one that fits only in part keeps whole sentences and
     is marked as cut, and room that it leaves goes to the next ones. The oldest turns go when the conversation fills the
-    budget, several at once, so that the cache of what stays is lost once and not at every turn.
-    relevant: labels best first, those of passages in earlier turns with them; those of `passages` when empty.
+    budget, several at once, so that the cache of what stays is lost once and not at every turn. A passage that stands
+    in a turn which stays is not placed again.
     Raises QuestionError when the question alone is over the budget.
     """
     ask = _asked(question, layout)
@@ -85,7 +84,10 @@ def build(
             "Shorten it, or choose a profile with a longer context."
         )
     kept = _kept(turns, counter, alone, budget_tokens)
-    placed = _fit(passages, layout, int((budget_tokens - alone - _size(kept, counter)) * layout.share), budget_tokens)
+    standing = {passage.label for turn in kept for passage in turn.passages}
+    new = [passage for passage in passages if passage.label not in standing]
+    relevant = [passage.label for passage in passages]
+    placed = _fit(new, layout, int((budget_tokens - alone - _size(kept, counter)) * layout.share), budget_tokens)
     while True:
         prompt = _assemble(system, kept, placed, ask, layout, relevant)
         if prompt.tokens <= budget_tokens:
@@ -191,7 +193,7 @@ def _assemble(
         m for t in turns for m in (Message(role="user", content=t.asked), Message(role="assistant", content=t.answer))
     ]
     labels = {passage.label for passage in placed} | {p.label for turn in turns for p in turn.passages}
-    order = [label for label in relevant if label in labels] if relevant else [passage.label for passage in placed]
+    order = [label for label in relevant if label in labels]
     blocks = [_heading(passage) + _body(passage) for passage in placed]
     messages = (system, *history, Message(role="user", content=_content(layout, blocks, order, ask)))
     counter = layout.counter
@@ -213,10 +215,9 @@ def _arranged(prompt: Prompt, system: Message, ask: str, layout: Layout, relevan
     blocks = [_block(passage, layout.counter) for passage in whole]
     arrangement = layout.ordering.arrange(layout.replica, namespace, blocks)
     ordered = [whole[i] for i in arrangement.order] + [passage for passage in prompt.passages if passage.cut]
-    by_relevance = relevant or [passage.label for passage in prompt.passages]
     before = Message(role="user", content=layout.templates.user.partition("{passages}")[0])
     return replace(
-        _assemble(system, (), ordered, ask, layout, by_relevance),
+        _assemble(system, (), ordered, ask, layout, relevant),
         passages=prompt.passages,
         fixed_tokens=layout.counter.count([system, before]) - _AFTER_CONTENT_TOKENS,
         arrangement=arrangement,

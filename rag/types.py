@@ -145,12 +145,14 @@ class Turn:
     """An earlier turn of a conversation: the user's message as it was sent, passages and all, and what was answered.
 
     question: what the user asked, without passages. passages: those that stand in `asked`, to be cited again.
+    stands_on: ids of the chunks that its texts were made from; when one of them is gone, the turn has to be forgotten.
     """
 
     question: str
     asked: str
     answer: str
     passages: tuple[Passage, ...] = ()
+    stands_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,13 +59,7 @@ class Conversations:
 
 def without_lost(turns: Sequence[Turn], visible: set[str]) -> list[Turn]:
     """The turns without those that stand on a passage that is gone, has changed, or may not be seen any more."""
-    lost = {p.label for turn in turns for p in turn.passages if not visible.issuperset(p.chunk_ids)}
-    return [
-        turn
-        for turn in turns
-        if not any(passage.label in lost for passage in turn.passages)
-        and not any(f"[{label}]" in turn.answer for label in lost)
-    ]
+    return [turn for turn in turns if visible.issuperset(turn.stands_on)]
 
 
 def _key(conversation_id: str, identity: Identity) -> str:
@@ -75,7 +69,13 @@ def _key(conversation_id: str, identity: Identity) -> str:
 
 def _turn(body: Mapping[str, Any]) -> Turn:
     passages = tuple(_passage(stored) for stored in body["passages"])
-    return Turn(question=body["question"], asked=body["asked"], answer=body["answer"], passages=passages)
+    return Turn(
+        question=body["question"],
+        asked=body["asked"],
+        answer=body["answer"],
+        passages=passages,
+        stands_on=tuple(body["stands_on"]),
+    )
 
 
 def _passage(stored: Mapping[str, Any]) -> Passage:

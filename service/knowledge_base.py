@@ -362,7 +362,7 @@ class KnowledgeBase:
     def _turns(self, conversation: str, scope: Scope) -> list[Turn]:
         """The kept turns whose passages are still there and may still be seen."""
         turns = self.conversations.turns(conversation, scope.identity)
-        ids = [i for turn in turns for passage in turn.passages for i in passage.chunk_ids]
+        ids = list({chunk_id for turn in turns for chunk_id in turn.stands_on})
         allowed = self.scope() if scope.where is None and not scope.sources else scope
         return without_lost(turns, self.index.visible(ids, replace(allowed, identity=scope.identity)) if ids else set())
 

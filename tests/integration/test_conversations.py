@@ -105,6 +105,15 @@ def test_a_turn_that_stands_on_a_changed_document_is_forgotten(ask: Any, engines
     assert all("11:00" not in message["content"] for message in chats(engines[0])[-1])
 
 
+def test_a_turn_that_quoted_a_deleted_document_is_forgotten_too(ask: Any, engines: list[StubEngine], tmp_path: Path):
+    kb = ask()
+    assert ask("error").ask(QUESTION, conversation="c1").degraded
+    (tmp_path / "docs" / "stores.md").unlink()
+    list(kb.ingest(allow_mass_delete=True))
+    kb.ask("How should vinyl records be stored?", conversation="c1")
+    assert all("Edmonton" not in message["content"] for message in chats(engines[0])[-1])
+
+
 def test_another_tenant_or_group_has_another_conversation_under_the_same_id(ask: Any, engines: list[StubEngine]):
     kb = ask()
     kb.ask(QUESTION, conversation="c1")
