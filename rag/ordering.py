@@ -9,11 +9,11 @@ RAGCache (2404.12457).
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 _EVICTED_TOKENS = 256  # fewer cached tokens than predicted by more than this: the engine has thrown some away
-_MOST_VISITS, _MOST_DEPTH = 1000, 200  # of the tree for one prompt
+_MOST_VISITS, _MOST_DEPTH = 300, 200  # of the tree for one prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class PrefixOrder:
             state = self._replicas.setdefault(replica, _Replica())
             root = state.roots.setdefault(namespace, _Node(key="", tokens=0, parent=None))
             places = {block.key: place for place, block in enumerate(blocks)}
-            matched = _longest_path(root, frozenset(places))
+            matched = _longest_path(root, places)
             order = [places.pop(node.key) for node in matched]
             order += sorted(set(range(len(blocks))) - set(order))
             before = tuple((node, node.stamp, node.answered) for node in matched)
@@ -126,25 +126,32 @@ class PrefixOrder:
                 _drop_oldest(state)
 
 
-def _longest_path(root: _Node, wanted: frozenset[str]) -> list[_Node]:
+def _longest_path(root: _Node, keys: Iterable[str]) -> list[_Node]:
     """The path among the wanted blocks that holds most tokens; the most used where two hold the same."""
     visits = _MOST_VISITS
+    wanted = set(keys)
 
-    def search(node: _Node, wanted: frozenset[str], depth: int) -> tuple[int, int, list[_Node]]:
+    def search(node: _Node, depth: int) -> tuple[int, int, list[_Node]]:
         nonlocal visits
         best: tuple[int, int, list[_Node]] = (0, 0, [])
-        if visits <= 0 or depth > _MOST_DEPTH:
-            return best
         children = node.children
-        shared = [children[key] for key in wanted & children.keys()]
-        for child in sorted(shared, key=lambda child: (-child.hits, child.key)):
+        shared = [children[key] for key in wanted & children.keys()] if depth <= _MOST_DEPTH else []
+        for child in sorted(shared, key=_by_use) if len(shared) > 1 else shared:
+            if visits <= 0:
+                break
             visits -= 1
-            tokens, hits, path = search(child, wanted - {child.key}, depth + 1)
+            wanted.discard(child.key)
+            tokens, hits, path = search(child, depth + 1)
+            wanted.add(child.key)
             if (tokens + child.tokens, hits + child.hits) > best[:2]:
                 best = (tokens + child.tokens, hits + child.hits, [child, *path])
         return best
 
-    return search(root, wanted, 0)[2]
+    return search(root, 0)[2]
+
+
+def _by_use(node: _Node) -> tuple[int, str]:
+    return -node.hits, node.key
 
 
 def _drop_oldest(state: _Replica) -> None:
