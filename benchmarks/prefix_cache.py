@@ -24,7 +24,6 @@ from typing import Any
 from benchmarks.common import QUICK, SAMPLE, finish, percentile, sample
 from rag.conversation import joined, passages_beside
 from rag.evidence import THRESHOLD, admissible, supported, understand
-from rag.likeness import scale_for
 from rag.ordering import Arrangement, Block, PrefixOrder
 from rag.ports import Scope
 from rag.profiles import PROFILES
@@ -118,7 +117,7 @@ def prompts(
         turns = talks.get(request.conversation, []) if kept else []
         question = understand(request.question)
         found = passages_beside(turns, request.hits) if kept else to_passages(request.hits)
-        scale = scale_for(kb._likeness, question.language)
+        scale = kb.scale_of(question.language)
         backing = supported(question, admissible(question, found), scale=scale, threshold=0.5 * THRESHOLD)
         chosen = [passage for _, passage in backing]
         layout = Layout(counter=kb.counter, ordering=ordering, share=0.5 if kept else 1.0)

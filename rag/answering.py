@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -99,7 +100,7 @@ class Clock:
         self.timings_s.setdefault(name, time.perf_counter() - self.started)
 
 
-async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = None) -> AsyncIterator[Event]:
+async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = None) -> AsyncGenerator[Event, None]:
     """Stream an answer's events; the last one is Finished.
 
     Refuses when no passage clears the evidence threshold. When the engine fails, the extractive answer takes over,
@@ -119,9 +120,10 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
     if settings.generator is not None:
         streamed = False
         try:
-            async for event in _generate(asked, beside, settings, clock):
-                streamed = streamed or isinstance(event, TextDelta)
-                yield event
+            async with aclosing(_generate(asked, beside, settings, clock)) as events:
+                async for event in events:
+                    streamed = streamed or isinstance(event, TextDelta)
+                    yield event
             return
         except GeneratorUnavailable as err:
             if wants_json:
@@ -161,7 +163,7 @@ def _weighed(asked: Asked, threshold: float) -> tuple[list[Passage], list[tuple[
 
 async def _generate(
     asked: Asked, passages: Sequence[Passage], settings: Answering, clock: Clock
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     generator = settings.generator
     if generator is None:
         return

@@ -1,7 +1,6 @@
 """A knowledge base: everything wired from one configuration, for Python, the CLI and the service alike."""
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
@@ -19,19 +18,18 @@ from indexes.qdrant_schema import Encoders, Layout
 from indexes.rerankers import load_reranker
 from indexes.sparse import Bm25Encoder
 from rag import answering
-from rag.conversation import Rewriter, joined, passages_beside, turns_of
+from rag.conversation import Rewriter
 from rag.errors import ConfigError, GeneratorUnavailable, IndexMoved, QuestionError
 from rag.evidence import Question, admissible, evidence, understand
 from rag.filters import All, parse_filter
 from rag.likeness import Likeness, Scale, measure_likeness, scale_for
 from rag.ordering import PrefixOrder
 from rag.ports import Embedder, Generator, Identity, Scope, TokenCounter
-from rag.profiles import PROFILES
 from rag.retrieval import Reranking, Retriever, to_passages
 from rag.templates import Templates, load_templates
 from rag.tokens import QwenTokenCounter
-from rag.types import Answer, Hit, Message, Passage, Route, Sampling, Turn
-from service.conversations import Conversations, without_lost
+from rag.types import Answer, Hit, Message, Sampling
+from service.conversations import Conversations
 from service.ingest import Ingest, Options, Report, ingest
 from service.metrics import Metrics
 from service.settings import DEFAULT_PATH, Settings, load_settings
@@ -52,11 +50,6 @@ def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":
     if isinstance(config, Settings):
         return KnowledgeBase(config)
     return KnowledgeBase(load_settings(config), config=Path(config))
-
-
-def _salt(identity: Identity) -> str:
-    """What parts a tenant's cached tokens from the others'. None for the only tenant: other servers know no salt."""
-    return "" if identity.tenant == "default" else hashlib.sha256(identity.tenant.encode()).hexdigest()[:16]
 
 
 def _part(make: Callable[["KnowledgeBase"], T]) -> property:
@@ -212,10 +205,9 @@ class KnowledgeBase:
         return PrefixOrder(capacity_tokens=self.settings.llm.cache_tokens)
 
     @_part
-    def _rewriter(self) -> Rewriter:
-        if self.generator is None:
-            raise ConfigError("Without llm.urls no question can be rewritten.")
-        return Rewriter(self.generator, self.templates)
+    def rewriter(self) -> Rewriter | None:
+        """Makes follow-ups stand alone; none without a language model."""
+        return Rewriter(self.generator, self.templates) if self.generator is not None else None
 
     @_part
     def conversations(self) -> Conversations:
@@ -281,18 +273,22 @@ class KnowledgeBase:
         """
         understood = understand(self.clean(question), self.settings.synonyms)
         limit = max(k, self.settings.retrieval.limit)
-        return self._hits(understood, limit, scope or self.scope(sources))[:k]
+        return self.hits_for(understood, limit, scope or self.scope(sources))[:k]
 
     def hits_of(self, question: str, *, limit: int, scope: Scope, index: QdrantIndex) -> list[Hit]:
         """Chunks of another index, or of this one with other weights, for a question."""
-        return self._hits(understand(question, self.settings.synonyms), limit, scope, index)
+        return self.hits_for(understand(question, self.settings.synonyms), limit, scope, index)
 
     def evidence_of(self, question: str, hits: Sequence[Hit]) -> float:
         """The most evidence that one of the hits' passages has; a question below the threshold is refused."""
         understood = understand(question, self.settings.synonyms)
-        scale = scale_for(self._likeness, understood.language)
+        scale = self.scale_of(understood.language)
         fit = admissible(understood, to_passages(hits))
         return max((evidence(understood, passage, scale=scale) for passage in fit), default=0.0)
+
+    def scale_of(self, language: str) -> Scale:
+        """What the embedder's cosines mean in a language."""
+        return scale_for(self._likeness, language)
 
     async def stream(
         self,
@@ -311,60 +307,19 @@ class KnowledgeBase:
         base keeps them instead. sources: search only these, all when empty; scope: from `scope()` instead, with a
         filter or an identity. Raises QuestionError for a question, or a profile, that cannot be answered as it is.
         """
-        text = self.clean(question)
-        if history and conversation:
-            raise QuestionError("Give either a history or a conversation's id.")
-        settings = self._answering(profile, sampling)
-        await self._check_window(settings.window_tokens, profile)
-        scope = scope or self.scope(sources)
-        clock = answering.Clock()
-        turns = await asyncio.to_thread(self._turns, conversation, scope) if conversation else turns_of(history)
-        salt = _salt(scope.identity)
-        asked = await self._standalone(text, turns, Route(affinity=conversation, cache_salt=salt))
-        understood, passages, scale = await asyncio.to_thread(self._find, asked, scope, turns, settings.window_tokens)
-        clock.mark("retrieval")
-        what = answering.Asked(
-            question=understood,
-            text=text,
-            passages=passages,
-            turns=turns,
-            kept=bool(conversation),
+        from service.asking import Ask, answer_events
+
+        ask = Ask(
+            question=question,
+            history=history,
             conversation=conversation,
-            tenant=scope.identity.tenant,
-            salt=salt,
-            scale=scale,
+            scope=scope or self.scope(sources),
+            profile=profile or self.settings.llm.profile,
+            sampling=sampling,
         )
-        async for event in answering.answer(what, settings, clock=clock):
-            if isinstance(event, answering.Finished):
-                self.metrics.count(event.answer)
-                if conversation:
-                    await asyncio.to_thread(self.conversations.add, conversation, scope.identity, event.turn)
-            yield event
-
-    async def _standalone(self, question: str, turns: Sequence[Turn], route: Route) -> str:
-        """The question as it is searched for."""
-        if not turns:
-            return question
-        if self.generator is None:
-            return joined(question, turns)
-        rewriter: Rewriter = self._rewriter
-        return await rewriter.rewrite(question, turns, route)
-
-    async def _check_window(self, window_tokens: int, profile: str) -> None:
-        longest = await self.generator.window_tokens() if self.generator is not None else None
-        if longest is not None and window_tokens > longest:
-            name = profile or self.settings.llm.profile
-            raise QuestionError(
-                f"The profile {name!r} needs a context of {window_tokens:,} tokens, but the engine was started with "
-                f"{longest:,}. Choose a smaller profile, or start it with `citewell engine --profile {name}`."
-            )
-
-    def _turns(self, conversation: str, scope: Scope) -> list[Turn]:
-        """The kept turns whose passages are still there and may still be seen."""
-        turns = self.conversations.turns(conversation, scope.identity)
-        ids = list({chunk_id for turn in turns for chunk_id in turn.stands_on})
-        allowed = self.scope() if scope.where is None and not scope.sources else scope
-        return without_lost(turns, self.index.visible(ids, replace(allowed, identity=scope.identity)) if ids else set())
+        async with aclosing(answer_events(self, ask)) as events:
+            async for event in events:
+                yield event
 
     async def aask(self, question: str, **options: Any) -> Answer:
         """Answer a question; options as in `stream`."""
@@ -423,21 +378,13 @@ class KnowledgeBase:
             where=All(parts=tuple(filters)) if len(filters) > 1 else next(iter(filters), None),
         )
 
-    def _find(
-        self, question: str, scope: Scope, turns: Sequence[Turn], window_tokens: int
-    ) -> tuple[Question, list[Passage], Scale]:
-        """The question understood, and passages for it: those of earlier turns that were found again, and new ones."""
-        understood = understand(question, self.settings.synonyms)
-        limit = max(self.settings.retrieval.limit, min(_MOST_HITS, window_tokens // self.settings.chunking.max_tokens))
-        hits = self._hits(understood, limit, scope)
-        return understood, passages_beside(turns, hits), scale_for(self._likeness, understood.language)
-
-    def _hits(self, question: Question, limit: int, scope: Scope, index: QdrantIndex | None = None) -> list[Hit]:
+    def hits_for(self, question: Question, limit: int, scope: Scope, index: QdrantIndex | None = None) -> list[Hit]:
+        """Chunks for a question that was understood, best first; index: another one than this knowledge base's."""
         own = index or self.index
         try:
             return self._hits_in(own, question, limit, scope)
         except IndexMoved:
-            if index is not None or not self._reopened(own):
+            if index is not None or not self.reopen(own):
                 raise
             return self._hits_in(self.index, question, limit, scope)
 
@@ -455,9 +402,9 @@ class KnowledgeBase:
     def follow(self) -> None:
         """Go over to the collection that a re-index has put in the old one's place, if one has."""
         if "index" in self._parts and not self.index.is_current:
-            self._reopened(self.index)
+            self.reopen(self.index)
 
-    def _reopened(self, moved: QdrantIndex) -> bool:
+    def reopen(self, moved: QdrantIndex) -> bool:
         """Read the configuration again after a re-index, unless another thread has. False where there is no file."""
         with self._lock:
             if self._config is None:
@@ -467,21 +414,6 @@ class KnowledgeBase:
                 for part in ("embedder", "sparse", "index", "_likeness"):
                     self._parts.pop(part, None)
             return True
-
-    def _answering(self, profile: str, sampling: Sampling | None) -> answering.Answering:
-        llm = self.settings.llm
-        profile = profile or llm.profile
-        if profile not in PROFILES:
-            raise QuestionError(f"There is no profile {profile!r}. Profiles: {', '.join(PROFILES)}.")
-        return answering.Answering(
-            counter=self.counter,
-            generator=self.generator,
-            templates=self.templates,
-            ordering=self.ordering if llm.order_passages else None,
-            window_tokens=PROFILES[profile],
-            sampling=sampling or Sampling(max_tokens=llm.max_tokens, temperature=llm.temperature, top_p=llm.top_p),
-            threshold=self.settings.retrieval.threshold,
-        )
 
     # LlamaIndex.
 

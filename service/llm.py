@@ -54,7 +54,8 @@ class OpenAIGenerator:
         """The smallest context that one of the servers was started with; None when none says."""
         until, window = self._window
         if time.monotonic() >= until:
-            found = [await self._window_of(url) for url in self._urls]
+            self._window = (time.monotonic() + _DOWN_S, window)  # what others go by until it is known
+            found = await asyncio.gather(*(self._window_of(url) for url in self._urls))
             window = min((tokens for tokens in found if tokens is not None), default=None)
             self._window = (time.monotonic() + (_DOWN_S if None in found else _WINDOW_KEPT_S), window)
         return window

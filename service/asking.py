@@ -1,0 +1,127 @@
+"""From a question to the events of its answer, with the parts of a knowledge base."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rag import answering
+from rag.conversation import Rewriter, joined, passages_beside, turns_of
+from rag.errors import IndexMoved, QuestionError
+from rag.evidence import understand
+from rag.ports import Generator, Identity, Scope
+from rag.profiles import PROFILES
+from rag.types import Message, Route, Sampling, Turn
+from service.conversations import Conversations, without_lost
+
+if TYPE_CHECKING:
+    from service.knowledge_base import KnowledgeBase
+
+_MOST_HITS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a caller asks, as in `KnowledgeBase.stream`."""
+
+    question: str
+    history: Sequence[Message]
+    conversation: str
+    scope: Scope
+    profile: str
+    sampling: Sampling | None
+
+
+async def answer_events(kb: "KnowledgeBase", ask: Ask) -> AsyncGenerator[answering.Event, None]:
+    """The events of an answer; a kept conversation has its turn before the last one leaves."""
+    text = kb.clean(ask.question)
+    if ask.history and ask.conversation:
+        raise QuestionError("Give either a history or a conversation's id.")
+    settings = _answering(kb, ask)
+    await _check_window(settings, ask.profile)
+    clock = answering.Clock()
+    turns = await asyncio.to_thread(_turns, kb, ask) if ask.conversation else turns_of(ask.history)
+    salt = _salt(ask.scope.identity)
+    wanted = await _standalone(kb, text, turns, Route(affinity=ask.conversation, cache_salt=salt))
+    asked = await asyncio.to_thread(_search, kb, wanted, text, turns, ask)
+    clock.mark("retrieval")
+    async with aclosing(answering.answer(asked, settings, clock=clock)) as events:
+        async for event in events:
+            if isinstance(event, answering.Finished):
+                kb.metrics.count(event.answer)
+                if ask.conversation:
+                    await asyncio.to_thread(kb.conversations.add, ask.conversation, ask.scope.identity, event.turn)
+            yield event
+
+
+def _answering(kb: "KnowledgeBase", ask: Ask) -> answering.Answering:
+    if ask.profile not in PROFILES:
+        raise QuestionError(f"There is no profile {ask.profile!r}. Profiles: {', '.join(PROFILES)}.")
+    llm = kb.settings.llm
+    return answering.Answering(
+        counter=kb.counter,
+        generator=kb.generator,
+        templates=kb.templates,
+        ordering=kb.ordering if llm.order_passages else None,
+        window_tokens=PROFILES[ask.profile],
+        sampling=ask.sampling or Sampling(max_tokens=llm.max_tokens, temperature=llm.temperature, top_p=llm.top_p),
+        threshold=kb.settings.retrieval.threshold,
+    )
+
+
+async def _check_window(settings: answering.Answering, profile: str) -> None:
+    """Raises QuestionError for a profile that is longer than the engine's context."""
+    generator: Generator | None = settings.generator
+    longest = await generator.window_tokens() if generator is not None else None
+    if longest is not None and settings.window_tokens > longest:
+        raise QuestionError(
+            f"The profile {profile!r} needs a context of {settings.window_tokens:,} tokens, but the engine was started "
+            f"with {longest:,}. Choose a smaller profile, or start it with `citewell engine --profile {profile}`."
+        )
+
+
+def _turns(kb: "KnowledgeBase", ask: Ask) -> list[Turn]:
+    """The kept turns whose passages are still there, and in scope."""
+    store: Conversations = kb.conversations
+    turns = store.turns(ask.conversation, ask.scope.identity)
+    ids = list({chunk_id for turn in turns for chunk_id in turn.stands_on})
+    if not ids:
+        return turns
+    index = kb.index
+    try:
+        return without_lost(turns, index.visible(ids, ask.scope))
+    except IndexMoved:
+        if not kb.reopen(index):
+            raise
+        return without_lost(turns, kb.index.visible(ids, ask.scope))
+
+
+async def _standalone(kb: "KnowledgeBase", question: str, turns: Sequence[Turn], route: Route) -> str:
+    """The question as it is searched for."""
+    rewriter: Rewriter | None = kb.rewriter if turns else None
+    return joined(question, turns) if rewriter is None else await rewriter.rewrite(question, turns, route)
+
+
+def _search(kb: "KnowledgeBase", wanted: str, text: str, turns: Sequence[Turn], ask: Ask) -> answering.Asked:
+    """The question understood, with passages for it; a longer profile fetches more chunks."""
+    understood = understand(wanted, kb.settings.synonyms)
+    chunks = min(_MOST_HITS, PROFILES[ask.profile] // kb.settings.chunking.max_tokens)
+    hits = kb.hits_for(understood, max(kb.settings.retrieval.limit, chunks), ask.scope)
+    return answering.Asked(
+        question=understood,
+        text=text,
+        passages=passages_beside(turns, hits),
+        turns=turns,
+        kept=bool(ask.conversation),
+        conversation=ask.conversation,
+        tenant=ask.scope.identity.tenant,
+        salt=_salt(ask.scope.identity),
+        scale=kb.scale_of(understood.language),
+    )
+
+
+def _salt(identity: Identity) -> str:
+    """What parts a tenant's cached tokens from the others'. None for the only tenant: other servers know no salt."""
+    return "" if identity.tenant == "default" else hashlib.sha256(identity.tenant.encode()).hexdigest()[:16]
