@@ -37,6 +37,7 @@ from rag.errors import (
     SourceBusy,
 )
 from rag.types import Message, Sampling
+from service import openai_api
 from service.knowledge_base import KnowledgeBase, connect
 from service.scheduled_sync import ScheduledSync
 from service.schemas import (
@@ -114,6 +115,10 @@ def create_app(kb: KnowledgeBase, schedule: ScheduledSync | None = None) -> Fast
         responses=_PROBLEMS,
         operation_id="retrieve",
     )
+    app.add_api_route(
+        "/v1/chat/completions", chat_completions, methods=["POST"], response_model=None, operation_id="chat_completions"
+    )
+    app.add_api_route("/v1/models", models, methods=["GET"], operation_id="models")
     app.add_api_route("/v1/sources", sources, methods=["GET"], responses=_PROBLEMS, operation_id="sources")
     app.add_api_route(
         "/v1/conversations/{conversation}",
@@ -172,6 +177,21 @@ async def retrieve(body: RetrieveBody, kb: Kb) -> RetrieveOut:
         kb.retrieve, body.question, k=body.k, scope=kb.scope(body.sources, where=body.filter)
     )
     return RetrieveOut(question=body.question, hits=[hit_out(hit) for hit in hits])
+
+
+async def chat_completions(body: openai_api.ChatBody, kb: Kb) -> Any:
+    """OpenAI's chat completions: the last message is the question. Citations are annotations, and under `citewell`."""
+    if not body.stream:
+        return JSONResponse(await openai_api.completion(kb, body))
+    found = openai_api.events(kb, body)
+    await anext(found)  # the passages: what cannot be answered is told before the stream begins
+    headers = {"Cache-Control": "no-store"}
+    return StreamingResponse(openai_api.chunks(found, body), media_type="text/event-stream", headers=headers)
+
+
+async def models() -> dict[str, Any]:
+    """The models that OpenAI's clients can name: one for each profile."""
+    return openai_api.models()
 
 
 async def sources(kb: Kb) -> dict[str, Any]:
@@ -261,7 +281,7 @@ def _page(path: Path) -> Any:
 async def _guard(request: Request, call_next: Any) -> Response:
     """Refuse over-large bodies as they come, and set the security headers."""
     if request.method in ("POST", "PUT", "PATCH") and await _too_large(request):
-        response: Response = _problem_response(413, f"The request has more than {_MAX_BODY_BYTES} bytes.")
+        response: Response = _refusal(request, 413, f"The request has more than {_MAX_BODY_BYTES} bytes.")
     else:
         response = await call_next(request)
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -297,25 +317,37 @@ def _problem_response(status: int, detail: str, headers: Any = None) -> JSONResp
     return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
 
 
+def _refusal(request: Request, status: int, detail: str, headers: Any = None) -> JSONResponse:
+    """An error in the shape that the route's callers know: OpenAI's on its routes, else a problem document."""
+    if request.url.path not in openai_api.PATHS:
+        return _problem_response(status, detail, headers)
+    status = 400 if status == 422 else status
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return JSONResponse(openai_api.error(detail, kind=kind), status_code=status, headers=headers)
+
+
 async def _on_citewell_error(request: Request, err: Exception) -> Response:
-    return _problem_response(_status(err) if isinstance(err, CitewellError) else 500, str(err))
+    if isinstance(err, openai_api.ModelNotFound):
+        body = openai_api.error(str(err), kind="invalid_request_error", code="model_not_found")
+        return JSONResponse(body, status_code=404)
+    return _refusal(request, _status(err) if isinstance(err, CitewellError) else 500, str(err))
 
 
 async def _on_invalid(request: Request, err: Exception) -> Response:
     problems = err.errors() if isinstance(err, RequestValidationError) else []
     detail = "; ".join(f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in problems[:10])
-    return _problem_response(422, detail or "The request is not valid.")
+    return _refusal(request, 422, detail or "The request is not valid.")
 
 
 async def _on_http_error(request: Request, err: Exception) -> Response:
     if not isinstance(err, HTTPException):
         return _problem_response(500, "The request failed.")
-    return _problem_response(err.status_code, str(err.detail), err.headers)
+    return _refusal(request, err.status_code, str(err.detail), err.headers)
 
 
 async def _on_unexpected(request: Request, err: Exception) -> Response:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=err)
-    return _problem_response(500, "The request failed; the service's log has the reason.")
+    return _refusal(request, 500, "The request failed; the service's log has the reason.")
 
 
 def run(config: Path, *, host: str = "", port: int | None = None) -> None:
