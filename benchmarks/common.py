@@ -4,17 +4,18 @@ import json
 import os
 import platform
 import shutil
-import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from indexes.engine.address import socket_path
+from indexes.qdrant import QdrantIndex
+from service.evaluation import Case, corpus_index, read_cases
 from service.knowledge_base import KnowledgeBase, connect
+from service.settings import load_settings
+from tests.conftest import stop_engine
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "record_shop"
 QUICK = os.environ.get("QUICK") == "1"
@@ -39,9 +40,33 @@ def sample() -> Iterator[KnowledgeBase]:
         shutil.copytree(SAMPLE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".citewell"))
         with connect(Path(folder) / "citewell.toml") as kb:
             yield kb
-            engine = kb.settings.data_dir / "qdrant"
-            with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path(engine)))) as client:
-                os.kill(int(client.get("http://engine/").json()["pid"]), signal.SIGTERM)
+            stop_engine(kb.settings.data_dir / "qdrant")
+
+
+@contextmanager
+def over_database(database: Path) -> Iterator[KnowledgeBase]:
+    """A SQLite database, read in, as the source `db` of a temporary knowledge base; its engine ends with it."""
+    with tempfile.TemporaryDirectory(prefix="citewell-bench-") as folder:
+        config = Path(folder) / "citewell.toml"
+        config.write_text(f'[sources.db]\nkind = "sql"\nurl = "sqlite:///{database.resolve()}"\n')
+        try:
+            with connect(load_settings(config)) as kb:
+                kb.ingest()
+                yield kb
+        finally:
+            stop_engine(Path(folder) / ".citewell" / "qdrant")
+
+
+@contextmanager
+def beir(folder: Path) -> Iterator[tuple[KnowledgeBase, list[Case], QdrantIndex]]:
+    """A BEIR folder's questions, and its corpus in a collection of its own. Ends the program where it has none."""
+    cases, corpus = read_cases(folder)
+    if corpus is None:
+        sys.exit(f"{folder} has no corpus.")
+    with sample() as kb:
+        kb.index.prepare()
+        with corpus_index(kb, corpus) as index:
+            yield kb, cases, index
 
 
 def finish(**figures: Any) -> None:

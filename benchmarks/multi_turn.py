@@ -9,49 +9,40 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.common import finish, sample
+from benchmarks.common import beir, finish
 from rag.conversation import joined, refers_back
 from rag.ports import Scope
 from rag.types import Turn
-from service.evaluation import corpus_index, ranked, read_cases
+from service.evaluation import ranked
+
+WAYS = ("as it stands", "joined", "joined if it refers back")
 
 
 def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     figures = {}
-    with sample() as kb:
-        kb.index.prepare()
-        for folder in map(Path, sys.argv[1:]):
-            cases, corpus = read_cases(folder)
-            lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
-            before = {
-                row["id"]: [t["text"] for t in row["history"] if t["role"] == "user"] for row in map(json.loads, lines)
-            }
+    for folder in map(Path, sys.argv[1:]):
+        lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = {row["id"]: row for row in map(json.loads, lines)}
+        before = {name: [t["text"] for t in row["history"] if t["role"] == "user"] for name, row in rows.items()}
+        runs: dict[str, dict[str, dict[str, float]]] = {way: {} for way in WAYS}
+        with beir(folder) as (kb, cases, index):
             follow_ups = [case for case in cases if before[case.id]]
-            if corpus is None or not follow_ups:
-                sys.exit(f"{folder} has no questions with a history.")
-            runs: dict[str, dict[str, dict[str, float]]] = {
-                "as it stands": {},
-                "joined": {},
-                "joined if it refers back": {},
-            }
-            with corpus_index(kb, corpus) as index:
-                for case in follow_ups:
-                    last = before[case.id][-1]
-                    turns = [Turn(question=last, asked=last, answer="")]
-                    texts = (case.text, f"{last} {case.text}", joined(case.text, turns))
-                    for name, text in zip(runs, texts, strict=True):
-                        hits = kb.hits_of(text, limit=50, scope=Scope(), index=index)
-                        runs[name][case.id] = {
-                            hit.chunk.document.id: float(-place) for place, hit in reversed(list(enumerate(hits)))
-                        }
-            figures[folder.name] = {
-                "follow_ups": len(follow_ups),
-                "refer_back": sum(refers_back(case.text) for case in follow_ups),
-                **{name: ranked(follow_ups, run) for name, run in runs.items()},
-            }
-            print(json.dumps({folder.name: figures[folder.name]}), flush=True)
+            for case in follow_ups:
+                last = before[case.id][-1]
+                turns = [Turn(question=last, asked=last, answer="")]
+                texts = (case.text, f"{last} {case.text}", joined(case.text, turns))
+                for way, text in zip(WAYS, texts, strict=True):
+                    hits = kb.hits_of(text, limit=50, scope=Scope(), index=index)
+                    places = reversed(list(enumerate(hits)))
+                    runs[way][case.id] = {hit.chunk.document.id: float(-place) for place, hit in places}
+        figures[folder.name] = {
+            "follow_ups": len(follow_ups),
+            "refer_back": sum(refers_back(case.text) for case in follow_ups),
+            **{way: ranked(follow_ups, run) for way, run in runs.items()},
+        }
+        print(json.dumps({folder.name: figures[folder.name]}), flush=True)
     finish(**figures)
 
 

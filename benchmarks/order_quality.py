@@ -13,15 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import finish, sample
-from rag.evidence import understand
+from benchmarks.common import beir, finish
 from rag.ordering import PrefixOrder
 from rag.ports import Scope
 from rag.prompt import Layout, build
 from rag.retrieval import to_passages
 from rag.text import fold
 from rag.types import Message, Sampling
-from service.evaluation import corpus_index, holds_answer, read_cases
+from service.evaluation import holds_answer
 from service.llm import OpenAIGenerator, TransformersTokenCounter
 from tests.vllm.conftest import serving
 from tests.vllm.environment import MODEL, prepare
@@ -35,21 +34,16 @@ def main() -> None:
     counter = TransformersTokenCounter(str(MODEL))
     chats: dict[str, list[tuple[Message, ...]]] = {"relevance": [], "ordered": []}
     ordering, moved, in_context = PrefixOrder(), 0, {"relevance": 0, "ordered": 0}
-    with sample() as kb:
-        kb.index.prepare()
-        cases, corpus = read_cases(Path(os.environ["DATA"]) / "en" / "squad2_devhalf")
+    with beir(Path(os.environ["DATA"]) / "en" / "squad2_devhalf") as (kb, cases, index):
         wanted = random.Random(0).sample([case for case in cases if case.answers and not case.unanswerable], count)
-        assert corpus is not None
-        with corpus_index(kb, corpus) as index:
-            for case in wanted:
-                hits = kb.hits_of(understand(case.text).text, limit=HITS, scope=Scope(), index=index)
-                for name, order in (("relevance", None), ("ordered", ordering)):
-                    layout = Layout(counter=counter, ordering=order)
-                    prompt = build(case.text, to_passages(hits), layout, budget_tokens=BUDGET)
-                    chats[name].append(prompt.messages)
-                    text = "\n".join(passage.text for passage in prompt.passages)
-                    in_context[name] += holds_answer(case, text)
-                moved += chats["relevance"][-1] != chats["ordered"][-1]
+        for case in wanted:
+            hits = kb.hits_of(case.text, limit=HITS, scope=Scope(), index=index)
+            for name, order in (("relevance", None), ("ordered", ordering)):
+                layout = Layout(counter=counter, ordering=order)
+                prompt = build(case.text, to_passages(hits), layout, budget_tokens=BUDGET)
+                chats[name].append(prompt.messages)
+                in_context[name] += holds_answer(case, "\n".join(passage.text for passage in prompt.passages))
+            moved += chats["relevance"][-1] != chats["ordered"][-1]
     flags = ("--served-model-name", "smollm2", "--max-model-len", "2048", "--max-num-seqs", "16")
     with tempfile.TemporaryDirectory() as logs, serving(Path(logs) / "vllm.log", MODEL, *flags) as url:
         answers = {name: asyncio.run(written(url, asked)) for name, asked in chats.items()}

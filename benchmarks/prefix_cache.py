@@ -9,6 +9,7 @@ first, and the last token of a prompt is never read from the cache. tests/vllm/t
 with the `cached_tokens` of a real vLLM. TRACES=FOLDER writes the prompts down, for benchmarks/gpu.
 """
 
+import gzip
 import json
 import os
 import random
@@ -21,22 +22,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import QUICK, SAMPLE, finish, percentile, sample
+from benchmarks.common import QUICK, SAMPLE, finish, over_database, percentile, sample
+from rag.answering import Answering, Asked, prompt_for, weighed
 from rag.conversation import joined, passages_beside
-from rag.evidence import THRESHOLD, admissible, supported, understand
+from rag.evidence import understand
 from rag.ordering import Arrangement, Block, PrefixOrder
 from rag.ports import Scope
-from rag.profiles import PROFILES
-from rag.prompt import Layout, Prompt, build
-from rag.retrieval import to_passages
+from rag.prompt import Prompt
 from rag.tokens import qwen_encoding
 from rag.types import Hit, Message, Turn
 from service.evaluation import corpus_index
 from service.evaluation import read_cases as read_beir
 from service.knowledge_base import KnowledgeBase
 
-BUDGET = PROFILES["chat"] - 512
-REQUESTS = 300 if QUICK else 2000
+REQUESTS = int(os.environ.get("REQUESTS", 300 if QUICK else 2000))  # of each trace, at most
 BLOCK, CAPACITY = 16, 900_000
 
 
@@ -95,7 +94,7 @@ ORDERS = {"retrieval": lambda: None, "id": ById, "popularity": ByPopularity, "ou
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A question with its hits. turns: what was said before, where it is part of a conversation."""
+    """A question with its hits. conversation: the one that it is a turn of; answer: what was answered to it."""
 
     question: str
     hits: list[Hit]
@@ -116,16 +115,21 @@ def prompts(
     for request in trace:
         turns = talks.get(request.conversation, []) if kept else []
         question = understand(request.question)
-        found = passages_beside(turns, request.hits) if kept else to_passages(request.hits)
-        scale = kb.scale_of(question.language)
-        backing = supported(question, admissible(question, found), scale=scale, threshold=0.5 * THRESHOLD)
-        chosen = [passage for _, passage in backing]
-        layout = Layout(counter=kb.counter, ordering=ordering, share=0.5 if kept else 1.0)
-        prompt = build(request.question, chosen, layout, budget_tokens=BUDGET, turns=turns)
+        asked = Asked(
+            question=question,
+            text=request.question,
+            passages=passages_beside(turns, request.hits),
+            turns=turns,
+            conversation=request.conversation if kept else "",
+            scale=kb.scale_of(question.language),
+        )
+        settings = Answering(counter=kb.counter, ordering=ordering)
+        shown, _ = weighed(asked, settings.threshold)
+        prompt = prompt_for(asked, shown, settings, "replica")
         yield prompt
         if kept:
-            asked = prompt.messages[-1].content
-            turn = Turn(question=request.question, asked=asked, answer=request.answer, passages=prompt.passages)
+            sent = prompt.messages[-1].content
+            turn = Turn(question=request.question, asked=sent, answer=request.answer, passages=prompt.passages)
             talks[request.conversation] = [*prompt.turns, turn]
 
 
@@ -231,27 +235,13 @@ def of_folder(kb: KnowledgeBase, folder: Path) -> list[Request]:
     return found
 
 
-def paraphrases(kb: KnowledgeBase, file: Path, database: Path) -> list[Request]:
+def paraphrases(file: Path, database: Path) -> list[Request]:
     """Groups of questions that mean the same, shuffled, over the rows of a database."""
-    import gzip
-    import tempfile
-
-    from service.knowledge_base import connect
-    from service.settings import load_settings
-    from tests.conftest import stop_engine
-
     groups = [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode().splitlines()]
     texts = [text for group in groups for text in group["texts"]]
     random.Random(0).shuffle(texts)
-    with tempfile.TemporaryDirectory(prefix="citewell-bench-") as folder:
-        config = Path(folder) / "citewell.toml"
-        config.write_text(f'[sources.db]\nkind = "sql"\nurl = "sqlite:///{database.resolve()}"\n')
-        try:
-            with connect(load_settings(config)) as other:
-                other.ingest()
-                return [Request(question=text, hits=other.retrieve(text, k=40)) for text in texts[:REQUESTS]]
-        finally:
-            stop_engine(Path(folder) / ".citewell" / "qdrant")
+    with over_database(database) as kb:
+        return [Request(question=text, hits=kb.retrieve(text, k=40)) for text in texts[:REQUESTS]]
 
 
 def traces(kb: KnowledgeBase) -> Iterator[tuple[str, list[Request]]]:
@@ -263,7 +253,7 @@ def traces(kb: KnowledgeBase) -> Iterator[tuple[str, list[Request]]]:
     for name in names + ([] if QUICK else ["en/squad2_devhalf", "zh/cmrc2018_dev"]):
         yield name, of_folder(kb, data / name)
     stream = data / "streams" / "paraphrase_geography.jsonl.gz"
-    yield "paraphrases of geography", paraphrases(kb, stream, data / "sql" / "geography" / "geography.sqlite")
+    yield "paraphrases of geography", paraphrases(stream, data / "sql" / "geography" / "geography.sqlite")
 
 
 def main() -> None:

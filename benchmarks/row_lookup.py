@@ -11,18 +11,14 @@ where the query reads one table, all the texts that the query asks for.
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import finish
+from benchmarks.common import finish, over_database
 from rag.text import fold
 from rag.types import Document, Upsert
 from service.evaluation import Case, holds_answer
-from service.knowledge_base import connect
-from service.settings import load_settings
-from tests.conftest import stop_engine
 
 
 def answers(question: dict[str, Any], row: Document) -> bool:
@@ -61,21 +57,14 @@ def read_questions(path: Path) -> Iterator[dict[str, Any]]:
 
 def measure(questions: Sequence[dict[str, Any]], database: Path) -> list[int | None]:
     """The place of the first answering row for each question, from 0; None when it is not among the first ten."""
-    with tempfile.TemporaryDirectory(prefix="citewell-bench-") as folder:
-        config = Path(folder) / "citewell.toml"
-        config.write_text(f'[sources.db]\nkind = "sql"\nurl = "sqlite:///{database.resolve()}"\n')
-        try:
-            with connect(load_settings(config)) as kb:
-                kb.ingest()
-                rows = {e.document.id: e.document for e in kb.source("db").read() if isinstance(e, Upsert)}
-                found = []
-                for question in questions:
-                    hits = kb.retrieve(question["text"], k=40)
-                    ranked = list(dict.fromkeys(hit.chunk.document.id for hit in hits))[:10]
-                    found.append(next((i for i, name in enumerate(ranked) if answers(question, rows[name])), None))
-                return found
-        finally:
-            stop_engine(Path(folder) / ".citewell" / "qdrant")
+    with over_database(database) as kb:
+        rows = {e.document.id: e.document for e in kb.source("db").read() if isinstance(e, Upsert)}
+        found = []
+        for question in questions:
+            hits = kb.retrieve(question["text"], k=40)
+            ranked = list(dict.fromkeys(hit.chunk.document.id for hit in hits))[:10]
+            found.append(next((i for i, name in enumerate(ranked) if answers(question, rows[name])), None))
+        return found
 
 
 def main() -> None:

@@ -12,12 +12,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.common import QUICK, finish, sample
+from benchmarks.common import QUICK, beir, finish
 from rag.ordering import PrefixOrder
 from rag.ports import Scope
 from rag.prompt import Layout, build
 from rag.retrieval import to_passages
-from service.evaluation import corpus_index, holds_answer, read_cases
+from service.evaluation import holds_answer
 
 BUDGETS = (600, 1000, 2000)
 MOST = 100 if QUICK else 1000
@@ -27,33 +27,28 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     figures = {}
-    with sample() as kb:
-        kb.index.prepare()
-        for folder in map(Path, sys.argv[1:]):
-            cases, corpus = read_cases(folder)
+    for folder in map(Path, sys.argv[1:]):
+        held: Counter[str] = Counter()
+        with beir(folder) as (kb, cases, index):
             wanted = [case for case in cases if case.answers and not case.unanswerable]
             wanted = random.Random(0).sample(wanted, min(MOST, len(wanted)))
-            if corpus is None:
-                sys.exit(f"{folder} has no corpus.")
-            held: Counter[str] = Counter()
             plain, ordered = Layout(counter=kb.counter), Layout(counter=kb.counter, ordering=PrefixOrder())
-            with corpus_index(kb, corpus) as index:
-                for case in wanted:
-                    passages = to_passages(kb.hits_of(case.text, limit=40, scope=Scope(), index=index))
-                    for budget in BUDGETS:
-                        fitted = build(case.text, passages, plain, budget_tokens=budget)
-                        whole = list(fitted.passages)
-                        while whole and whole[-1] != passages[len(whole) - 1]:
-                            whole.pop()  # what came in behind the first passage that did not fit whole
-                        content = build(case.text, passages, ordered, budget_tokens=budget).messages[-1].content
-                        for name, text in (
-                            ("whole", "\n".join(passage.text for passage in whole)),
-                            ("fitted", "\n".join(passage.text for passage in fitted.passages)),
-                            ("ordered", content.partition("Most relevant first")[0]),
-                        ):
-                            held[f"{budget}, {name}"] += holds_answer(case, text)
-            figures[folder.name] = {name: round(count / len(wanted), 4) for name, count in held.items()}
-            print(json.dumps({folder.name: figures[folder.name], "questions": len(wanted)}), flush=True)
+            for case in wanted:
+                passages = to_passages(kb.hits_of(case.text, limit=40, scope=Scope(), index=index))
+                for budget in BUDGETS:
+                    fitted = build(case.text, passages, plain, budget_tokens=budget)
+                    whole = list(fitted.passages)
+                    while whole and whole[-1] != passages[len(whole) - 1]:
+                        whole.pop()  # what came in behind the first passage that did not fit whole
+                    content = build(case.text, passages, ordered, budget_tokens=budget).messages[-1].content
+                    for name, text in (
+                        ("whole", "\n".join(passage.text for passage in whole)),
+                        ("fitted", "\n".join(passage.text for passage in fitted.passages)),
+                        ("ordered", content.partition("Most relevant first")[0]),
+                    ):
+                        held[f"{budget}, {name}"] += holds_answer(case, text)
+        figures[folder.name] = {name: round(count / len(wanted), 4) for name, count in held.items()}
+        print(json.dumps({folder.name: figures[folder.name], "questions": len(wanted)}), flush=True)
     finish(**figures)
 
 

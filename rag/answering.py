@@ -21,6 +21,7 @@ from rag.support import json_citations, json_leaves
 from rag.templates import Templates, load_templates
 from rag.types import Answer, Citation, Passage, Route, Sampling, Turn, Usage
 
+_KEPT_SHARE = 0.5  # of the room that one turn's passages may take where later turns follow
 _BESIDE = 0.5  # of the threshold: passages with this much evidence are shown to the model beside those over it
 
 
@@ -74,15 +75,14 @@ class Asked:
     """What an answer is made from.
 
     question: as it was searched for; text: as it was asked. passages: found for it, best first, those of earlier turns
-    among them where they were found again. kept: whether later turns will build on this one. salt: what separates the
-    tenants in the engine's prefix cache.
+    among them where they were found again. conversation: the id under which turns are kept, so that later ones build
+    on this one; empty where none are. salt: what separates the tenants in the engine's prefix cache.
     """
 
     question: Question
     text: str
     passages: Sequence[Passage]
     turns: Sequence[Turn] = ()
-    kept: bool = False
     conversation: str = ""
     tenant: str = "default"
     salt: str = ""
@@ -109,7 +109,7 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
     """
     clock = clock or Clock()
     question, wants_json = asked.question, settings.sampling.json_schema is not None
-    beside, backing = await asyncio.to_thread(_weighed, asked, settings.threshold)
+    beside, backing = await asyncio.to_thread(weighed, asked, settings.threshold)
     if not backing:
         yield PassagesFound(passages=())
         text = refusal(question, aggregate=bool(question.aggregate))
@@ -154,7 +154,7 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
     yield _finished(asked, clock, quoted)
 
 
-def _weighed(asked: Asked, threshold: float) -> tuple[list[Passage], list[tuple[float, Passage]]]:
+def weighed(asked: Asked, threshold: float) -> tuple[list[Passage], list[tuple[float, Passage]]]:
     """The passages that a model is shown, and those that clear the threshold, with their evidence."""
     fit = admissible(asked.question, asked.passages)
     scored = supported(asked.question, fit, scale=asked.scale, threshold=_BESIDE * threshold)
@@ -169,7 +169,7 @@ async def _generate(
         return
     affinity = asked.conversation or (passages[0].label if passages else "")
     replica = generator.replica(affinity)
-    made = await asyncio.to_thread(_prompt, asked, passages, settings, replica)
+    made = await asyncio.to_thread(prompt_for, asked, passages, settings, replica)
     citable = [*made.passages, *(passage for turn in made.turns for passage in turn.passages)]
     yield PassagesFound(passages=tuple(citable))
     clock.mark("prompt")
@@ -192,14 +192,15 @@ async def _generate(
     yield _finished(asked, clock, found, sent=made)
 
 
-def _prompt(asked: Asked, passages: Sequence[Passage], settings: Answering, replica: str) -> prompt.Prompt:
+def prompt_for(asked: Asked, passages: Sequence[Passage], settings: Answering, replica: str) -> prompt.Prompt:
+    """The prompt for a question with the passages that the model is shown, ordered for one replica's cache."""
     layout = prompt.Layout(
         counter=settings.counter,
         templates=settings.templates,
         ordering=settings.ordering,
         replica=replica,
         tenant=asked.tenant,
-        share=0.5 if asked.kept else 1.0,
+        share=_KEPT_SHARE if asked.conversation else 1.0,
         json_schema=settings.sampling.json_schema,
     )
     return prompt.build(

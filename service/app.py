@@ -104,6 +104,11 @@ def create_app(kb: KnowledgeBase, schedule: ScheduledSync | None = None) -> Fast
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_unexpected)
     app.middleware("http")(_guard)
+    _add_routes(app)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     app.add_api_route(
         "/v1/ask", ask, methods=["POST"], response_model=AnswerOut, responses=_PROBLEMS, operation_id="ask"
     )
@@ -133,7 +138,6 @@ def create_app(kb: KnowledgeBase, schedule: ScheduledSync | None = None) -> Fast
     app.add_api_route("/readyz", readyz, methods=["GET"], responses={503: {}}, operation_id="readyz")
     for path, file in (("/", "index.html"), ("/app.js", "app.js"), ("/style.css", "style.css")):
         app.add_api_route(path, _page(_WEB / file), methods=["GET"], include_in_schema=False)
-    return app
 
 
 def _kb(request: Request) -> KnowledgeBase:

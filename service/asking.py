@@ -43,8 +43,7 @@ async def answer_events(kb: "KnowledgeBase", ask: Ask) -> AsyncGenerator[answeri
     await _check_window(settings, ask.profile)
     clock = answering.Clock()
     turns = await asyncio.to_thread(_turns, kb, ask) if ask.conversation else turns_of(ask.history)
-    salt = _salt(ask.scope.identity)
-    wanted = await _standalone(kb, text, turns, Route(affinity=ask.conversation, cache_salt=salt))
+    wanted = await _standalone(kb, text, turns, ask)
     asked = await asyncio.to_thread(_search, kb, wanted, text, turns, ask)
     clock.mark("retrieval")
     async with aclosing(answering.answer(asked, settings, clock=clock)) as events:
@@ -98,10 +97,13 @@ def _turns(kb: "KnowledgeBase", ask: Ask) -> list[Turn]:
         return without_lost(turns, kb.index.visible(ids, ask.scope))
 
 
-async def _standalone(kb: "KnowledgeBase", question: str, turns: Sequence[Turn], route: Route) -> str:
+async def _standalone(kb: "KnowledgeBase", question: str, turns: Sequence[Turn], ask: Ask) -> str:
     """The question as it is searched for."""
     rewriter: Rewriter | None = kb.rewriter if turns else None
-    return joined(question, turns) if rewriter is None else await rewriter.rewrite(question, turns, route)
+    if rewriter is None:
+        return joined(question, turns)
+    route = Route(affinity=ask.conversation, cache_salt=_salt(ask.scope.identity))
+    return await rewriter.rewrite(question, turns, route)
 
 
 def _search(kb: "KnowledgeBase", wanted: str, text: str, turns: Sequence[Turn], ask: Ask) -> answering.Asked:
@@ -114,7 +116,6 @@ def _search(kb: "KnowledgeBase", wanted: str, text: str, turns: Sequence[Turn], 
         text=text,
         passages=passages_beside(turns, hits),
         turns=turns,
-        kept=bool(ask.conversation),
         conversation=ask.conversation,
         tenant=ask.scope.identity.tenant,
         salt=_salt(ask.scope.identity),

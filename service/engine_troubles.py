@@ -66,7 +66,7 @@ TROUBLES = (
     ),
     _trouble(
         "prompts thrown out and computed again",
-        r"preempt(?:ed|ion)",
+        r"\bpreempted\b|preemptions: [1-9]",
         "More requests are under way than the KV cache holds. Use --load documents, --fp8-cache, or another replica.",
     ),
     _trouble(

@@ -50,8 +50,7 @@ def measure(server: Server) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    if "serial_requests_per_s" not in (baseline := transformers_in_a_child()):
-        raise SystemExit(f"Transformers failed: {baseline}")
+    baseline = transformers_in_a_child()
     with serving("throughput") as server:
         keep("throughput", compare(measure(server), baseline))
 
