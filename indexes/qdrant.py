@@ -1,5 +1,6 @@
 """The index in Qdrant: a server, a cluster, or the embedded engine, all through qdrant-client."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
@@ -35,15 +36,19 @@ def connect_server(
 ) -> QdrantClient:
     """A client for a Qdrant server or cluster; https in the URL is TLS."""
     return QdrantClient(
-        url=url, api_key=api_key or None, prefer_grpc=prefer_grpc, timeout=int(timeout_s), check_compatibility=False
+        url=url,
+        api_key=api_key or None,
+        prefer_grpc=prefer_grpc,
+        timeout=math.ceil(timeout_s),
+        check_compatibility=False,
     )
 
 
-def connect_embedded(folder: Path, *, idle_s: float = 60.0) -> QdrantClient:
+def connect_embedded(folder: Path, *, idle_s: float = 60.0, timeout_s: float = _TIMEOUT_S) -> QdrantClient:
     """A client for a folder's embedded engine, which is started on the first request."""
     transport = EngineTransport(folder, idle_s=idle_s)
     return QdrantClient(
-        url="http://embedded", port=80, timeout=_TIMEOUT_S, check_compatibility=False, transport=transport
+        url="http://embedded", port=80, timeout=math.ceil(timeout_s), check_compatibility=False, transport=transport
     )
 
 
@@ -61,8 +66,11 @@ class QdrantIndex:
         encoders: Encoders,
         dense_weight: float = DENSE_WEIGHT,
         layout: Layout = Layout(),
+        searcher: QdrantClient | None = None,
     ) -> None:
+        """searcher: a client with less patience, for what a question waits for."""
         self._client = client
+        self._searcher = searcher or client
         self._alias = alias
         self._dense_weight = dense_weight
         self._encoders = encoders
@@ -147,7 +155,7 @@ class QdrantIndex:
             part = models.HasIdCondition(has_id=list(ids[start : start + _PAGE]))
             only = models.Filter(must=[part, scope_filter(scope)])
             points, _ = self._call(
-                lambda only=only: self._client.scroll(self._collection, only, limit=_PAGE, with_payload=False)  # type: ignore[misc]
+                lambda only=only: self._searcher.scroll(self._collection, only, limit=_PAGE, with_payload=False)  # type: ignore[misc]
             )
             found |= {str(point.id) for point in points}
         return found
@@ -188,7 +196,7 @@ class QdrantIndex:
         if sparse.indices:
             terms = models.SparseVector(indices=list(sparse.indices), values=list(sparse.values))
             searches.append(models.QueryRequest(query=terms, using="bm25", limit=depth, filter=condition))
-        answers = self._call(lambda: self._client.query_batch_points(self._collection, searches))
+        answers = self._call(lambda: self._searcher.query_batch_points(self._collection, searches))
         lists = [_scores(answer) for answer in answers]
         words = lists[1] if len(lists) > 1 else {}
         best = dict(fuse(lists[0], words, dense_weight=self._dense_weight)[:limit])
@@ -196,7 +204,7 @@ class QdrantIndex:
             return []
         only = models.Filter(must=[models.HasIdCondition(has_id=list(best)), condition])
         again = near.model_copy(update={"filter": only, "limit": len(best), "with_payload": True, "params": _EXACT})
-        points = self._call(lambda: self._client.query_batch_points(self._collection, [again]))[0].points
+        points = self._call(lambda: self._searcher.query_batch_points(self._collection, [again]))[0].points
         found = {str(point.id): point for point in points}
         return [
             Hit(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -10,7 +11,8 @@ from typing import Any
 
 from rag import prompt
 from rag.citations import CitationWriter
-from rag.errors import AnswerCut, GeneratorUnavailable, QuestionError
+from rag.deadline import until
+from rag.errors import AnswerCut, EngineBusy, GeneratorUnavailable, QuestionError
 from rag.evidence import THRESHOLD, Question, admissible, refusal, supported
 from rag.extract import extract
 from rag.likeness import NO_SCALE, Scale
@@ -59,7 +61,10 @@ Event = PassagesFound | TextDelta | Restarted | Finished
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answering:
-    """How answers are made. Without a generator they are extractive; without ordering, in the retrieval's order."""
+    """How answers are made. Without a generator they are extractive; without ordering, in the retrieval's order.
+
+    generate_until: the time, on time.monotonic()'s clock, past which the engine is not waited for.
+    """
 
     counter: TokenCounter
     generator: Generator | None = None
@@ -68,6 +73,7 @@ class Answering:
     window_tokens: int = PROFILES["chat"]
     sampling: Sampling = Sampling()
     threshold: float = THRESHOLD
+    generate_until: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +111,8 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
 
     Refuses when no passage clears the evidence threshold. When the engine fails, the extractive answer takes over,
     marked as degraded; text streamed until then is voided by Restarted. An answer in JSON has no such stand-in:
-    GeneratorUnavailable is raised, and AnswerCut when max_tokens ended it.
+    GeneratorUnavailable is raised, and AnswerCut when max_tokens ended it. EngineBusy is raised where the engine's
+    queue is full: the same question can be answered in full a little later.
     """
     clock = clock or Clock()
     question, wants_json = asked.question, settings.sampling.json_schema is not None
@@ -126,7 +133,7 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
                     yield event
             return
         except GeneratorUnavailable as err:
-            if wants_json:
+            if wants_json or isinstance(err, EngineBusy):
                 raise
             reason = str(err)
         if streamed:
@@ -175,14 +182,18 @@ async def _generate(
     clock.mark("prompt")
     answer = _Json(asked, citable) if settings.sampling.json_schema is not None else _Words(asked, citable)
     usage, cut = Usage(), False
-    async for delta in generator.stream(
-        made.messages, settings.sampling, Route(affinity=affinity, cache_salt=asked.salt)
-    ):
-        usage, cut = delta.usage or usage, cut or delta.cut
-        if delta.text:
-            clock.mark("first_token")
-            if piece := answer.feed(delta.text):
-                yield TextDelta(text=piece)
+    route = Route(affinity=affinity, cache_salt=asked.salt)
+    written = until(generator.stream(made.messages, settings.sampling, route), lambda: settings.generate_until)
+    try:
+        async with aclosing(written) as deltas:
+            async for delta in deltas:
+                usage, cut = delta.usage or usage, cut or delta.cut
+                if delta.text:
+                    clock.mark("first_token")
+                    if piece := answer.feed(delta.text):
+                        yield TextDelta(text=piece)
+    except TimeoutError as err:
+        raise GeneratorUnavailable("The language model gave no whole answer before the request's deadline.") from err
     if settings.ordering is not None and made.arrangement is not None:
         settings.ordering.answered(made.arrangement, cached_tokens=usage.cached_tokens, fixed_tokens=made.fixed_tokens)
     rest, found = answer.finish(cut=cut)

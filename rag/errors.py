@@ -16,7 +16,10 @@
     ├── ReindexRefused         the new version of an index finds less than the old one
     ├── EmbedderUnavailable    the embedding model cannot be loaded or reached
     ├── RerankerUnavailable    the reranking model cannot be loaded
-    └── GeneratorUnavailable   the language model does not answer
+    ├── GeneratorUnavailable   the language model does not answer
+    │   └── EngineBusy         the language model's queue is full
+    ├── DeadlineExceeded       the request's time ran out before there was anything to say
+    └── ShuttingDown           the service ended before the answer did
 
 A message says what happened, the value that was seen, and how to mend it.
 """
@@ -87,4 +90,18 @@ class RerankerUnavailable(CitewellError):
 
 
 class GeneratorUnavailable(CitewellError):
+    pass
+
+
+class EngineBusy(GeneratorUnavailable):
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(CitewellError):
+    pass
+
+
+class ShuttingDown(CitewellError):
     pass

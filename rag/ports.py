@@ -1,6 +1,6 @@
 """Ports: what the core asks of its adapters."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,10 +18,11 @@ PUBLIC = "*"  # in place of groups: all of the tenant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who asks: their tenant, and the groups that they belong to in it."""
+    """Who asks: their tenant, the groups that they belong to in it, and by whose key (for what is theirs alone)."""
 
     tenant: str = "default"
     groups: tuple[str, ...] = ()
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,11 @@ class Generator(Protocol):
         """The longest context that the engine was started with; None when it does not say."""
         ...
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling, route: Route) -> AsyncIterator[Delta]:
+    async def check(self) -> str:
+        """Generate one token on every replica. Raises GeneratorUnavailable when one does not."""
+        ...
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling, route: Route) -> AsyncGenerator[Delta, None]:
         """Stream an answer. Raises GeneratorUnavailable when the engine fails or is late."""
         ...
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -9,17 +10,20 @@ from typing import TYPE_CHECKING
 
 from rag import answering
 from rag.conversation import Rewriter, joined, passages_beside, turns_of
+from rag.deadline import Deadline
 from rag.errors import IndexMoved, QuestionError
 from rag.evidence import understand
 from rag.ports import Generator, Identity, Scope
 from rag.profiles import PROFILES
 from rag.types import Message, Route, Sampling, Turn
 from service.conversations import Conversations, without_lost
+from service.tracing import TRACER
 
 if TYPE_CHECKING:
     from service.knowledge_base import KnowledgeBase
 
 _MOST_HITS = 500
+_TO_QUOTE_S = 0.5  # what is left of a request's time for quoting when the engine has taken the rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,8 @@ class Ask:
     conversation: str
     scope: Scope
     profile: str
-    sampling: Sampling | None
+    sampling: Sampling | None = None
+    deadline: Deadline | None = None
 
 
 async def answer_events(kb: "KnowledgeBase", ask: Ask) -> AsyncGenerator[answering.Event, None]:
@@ -42,9 +47,13 @@ async def answer_events(kb: "KnowledgeBase", ask: Ask) -> AsyncGenerator[answeri
     settings = _answering(kb, ask)
     await _check_window(settings, ask.profile)
     clock = answering.Clock()
-    turns = await asyncio.to_thread(_turns, kb, ask) if ask.conversation else turns_of(ask.history)
+    turns = await kb.in_search_thread(_turns, kb, ask) if ask.conversation else turns_of(ask.history)
     wanted = await _standalone(kb, text, turns, ask)
-    asked = await asyncio.to_thread(_search, kb, wanted, text, turns, ask)
+    with TRACER.start_as_current_span("retrieval", attributes={"gen_ai.operation.name": "retrieval"}) as span:
+        asked = await kb.in_search_thread(_search, kb, wanted, text, turns, ask)
+        span.set_attribute("citewell.passages", len(asked.passages))
+        if kb.settings.telemetry.content:
+            span.set_attribute("gen_ai.retrieval.query.text", wanted)
     clock.mark("retrieval")
     async with aclosing(answering.answer(asked, settings, clock=clock)) as events:
         async for event in events:
@@ -67,6 +76,7 @@ def _answering(kb: "KnowledgeBase", ask: Ask) -> answering.Answering:
         window_tokens=PROFILES[ask.profile],
         sampling=ask.sampling or Sampling(max_tokens=llm.max_tokens, temperature=llm.temperature, top_p=llm.top_p),
         threshold=kb.settings.retrieval.threshold,
+        generate_until=ask.deadline.at - _TO_QUOTE_S if ask.deadline is not None else math.inf,
     )
 
 

@@ -1,25 +1,21 @@
 """The `citewell` command. Libraries are imported inside the commands, so that --help answers at once."""
 
-import functools
 import json
-import os
 import signal
-import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.errors import CitewellError, ConfigError, FilterError, QuestionError, SourceBusy
+from rag.errors import ConfigError, FilterError
+from service.command import DEFAULT_CONFIG, EXIT_FAILED, ConfigOption, JsonOption, command, note, open_kb, print_json
+from service.keys_command import app as keys_app
 
 if TYPE_CHECKING:
     from rag.ports import Scope
     from rag.types import Answer, Hit
     from service.knowledge_base import KnowledgeBase
-
-EXIT_FAILED, EXIT_USAGE, EXIT_BUSY = 1, 2, 75
 
 app = typer.Typer(
     name="citewell",
@@ -29,16 +25,13 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 done with quarantined documents, 75 another run holds the source.",
 )
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", envvar="CITEWELL_CONFIG", help="The configuration file.", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+app.add_typer(keys_app, name="keys")
+
 SourcesOption = Annotated[list[str] | None, typer.Option("--source", "-s", help="Search only this source; repeatable.")]
 FilterOption = Annotated[
     str,
     typer.Option("--filter", "-f", help='Search only what passes, as JSON: \'{"table": ["orders", "customers"]}\'.'),
 ]
-DEFAULT_CONFIG = Path("citewell.toml")
 
 
 def main() -> None:
@@ -51,48 +44,6 @@ def _terminate(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _command(function: Callable[..., None]) -> Callable[..., None]:
-    """Errors of ours become a message and an exit code; with --json a JSON document too."""
-
-    @functools.wraps(function)
-    def run(*args: Any, **options: Any) -> None:
-        try:
-            function(*args, **options)
-        except CitewellError as err:
-            _fail(err, as_json=bool(options.get("as_json")))
-        except BrokenPipeError:  # the reader of our output has gone: `citewell … | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(EXIT_FAILED) from None
-        except KeyboardInterrupt:
-            _note("Interrupted; what was committed stays.")
-            raise typer.Exit(130) from None
-
-    return run
-
-
-def _fail(err: CitewellError, *, as_json: bool) -> None:
-    if as_json:
-        _print_json({"error": {"type": type(err).__name__, "message": str(err)}})
-    _note(f"Error: {err}")
-    if isinstance(err, SourceBusy):
-        raise typer.Exit(EXIT_BUSY)
-    raise typer.Exit(EXIT_USAGE if isinstance(err, ConfigError | QuestionError) else EXIT_FAILED)
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False))
-
-
-def _open(config: Path) -> "KnowledgeBase":
-    from service.knowledge_base import connect
-
-    return connect(config)
-
-
 def _scope(kb: "KnowledgeBase", sources: list[str] | None, where: str) -> "Scope":
     try:
         form = json.loads(where) if where.strip() else None
@@ -102,7 +53,7 @@ def _scope(kb: "KnowledgeBase", sources: list[str] | None, where: str) -> "Scope
 
 
 @app.command()
-@_command
+@command
 def init(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -114,7 +65,7 @@ def init(
 
 
 @app.command()
-@_command
+@command
 def add(
     url_or_path: Annotated[str, typer.Argument(help="A database URL, a SQLite file, or a file, folder or glob.")],
     name: Annotated[str, typer.Option(help="The source's name; made from the URL or path when empty.")] = "",
@@ -130,7 +81,7 @@ def add(
 
 
 @app.command()
-@_command
+@command
 def ingest(
     sources: Annotated[list[str] | None, typer.Argument(help="Sources to read; all when none is named.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Index every document again, changed or not.")] = False,
@@ -152,7 +103,7 @@ def ingest(
     if watch and (full or dry_run or as_json):
         raise ConfigError("--watch goes with neither --full nor --dry-run nor --json.")
     request = Request(full=full, dry_run=dry_run, allow_mass_delete=allow_mass_delete, retry=retry, as_json=as_json)
-    with _open(config) as kb:
+    with open_kb(config) as kb:
         names = sources or list(kb.settings.sources)
         if not names:
             raise ConfigError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
@@ -162,7 +113,7 @@ def ingest(
 
 
 @app.command()
-@_command
+@command
 def ask(
     question: Annotated[str, typer.Argument(help="The question, in any language.")],
     profile: Annotated[str, typer.Option(help="Context window: chat, document, log or book.")] = "",
@@ -175,16 +126,16 @@ def ask(
     from service.schemas import answer_out
     from service.terminal import print_answer
 
-    with _open(config) as kb:
+    with open_kb(config) as kb:
         answer: Answer = kb.ask(question, profile=profile, scope=_scope(kb, source, where))
     if as_json:
-        _print_json(answer_out(answer).model_dump())
+        print_json(answer_out(answer).model_dump())
     else:
         print_answer(answer)
 
 
 @app.command()
-@_command
+@command
 def retrieve(
     question: Annotated[str, typer.Argument(help="What to look for.")],
     k: Annotated[int, typer.Option("-k", min=1, max=200, help="Number of hits.")] = 10,
@@ -197,16 +148,16 @@ def retrieve(
     from service.schemas import RetrieveOut, hit_out
     from service.terminal import print_hits
 
-    with _open(config) as kb:
+    with open_kb(config) as kb:
         hits: list[Hit] = kb.retrieve(question, k=k, scope=_scope(kb, source, where))
     if as_json:
-        _print_json(RetrieveOut(question=question, hits=[hit_out(hit) for hit in hits]).model_dump())
+        print_json(RetrieveOut(question=question, hits=[hit_out(hit) for hit in hits]).model_dump())
     else:
         print_hits(hits)
 
 
 @app.command()
-@_command
+@command
 def reindex(
     model: Annotated[str, typer.Option(help="The new embedder.model; written into the configuration.")] = "",
     abort: Annotated[bool, typer.Option("--abort", help="Remove what a broken-off re-index has built.")] = False,
@@ -226,7 +177,7 @@ def reindex(
         with reindex_progress() as progress:
             copied, removed = work.reindex(config, model=model, progress=progress)
     if as_json:
-        _print_json({"reindexed": copied, "removed": removed})
+        print_json({"reindexed": copied, "removed": removed})
     else:
         print(f"{copied} chunks were made anew." if copied else "Nothing was to be made anew.")
         if removed:
@@ -234,7 +185,7 @@ def reindex(
 
 
 @app.command("eval")
-@_command
+@command
 def evaluate(
     file: Annotated[Path, typer.Argument(help="Questions as JSONL, or a BEIR folder with its own corpus.")],
     legs: Annotated[bool, typer.Option("--legs", help="Measure words alone and meaning alone as well.")] = False,
@@ -258,7 +209,7 @@ def evaluate(
     from service.terminal import print_measures
 
     cases, corpus = read_cases(file)
-    with _open(config) as kb:
+    with open_kb(config) as kb:
         chosen = list(LEGS) if legs else ["fused"]
         with corpus_index(kb, corpus) if corpus is not None else nullcontext() as index:
             found = {leg: evaluate(kb, cases, index=index, leg=leg, profile=profile) for leg in chosen}
@@ -270,44 +221,45 @@ def evaluate(
         raise ConfigError("--set-threshold needs questions that have an answer.")
     if set_threshold:
         set_values(config, "retrieval", threshold=threshold)
-        _note(f"Wrote retrieval.threshold = {threshold} into {config}.")
+        note(f"Wrote retrieval.threshold = {threshold} into {config}.")
     if as_json:
-        _print_json({"name": name, "measures": found, "before": before, "plot": str(plot)})
+        print_json({"name": name, "measures": found, "before": before, "plot": str(plot)})
     else:
         print_measures(found, before)
         print(f"Plot: {plot}")
 
 
 @app.command()
-@_command
+@command
 def status(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Show sources, documents, the last runs, and what could not be read."""
     from service.status import status as status_of
     from service.terminal import print_status
 
-    with _open(config) as kb:
+    with open_kb(config) as kb:
         found = status_of(kb)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         print_status(found)
 
 
 @app.command()
-@_command
+@command
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; server.host when empty.")] = "",
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; server.port when not given.")] = None,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Processes; server.workers when 0.")] = 0,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Serve the REST API and the web page."""
-    from service.app import run
+    from service.server import run
 
-    run(config, host=host, port=port)
+    run(config, host=host, port=port, workers=workers)
 
 
 @app.command()
-@_command
+@command
 def engine(
     profile: Annotated[
         str, typer.Option(help="Longest context: chat, document, log or book; llm.profile if empty.")
@@ -356,10 +308,10 @@ def engine(
     made = plan(wish)
     if as_json:
         engines = [{"arguments": e.arguments, "environment": e.environment, "url": e.url} for e in made.engines]
-        _print_json({"engines": engines, "reasons": made.reasons, "figures": made.figures})
+        print_json({"engines": engines, "reasons": made.reasons, "figures": made.figures})
     else:
         for reason in made.reasons:
-            _note(f"# {reason}")
+            note(f"# {reason}")
     if run:
         raise typer.Exit(engine_command.run(made))
     if not as_json:
@@ -367,7 +319,7 @@ def engine(
 
 
 @app.command()
-@_command
+@command
 def doctor(
     engine_log: Annotated[Path | None, typer.Option(help="vLLM's log, to be read for known troubles.")] = None,
     as_json: JsonOption = False,
@@ -382,7 +334,7 @@ def doctor(
 
     checks = examine(config, engine_log=engine_log)
     if as_json:
-        _print_json({"ok": all(check.ok for check in checks), "checks": [check.as_dict() for check in checks]})
+        print_json({"ok": all(check.ok for check in checks), "checks": [check.as_dict() for check in checks]})
     else:
         print_checks(checks)
     if not all(check.ok for check in checks):

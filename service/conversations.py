@@ -18,7 +18,7 @@ _ATTEMPTS = 5
 
 
 class Conversations:
-    """Turns in the state store. A conversation belongs to the tenant and groups that began it."""
+    """Turns in the state store. A conversation belongs to the key, tenant and groups that began it."""
 
     def __init__(self, engine: sa.Engine, *, keep_s: float) -> None:
         self._engine = engine
@@ -63,7 +63,7 @@ def without_lost(turns: Sequence[Turn], visible: set[str]) -> list[Turn]:
 
 
 def _key(conversation_id: str, identity: Identity) -> str:
-    owner = json.dumps([identity.tenant, sorted(identity.groups), conversation_id])
+    owner = json.dumps([identity.tenant, sorted(identity.groups), identity.subject, conversation_id])
     return hashlib.sha256(owner.encode()).hexdigest()
 
 

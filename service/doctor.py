@@ -11,6 +11,7 @@ import httpx
 from rag.errors import CitewellError, ConfigError
 from rag.profiles import PROFILES
 from rag.types import Message, Sampling, Usage
+from service.engine_metrics import engine_metrics
 from service.engine_troubles import read_log
 from service.knowledge_base import KnowledgeBase, connect
 
@@ -128,7 +129,8 @@ async def _engine(kb: KnowledgeBase) -> str:
     """What each vLLM says of its load since it started."""
     told = []
     for url in kb.settings.llm.urls:
-        figures = await _engine_metrics(url)
+        async with httpx.AsyncClient(timeout=5) as client:
+            figures = await engine_metrics(client, url)
         if not figures:
             told.append(f"{url} has no vLLM metrics")
             continue
@@ -141,23 +143,6 @@ async def _engine(kb: KnowledgeBase) -> str:
                 " (more requests than the KV cache holds: use --fp8-cache, --load documents, or another replica)"
             )
     return "; ".join(told)
-
-
-async def _engine_metrics(url: str) -> dict[str, float]:
-    """vLLM's counters and gauges by name, summed over labels; empty where there are none."""
-    from prometheus_client.parser import text_string_to_metric_families
-
-    try:
-        async with httpx.AsyncClient(timeout=5) as client:
-            answer = await client.get(f"{url.removesuffix('/').removesuffix('/v1')}/metrics")
-        families = list(text_string_to_metric_families(answer.text)) if answer.status_code == 200 else []
-    except (httpx.HTTPError, ValueError):
-        return {}
-    return {
-        family.name.removeprefix("vllm:"): sum(s.value for s in family.samples if not s.name.endswith("_created"))
-        for family in families
-        if family.name.startswith("vllm:") and family.type in ("counter", "gauge")
-    }
 
 
 def _log(path: Path) -> str:

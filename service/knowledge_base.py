@@ -1,8 +1,11 @@
 """A knowledge base: everything wired from one configuration, for Python, the CLI and the service alike."""
 
 import asyncio
+import contextvars
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +21,9 @@ from indexes.qdrant_schema import Encoders, Layout
 from indexes.rerankers import load_reranker
 from indexes.sparse import Bm25Encoder
 from rag import answering
+from rag.breaker import Breaker
 from rag.conversation import Rewriter
-from rag.errors import ConfigError, GeneratorUnavailable, IndexMoved, QuestionError
+from rag.errors import ConfigError, GeneratorUnavailable, IndexMoved, IndexUnavailable, QuestionError
 from rag.evidence import Question, admissible, evidence, understand
 from rag.filters import All, parse_filter
 from rag.likeness import Likeness, Scale, measure_likeness, scale_for
@@ -31,6 +35,8 @@ from rag.tokens import QwenTokenCounter
 from rag.types import Answer, Hit, Message, Sampling
 from service.conversations import Conversations
 from service.ingest import Ingest, Options, Report, ingest
+from service.jobs import Jobs
+from service.keys import Keys
 from service.metrics import Metrics
 from service.settings import DEFAULT_PATH, Settings, load_settings
 from service.sources import make_source
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
     from llama_index.core.vector_stores import MetadataFilters
 
 T = TypeVar("T")
-_MOST_HITS = 500
+_SEARCHES = 2 * (os.cpu_count() or 1) + 2  # threads: as many wait for the index as compute
 
 
 def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":
@@ -88,6 +94,8 @@ class KnowledgeBase:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._loop = None
+            if "_searches" in self._parts:
+                self._searches.shutdown(wait=False, cancel_futures=True)
             if "state" in self._parts:
                 self.state.close()
 
@@ -125,12 +133,18 @@ class KnowledgeBase:
 
     @_part
     def client(self) -> QdrantClient:
+        return self._connect(self.settings.qdrant.timeout_s)
+
+    @_part
+    def searcher(self) -> QdrantClient:
+        """A client with less patience, for what a question waits for."""
+        return self._connect(self.settings.qdrant.search_timeout_s)
+
+    def _connect(self, timeout_s: float) -> QdrantClient:
         q = self.settings.qdrant
         if q.url:
-            return connect_server(
-                q.url, api_key=q.api_key.get_secret_value(), prefer_grpc=q.grpc, timeout_s=q.timeout_s
-            )
-        return connect_embedded(self.settings.data_dir / "qdrant", idle_s=q.engine_idle_s)
+            return connect_server(q.url, api_key=q.api_key.get_secret_value(), prefer_grpc=q.grpc, timeout_s=timeout_s)
+        return connect_embedded(self.settings.data_dir / "qdrant", idle_s=q.engine_idle_s, timeout_s=timeout_s)
 
     @_part
     def index(self) -> QdrantIndex:
@@ -144,6 +158,7 @@ class KnowledgeBase:
             encoders=self.encoders,
             dense_weight=self.settings.retrieval.dense_weight,
             layout=self.layout,
+            searcher=self.searcher,
         )
 
     @property
@@ -171,7 +186,8 @@ class KnowledgeBase:
         if not r.model and not r.url:
             return None
         reranker = load_reranker(r.model, url=r.url, api_key=r.api_key.get_secret_value())
-        return Reranking(reranker=reranker, top=r.top, timeout_s=r.timeout_s)
+        timed = self.metrics.timed(reranker)
+        return Reranking(reranker=timed, top=r.top, timeout_s=r.timeout_s)
 
     @_part
     def state(self) -> State:
@@ -192,7 +208,11 @@ class KnowledgeBase:
         from service.llm import OpenAIGenerator
 
         return OpenAIGenerator(
-            llm.urls, model=llm.model, api_key=llm.api_key.get_secret_value(), timeout_s=llm.timeout_s
+            llm.urls,
+            model=llm.model,
+            api_key=llm.api_key.get_secret_value(),
+            timeout_s=llm.timeout_s,
+            first_token_s=llm.first_token_s,
         )
 
     @_part
@@ -217,6 +237,30 @@ class KnowledgeBase:
     @_part
     def metrics(self) -> Metrics:
         return Metrics()
+
+    @_part
+    def keys(self) -> Keys:
+        store: State = self.state
+        return store.keys()
+
+    @_part
+    def jobs(self) -> Jobs:
+        store: State = self.state
+        return store.jobs()
+
+    @_part
+    def _index_breaker(self) -> Breaker:
+        return Breaker()
+
+    @_part
+    def _searches(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(max_workers=_SEARCHES, thread_name_prefix="search")
+
+    async def in_search_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run what embeds and searches in one of a few threads, so that a slow index takes no others."""
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._searches, lambda: context.run(function, *arguments))
 
     def source(self, name: str) -> SqlSource | FilesSource:
         """The connector of a configured source. Raises ConfigError listing the sources there are."""
@@ -380,13 +424,23 @@ class KnowledgeBase:
 
     def hits_for(self, question: Question, limit: int, scope: Scope, index: QdrantIndex | None = None) -> list[Hit]:
         """Chunks for a question that was understood, best first; index: another one than this knowledge base's."""
-        own = index or self.index
+        if index is not None:
+            return self._hits_in(index, question, limit, scope)
+        breaker: Breaker = self._index_breaker
+        if not breaker.allow():
+            raise IndexUnavailable(f"Qdrant failed {breaker.failures} times in a row, and is asked again soon.")
+        own = self.index
         try:
-            return self._hits_in(own, question, limit, scope)
+            hits = self._hits_in(own, question, limit, scope)
         except IndexMoved:
-            if index is not None or not self.reopen(own):
+            if not self.reopen(own):
                 raise
-            return self._hits_in(self.index, question, limit, scope)
+            hits = self._hits_in(self.index, question, limit, scope)
+        except IndexUnavailable:
+            breaker.failed()
+            raise
+        breaker.succeeded()
+        return hits
 
     def _hits_in(self, index: QdrantIndex, question: Question, limit: int, scope: Scope) -> list[Hit]:
         settings = self.settings.retrieval

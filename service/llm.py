@@ -3,18 +3,25 @@
 import asyncio
 import hashlib
 import itertools
+import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import httpx
 import openai
 
-from rag.errors import ConfigError, GeneratorUnavailable
+from rag.breaker import Breaker
+from rag.deadline import until
+from rag.errors import ConfigError, EngineBusy, GeneratorUnavailable
 from rag.types import Delta, Message, Route, Sampling, Usage
+from service.tracing import chat_span, end_chat
 
-_DOWN_S = 15.0  # how long a replica that did not answer is asked last
+_CONNECT_S = 3.0
+_ASK_AGAIN_S = 15.0  # for the window, where a server did not tell it
 _WINDOW_KEPT_S = 300.0
 
 
@@ -22,17 +29,27 @@ class OpenAIGenerator:
     """Streams answers from one of several equal servers.
 
     Requests with the same affinity go to the same server (rendezvous hashing), so that each keeps its own prefix
-    cache; those without one go where the fewest are under way. A server that cannot be reached is passed over.
+    cache; those without one go where the fewest are under way. A server that fails is passed over, and one that fails
+    again and again is left alone for a while (rag/breaker.py).
     """
 
-    def __init__(self, urls: Sequence[str], *, model: str, api_key: str = "", timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        model: str,
+        api_key: str = "",
+        timeout_s: float = 60.0,
+        first_token_s: float | None = None,
+    ) -> None:
         self._urls = tuple(urls)
         self._model = model
         self._api_key = api_key or "none"
         self._timeout_s = timeout_s
+        self._first_token_s = timeout_s if first_token_s is None else min(first_token_s, timeout_s)
         # An HTTP pool belongs to one event loop; the service and the synchronous calls have one each.
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, openai.AsyncOpenAI]] = WeakKeyDictionary()
-        self._down_until: dict[str, float] = {}
+        self._breakers = {url: Breaker() for url in self._urls}
         self._under_way: Counter[str] = Counter()
         self._window: tuple[float, int | None] = (0.0, None)
 
@@ -42,11 +59,10 @@ class OpenAIGenerator:
 
     def _ranked(self, affinity: str) -> list[str]:
         """The servers in the order in which they are tried."""
-        now = time.monotonic()
 
         def rank(url: str) -> tuple[bool, int, int]:
             weight = int.from_bytes(hashlib.blake2b(f"{affinity}\0{url}".encode(), digest_size=8).digest())
-            return self._down_until.get(url, 0.0) > now, 0 if affinity else self._under_way[url], -weight
+            return self._breakers[url].is_open, 0 if affinity else self._under_way[url], -weight
 
         return sorted(self._urls, key=rank)
 
@@ -54,10 +70,10 @@ class OpenAIGenerator:
         """The smallest context that one of the servers was started with; None when none says."""
         until, window = self._window
         if time.monotonic() >= until:
-            self._window = (time.monotonic() + _DOWN_S, window)  # what others go by until it is known
+            self._window = (time.monotonic() + _ASK_AGAIN_S, window)  # what others go by until it is known
             found = await asyncio.gather(*(self._window_of(url) for url in self._urls))
             window = min((tokens for tokens in found if tokens is not None), default=None)
-            self._window = (time.monotonic() + (_DOWN_S if None in found else _WINDOW_KEPT_S), window)
+            self._window = (time.monotonic() + (_ASK_AGAIN_S if None in found else _WINDOW_KEPT_S), window)
         return window
 
     async def _window_of(self, url: str) -> int | None:
@@ -72,37 +88,74 @@ class OpenAIGenerator:
 
     async def stream(
         self, messages: Sequence[Message], sampling: Sampling, route: Route = Route()
-    ) -> AsyncIterator[Delta]:
-        """Stream an answer. Raises GeneratorUnavailable when no server answers, or the answer is late or cut."""
-        started = False
-        urls = self._ranked(route.affinity)
-        for url in urls:
+    ) -> AsyncGenerator[Delta, None]:
+        """Stream an answer.
+
+        Raises GeneratorUnavailable when no server answers, or the answer is late or cut; EngineBusy when all that
+        answer have a full queue.
+        """
+        problem: GeneratorUnavailable | None = None
+        for url in self._ranked(route.affinity):
+            breaker = self._breakers[url]
+            if not breaker.allow():
+                problem = problem or GeneratorUnavailable(
+                    f"The language model at {url} failed {breaker.failures} times in a row, and is asked again soon."
+                )
+                continue
+            started = False
             self._under_way[url] += 1
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    async for delta in self._stream_from(self._client(url), messages, sampling, route):
+                async with aclosing(self._answer_of(url, messages, sampling, route)) as deltas:
+                    async for delta in deltas:
                         started = True
                         yield delta
+                breaker.succeeded()
                 return
-            except (openai.APIConnectionError, openai.InternalServerError) as err:
-                self._down_until[url] = time.monotonic() + _DOWN_S
-                reason = f"{url}: {_first_line(err)}"
-                if started or url == urls[-1]:
-                    raise GeneratorUnavailable(f"The language model does not answer ({reason}).") from err
-            except TimeoutError as err:
-                raise GeneratorUnavailable(
-                    f"The language model gave no whole answer in {self._timeout_s:.0f} s ({url})."
-                ) from err
-            except (openai.OpenAIError, ValueError) as err:
-                raise GeneratorUnavailable(
-                    f"The language model refused the request ({url}): {_first_line(err)}"
-                ) from err
+            except EngineBusy as err:
+                problem = err
+            except GeneratorUnavailable as err:
+                if _is_refusal(err):
+                    raise
+                breaker.failed()
+                problem = err
+                if started:
+                    break
             finally:
                 self._under_way[url] -= 1
+        raise problem or GeneratorUnavailable("No language model is configured.")
+
+    async def _answer_of(
+        self, url: str, messages: Sequence[Message], sampling: Sampling, route: Route
+    ) -> AsyncGenerator[Delta, None]:
+        """One server's answer, every failure as an error of ours."""
+        begun, started = time.monotonic(), False
+
+        def late() -> float:
+            return begun + (self._timeout_s if started else self._first_token_s)
+
+        span, usage, reason = chat_span(self._model, url, sampling), None, ""
+        try:
+            async with aclosing(until(self._stream_from(self._client(url), messages, sampling, route), late)) as deltas:
+                async for delta in deltas:
+                    started = True
+                    usage, reason = delta.usage or usage, "length" if delta.cut else reason or "stop"
+                    yield delta
+        except (TimeoutError, openai.APITimeoutError) as err:
+            what, limit_s = ("whole answer", self._timeout_s) if started else ("first token", self._first_token_s)
+            raise GeneratorUnavailable(f"The language model gave no {what} in {limit_s:g} s ({url}).") from err
+        except openai.APIStatusError as err:
+            if err.status_code in (429, 503):
+                raise EngineBusy(f"The language model's queue is full ({url}: {_first_line(err)}).") from err
+            verb = "failed" if err.status_code >= 500 else "refused the request"
+            raise GeneratorUnavailable(f"The language model {verb} ({url}: {_first_line(err)}).") from err
+        except (openai.OpenAIError, httpx.HTTPError, ValueError) as err:
+            raise GeneratorUnavailable(f"The language model does not answer ({url}: {_first_line(err)}).") from err
+        finally:
+            end_chat(span, usage=usage, reason=reason, error=sys.exception())
 
     async def _stream_from(
         self, client: openai.AsyncOpenAI, messages: Sequence[Message], sampling: Sampling, route: Route
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         more: dict[str, Any] = {"extra_body": {"cache_salt": route.cache_salt}} if route.cache_salt else {}
         if sampling.json_schema is not None:
             more["response_format"] = _response_format(sampling.json_schema)
@@ -139,7 +192,10 @@ class OpenAIGenerator:
         clients = self._clients.setdefault(asyncio.get_running_loop(), {})
         if url not in clients:
             clients[url] = openai.AsyncOpenAI(
-                base_url=url, api_key=self._api_key, timeout=self._timeout_s, max_retries=0
+                base_url=url,
+                api_key=self._api_key,
+                timeout=httpx.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._first_token_s)),
+                max_retries=0,
             )
         return clients[url]
 
@@ -162,6 +218,11 @@ def _response_format(schema: Mapping[str, Any]) -> Any:
     if not schema:
         return {"type": "json_object"}
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema), "strict": True}}
+
+
+def _is_refusal(err: GeneratorUnavailable) -> bool:
+    """Whether a server that works did not like the request, so that no other one would."""
+    return isinstance(err.__cause__, openai.APIStatusError) and err.__cause__.status_code < 500
 
 
 def _chat(messages: Sequence[Message]) -> Any:

@@ -1,10 +1,12 @@
 """The JSON forms of the REST API; `citewell --json` prints the same."""
 
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rag.types import Answer, Citation, Hit, Key, Passage, Usage
+from service.jobs import Job
 
 
 class _Body(BaseModel):
@@ -135,6 +137,83 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
+    request_id: str = Field("", description="Under which the service's log has more")
+
+
+class CallerOut(BaseModel):
+    name: str
+    tenant: str
+    groups: list[str]
+    scopes: list[str]
+    sources: list[str]
+    profiles: list[str] = Field(description="All when empty")
+    authenticated: bool = Field(description="Whether requests need a key or a token")
+
+
+class SourcesOut(BaseModel):
+    sources: list[dict[str, Any]]
+
+
+class QuarantineOut(BaseModel):
+    source: str
+    document_id: str
+    reason: str
+    since: float = Field(description="Seconds since 1970")
+
+
+class QuarantinePage(BaseModel):
+    documents: list[QuarantineOut]
+    next_cursor: str | None
+
+
+class JobBody(_Body):
+    sources: list[str] = Field([], max_length=100, description="Sources to read; all when empty", examples=[["shop"]])
+    full: bool = Field(False, description="Index every document again, changed or not")
+    retry: bool = Field(False, description="Read what was set aside again, changed or not")
+    allow_mass_delete: bool = Field(False, description="Delete even if much of a source is gone")
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    BROKEN = "broken"
+
+
+class JobOut(BaseModel):
+    id: int
+    status: JobStatus = Field(description="broken: the process that ran it is gone")
+    sources: list[str]
+    progress: dict[str, Any] = Field(description="Of each source: documents read, rate, seconds left")
+    reports: list[dict[str, Any]] = Field(description="What was done, once it has ended")
+    error: str | None
+    cancelled: bool = Field(description="Whether it was asked to end")
+    created_at: float = Field(description="Seconds since 1970")
+    started_at: float | None
+    ended_at: float | None
+
+
+class JobPage(BaseModel):
+    jobs: list[JobOut]
+    next_cursor: str | None
+
+
+def job_out(job: Job) -> JobOut:
+    told = job.progress
+    return JobOut(
+        id=job.id,
+        status=JobStatus(job.status),
+        sources=job.sources,
+        progress=told.get("sources", {}),
+        reports=told.get("reports", []),
+        error=told.get("error"),
+        cancelled=job.cancelled,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        ended_at=job.ended_at,
+    )
 
 
 def hit_out(hit: Hit) -> HitOut:

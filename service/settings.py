@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from rag.errors import ConfigError, FilterError
 from rag.evidence import THRESHOLD
@@ -26,7 +35,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _seconds(value: Any) -> Any:
+def seconds(value: Any) -> Any:
     """Seconds from a number, or from text such as "30s", "5m", "2h" or "1d"."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip()) if isinstance(value, str) else None
     if match:
@@ -43,7 +52,7 @@ def _group(value: Any) -> Any:
 
 
 Group = Annotated[str, Field(min_length=1), BeforeValidator(_group)]
-Duration = Annotated[float, BeforeValidator(_seconds)]
+Duration = Annotated[float, BeforeValidator(seconds)]
 
 
 class EmbedderSettings(_Section):
@@ -66,6 +75,7 @@ class QdrantSettings(_Section):
     )
     grpc: bool = Field(False, description="Talk gRPC to the server: a third of the bytes of REST")
     timeout_s: float = Field(60.0, gt=0, description="For one request to the server")
+    search_timeout_s: float = Field(5.0, gt=0, description="For one search of a question")
     shard_number: int | None = Field(
         None, ge=1, description="Shards of a new collection; the server's default if empty"
     )
@@ -87,6 +97,8 @@ class LlmSettings(_Section):
     temperature: float = Field(0.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
     timeout_s: float = Field(60.0, gt=0, description="For a whole answer; past it, quoting takes over")
+    first_token_s: float = Field(30.0, gt=0, description="For its first token; past it, the next server or quoting")
+    max_waiting: int = Field(64, ge=1, description="Requests waiting in the engines from which on new ones are refused")
     order_passages: bool = Field(True, description="Order passages for the prefix cache; false: by relevance")
     cache_tokens: int = Field(1_000_000, ge=1000, description="About what a server's KV cache holds, for the ordering")
     templates: str = Field("", description="Folder with prompt templates to use in place of the built-in ones")
@@ -130,6 +142,8 @@ class IngestSettings(_Section):
 
 
 class IdentitySettings(_Section):
+    """Who asks where no key and no token says it."""
+
     tenant: str = Field("default", min_length=1, description="Tenant of those who ask")
     groups: tuple[Group, ...] = Field((), description="Groups that they belong to")
 
@@ -141,7 +155,77 @@ class StateSettings(_Section):
 class ServerSettings(_Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    allow_unauthenticated: bool = Field(False, description="Allow a host that other machines reach")
+    workers: int = Field(1, ge=1, le=64, description="Processes that answer; each loads the embedder")
+    allow_unauthenticated: bool = Field(False, description="Allow a host that other machines reach without keys")
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Host headers that are answered; empty: this machine's names on a loopback host, else any"
+    )
+    public_metrics: bool = Field(False, description="Serve /metrics without an admin key")
+    deadline: Duration = Field(120, ge=0.1, description="Longest time for a request, its answer included")
+    drain: Duration = Field(0, ge=0, description="How long connections are still taken after SIGTERM, not being ready")
+    grace: Duration = Field(20, ge=0.1, description="How long answers may go on after SIGTERM")
+
+
+class LimitSettings(_Section):
+    """Of each key, unless the key has limits of its own."""
+
+    rate: str = Field("", description='Requests of a caller: "60/minute", "5/second;1000/day"; empty: no limit')
+    concurrent: int = Field(0, ge=0, description="Requests of a caller at once, in each worker; 0: no limit")
+    in_flight: int = Field(256, ge=1, description="Requests of all callers at once, in each worker")
+    storage: str = Field(
+        "memory://", description="Where rates are counted: memory:// for each worker, redis://HOST:PORT"
+    )
+    body_bytes: int = Field(1_000_000, ge=1000, description="Longest request body")
+    question_bytes: int = Field(32_000, ge=100, description="Longest question, in UTF-8")
+    history_bytes: int = Field(400_000, ge=0, description="Longest history of a request, in UTF-8")
+    filter_bytes: int = Field(20_000, ge=0, description="Longest filter, as JSON")
+
+    @field_validator("rate")
+    @classmethod
+    def _rate_is_valid(cls, rate: str) -> str:
+        return checked_rate(rate)
+
+
+def checked_rate(rate: str) -> str:
+    """A rate that can be read. Raises ValueError, with an example, for another one."""
+    from limits import parse_many
+
+    try:
+        if rate:
+            parse_many(rate)
+    except ValueError as err:
+        raise ValueError(f'{rate!r} is no rate; write "60/minute" or "5/second;1000/day"') from err
+    return rate
+
+
+class OidcSettings(_Section):
+    """Bearer tokens of an OpenID Connect provider."""
+
+    issuer: str = Field(
+        pattern=r"^https?://", description="The tokens' iss; its /.well-known/openid-configuration is read"
+    )
+    audience: str = Field(min_length=1, description="The tokens' aud")
+    jwks_url: str = Field("", description="Where its keys are; found through the issuer when empty")
+    algorithms: tuple[Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"], ...] = Field(
+        ("RS256", "ES256"), min_length=1, description="Algorithms that are taken; never none, never a shared secret"
+    )
+    tenant: str = Field("", description="Tenant of all its users; empty: each token names it")
+    tenant_claim: str = Field("tenant", description="Claim that names the tenant")
+    groups_claim: str = Field("groups", description="Claim that lists the groups")
+    scope_claim: str = Field("scope", description="Claim with the scopes, as text or list")
+    scope_prefix: str = Field("citewell:", description="Before ask, ingest and admin in that claim")
+    leeway_s: float = Field(30.0, ge=0, le=300, description="By how much clocks may differ")
+
+
+class AuthSettings(_Section):
+    oidc: OidcSettings | None = None
+
+
+class TelemetrySettings(_Section):
+    otlp_url: str = Field("", description="OTLP/HTTP collector that gets traces, such as http://127.0.0.1:4318")
+    content: bool = Field(False, description="Put questions and answers into traces")
+    log_format: Literal["text", "json"] = Field("text", description="Form of the log on stderr")
+    log_questions: bool = Field(False, description="Put questions into the log")
 
 
 class _Schedule(_Section):
@@ -184,6 +268,11 @@ class SqlSettings(_Schedule):
     tags: tuple[str, ...] = Field((), description="Tags to filter by")
     metadata: tuple[str, ...] = Field((), description="Columns to filter by, as metadata.NAME")
 
+    @property
+    def tenants(self) -> tuple[str, ...]:
+        """Tenants that have documents here; empty where each row names its own."""
+        return () if self.tenant_column else (self.tenant,)
+
     @model_validator(mode="after")
     def _query_has_key(self) -> "SqlSettings":
         if self.query and not self.key:
@@ -214,6 +303,11 @@ class FilesSettings(_Schedule):
     tags: tuple[str, ...] = Field((), description="Tags to filter by")
     rules: tuple[RuleSettings, ...] = Field((), description="What holds for some of the files: path, tenant, acl, tags")
 
+    @property
+    def tenants(self) -> tuple[str, ...]:
+        """Tenants that may have documents here."""
+        return (self.tenant, *(rule.tenant for rule in self.rules if rule.tenant is not None))
+
 
 SourceSettings = Annotated[SqlSettings | FilesSettings, Field(discriminator="kind")]
 
@@ -230,6 +324,9 @@ class Settings(_Section):
     state: StateSettings = StateSettings()
     server: ServerSettings = ServerSettings()
     identity: IdentitySettings = IdentitySettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     synonyms: dict[str, tuple[str, ...]] = Field({}, description="Words of questions, with those that the sources use")
     sources: dict[str, SourceSettings] = {}
     root: Path = Field(Path("."), exclude=True, description="Folder of the configuration; not a setting")

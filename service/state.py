@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from rag.errors import ConfigError, LeaseLost, SourceBusy
 from rag.types import Checkpoint, Listed, Unreadable
 from service.conversations import Conversations
+from service.jobs import Jobs
+from service.keys import Keys
 from service.state_schema import cursors, documents, leases, migrate, quarantine, runs, sources
 
 LEASE_S = 60.0
@@ -78,6 +80,14 @@ class State:
     def conversations(self, *, keep_s: float) -> Conversations:
         """The conversations that this store keeps."""
         return Conversations(self._engine, keep_s=keep_s)
+
+    def keys(self) -> Keys:
+        """The API keys that this store keeps."""
+        return Keys(self._engine)
+
+    def jobs(self) -> Jobs:
+        """The jobs that this store keeps."""
+        return Jobs(self._engine)
 
     # Runs and leases.
 
@@ -244,6 +254,27 @@ class State:
         with self._reader.connect() as connection:
             rows = connection.execute(query.where(quarantine.c.source == source).order_by(quarantine.c.document_id))
             return [dict(row._mapping) for row in rows]
+
+    def quarantine_page(
+        self, sources: Sequence[str], *, after: tuple[str, str] | None, limit: int
+    ) -> list[dict[str, Any]]:
+        """Quarantined documents of some sources, by source and id, behind one of them."""
+        columns = (quarantine.c.source, quarantine.c.document_id, quarantine.c.reason, quarantine.c.since)
+        query = sa.select(*columns).where(quarantine.c.source.in_(list(sources)))
+        if after is not None:
+            here = sa.tuple_(quarantine.c.source, quarantine.c.document_id)
+            query = query.where(here > sa.tuple_(*map(sa.literal, after)))
+        with self._reader.connect() as connection:
+            rows = connection.execute(query.order_by(quarantine.c.source, quarantine.c.document_id).limit(limit))
+            return [dict(row._mapping) for row in rows]
+
+    def sync_lag_s(self, sources: Iterable[str]) -> dict[str, float]:
+        """Seconds since the start of the last run that brought a source in step; sources without one are left out."""
+        last = sa.select(runs.c.source, sa.func.max(runs.c.started_at)).where(
+            runs.c.status == "done", runs.c.source.in_(list(sources))
+        )
+        with self._reader.connect() as connection:
+            return {row[0]: time.time() - row[1] for row in connection.execute(last.group_by(runs.c.source))}
 
     def retry(self, source: str) -> None:
         """Have the scopes of quarantined documents read again, changed or not."""

@@ -81,6 +81,34 @@ conversations = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 
+keys = sa.Table(
+    "citewell_keys",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),  # SHA-256 of the secret, which is 256 random bits
+    sa.Column("old_hash", sa.String(64), nullable=False),  # the secret before a rotation, while it still counts
+    sa.Column("old_until", sa.Float, nullable=False),
+    sa.Column("rights", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float),
+    sa.Column("revoked_at", sa.Float),
+)
+jobs = sa.Table(
+    "citewell_jobs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("status", sa.String(16), nullable=False, index=True),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("progress", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("started_at", sa.Float),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("alive_at", sa.Float, nullable=False),  # renewed by the process that runs it
+    sa.Column("cancelled", sa.Boolean, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 
 def migrate(connection: sa.Connection) -> None:
     """Create the tables, or bring those of an older Citewell up to date. Raises ConfigError for a newer one's."""

@@ -18,6 +18,7 @@ from rag.types import Answer, Citation, Hit
 if TYPE_CHECKING:
     from service.doctor import Check
     from service.ingest import Report
+    from service.keys import Key
     from service.reindex import Copied
 
 _out = Console(highlight=False, soft_wrap=True)
@@ -164,6 +165,19 @@ def print_status(found: Mapping[str, Any]) -> None:
         for entry in source["quarantine"]:
             where = f"{source['name']}: {entry['document_id']}"
             _out.print(f"  [red]could not be read:[/] {escape(where)}: {escape(entry['reason'])}")
+
+
+def print_keys(keys: Sequence["Key"]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("id", "name", "scopes", "tenant", "groups", "sources", "made", "expires", "state"):
+        table.add_column(column)
+    for key in keys:
+        r, state = key.rights, "valid" if key.is_valid else "revoked" if key.revoked_at else "expired"
+        table.add_row(
+            key.id, escape(key.name), ", ".join(r.scopes), escape(r.tenant), escape(", ".join(r.groups)),
+            escape(", ".join(r.sources) or "all"), _time(key.created_at), _time(key.expires_at) or "never", state,
+        )  # fmt: skip
+    _out.print(table)
 
 
 def _time(at: float | None) -> str:

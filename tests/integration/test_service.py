@@ -9,8 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from rag.errors import ConfigError
-from service.app import create_app, run
+from service.app import create_app
 from service.knowledge_base import connect
+from service.server import run
 from tests.conftest import MakeKb, free_port, stop_engine
 from tests.stub_engine import StubEngine
 
@@ -187,7 +188,7 @@ def test_a_question_in_any_script_gets_an_answer_or_a_refusal(client: TestClient
 
 def test_health_pages_and_headers(client: TestClient):
     assert client.get("/livez").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == {"status": "ready", "points": 1, "llm": False}
+    assert client.get("/readyz").json() == {"status": "ready", "index": "ok"}
     page = client.get("/")
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "<script src=" in page.text

@@ -8,18 +8,21 @@ import json
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag.answering import Event, Finished, Restarted, TextDelta
-from rag.errors import CitewellError, GeneratorUnavailable, QuestionError
+from rag.deadline import Deadline, until
+from rag.errors import QuestionError
+from rag.ports import Scope
 from rag.profiles import PROFILES
 from rag.types import Answer, Message, Sampling
-from service.knowledge_base import KnowledgeBase
+from service.asking import Ask
 from service.schemas import FilterForm, JsonSchemaBody, answer_out
+from service.settings import LlmSettings
 
 PATHS = ("/v1/chat/completions", "/v1/models")
 NAME = "citewell"
@@ -83,17 +86,17 @@ class ChatBody(_Body):
     citewell: Extension = Extension()
 
 
-def models() -> dict[str, Any]:
+def models(profiles: Sequence[str]) -> dict[str, Any]:
     """The names under which the knowledge base is asked: one for each profile."""
-    names = [NAME, *(f"{NAME}-{profile}" for profile in PROFILES)]
+    names = [NAME, *(f"{NAME}-{profile}" for profile in profiles)]
     return {
         "object": "list",
         "data": [{"id": name, "object": "model", "created": 0, "owned_by": NAME} for name in names],
     }
 
 
-def events(kb: KnowledgeBase, body: ChatBody) -> AsyncGenerator[Event, None]:
-    """The answer's events. Raises QuestionError for messages that cannot be answered, ModelNotFound for the model."""
+def question_of(body: ChatBody, llm: LlmSettings, *, scope: Scope, profile: str, deadline: Deadline) -> Ask:
+    """What a chat asks. Raises QuestionError where its last message is not a user's."""
     said = [
         Message(role=message.role, content=message.text)
         for message in body.messages
@@ -101,24 +104,25 @@ def events(kb: KnowledgeBase, body: ChatBody) -> AsyncGenerator[Event, None]:
     ]
     if not said or said[-1].role != "user":
         raise QuestionError("The last message must be the user's question.")
-    llm = kb.settings.llm
     form = body.response_format
-    return kb.stream(
-        said[-1].content,
+    return Ask(
+        question=said[-1].content,
         history=[] if body.citewell.conversation else said[:-1],
         conversation=body.citewell.conversation,
-        scope=kb.scope(body.citewell.sources, where=body.citewell.filter),
-        profile=_profile(body.model),
+        scope=scope,
+        profile=profile,
         sampling=Sampling(
             max_tokens=body.max_completion_tokens or body.max_tokens or llm.max_tokens,
             temperature=llm.temperature if body.temperature is None else body.temperature,
             top_p=body.top_p or llm.top_p,
             json_schema=form.schema_ if isinstance(form, JsonSchemaBody) else None,
         ),
+        deadline=deadline,
     )
 
 
-def _profile(model: str) -> str:
+def profile_named(model: str) -> str:
+    """The profile that a model's name asks for; empty for the configured one. Raises ModelNotFound."""
     profile = model.removeprefix(f"{NAME}-")
     if model == NAME:
         return ""
@@ -128,51 +132,41 @@ def _profile(model: str) -> str:
     return profile
 
 
-async def completion(kb: KnowledgeBase, body: ChatBody) -> dict[str, Any]:
+def completion(answer: Answer, body: ChatBody) -> dict[str, Any]:
     """A whole answer as a chat completion."""
-    async with aclosing(events(kb, body)) as found:
-        async for event in found:
-            if isinstance(event, Finished):
-                answer = event.answer
-                message = {"role": "assistant", "content": answer.text, "refusal": None, **_extras(answer)}
-                choice = {"index": 0, "message": message, "finish_reason": _reason(answer), "logprobs": None}
-                return _envelope(body, "chat.completion") | {
-                    "choices": [choice],
-                    "usage": _usage(answer),
-                    "citewell": answer_out(answer).model_dump(),
-                }
-    raise GeneratorUnavailable("The answer ended before it was finished.")
+    message = {"role": "assistant", "content": answer.text, "refusal": None, **_extras(answer)}
+    choice = {"index": 0, "message": message, "finish_reason": _reason(answer), "logprobs": None}
+    return _envelope(body, "chat.completion") | {
+        "choices": [choice],
+        "usage": _usage(answer),
+        "citewell": answer_out(answer).model_dump(),
+    }
 
 
-async def chunks(found: AsyncGenerator[Event, None], body: ChatBody) -> AsyncIterator[bytes]:
-    """A streamed answer; one that is cut ends with an error, and without [DONE]."""
+async def chunks(found: AsyncGenerator[Event, None], body: ChatBody, deadline: Deadline) -> AsyncGenerator[bytes, None]:
+    """A streamed answer. Raises TimeoutError at the deadline; one that the engine cuts ends with an error."""
     envelope = _envelope(body, "chat.completion.chunk")
     with_usage = body.stream_options is not None and body.stream_options.include_usage
 
     def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
         usage = {"usage": None} if with_usage else {}
-        return _data(envelope | {"choices": [choice]} | usage | more)
+        return data(envelope | {"choices": [choice]} | usage | more)
 
-    try:
-        async with aclosing(found) as open_events:
-            yield chunk({"role": "assistant", "content": ""})
-            async for event in open_events:
-                match event:
-                    case TextDelta():
-                        yield chunk({"content": event.text})
-                    case Restarted():
-                        yield _data(error(f"The answer was cut off. {event.reason}", kind="server_error"))
-                        return
-                    case Finished(answer=answer):
-                        whole = {"citewell": answer_out(answer).model_dump()}
-                        yield chunk(_extras(answer), _reason(answer), **whole)
-                        if with_usage:
-                            yield _data(envelope | {"choices": [], "usage": _usage(answer)})
-                        yield b"data: [DONE]\n\n"
-    except CitewellError as err:
-        kind = "invalid_request_error" if isinstance(err, QuestionError) else "server_error"
-        yield _data(error(str(err), kind=kind))
+    yield chunk({"role": "assistant", "content": ""})
+    async with aclosing(until(found, lambda: deadline.at)) as timely:
+        async for event in timely:
+            match event:
+                case TextDelta():
+                    yield chunk({"content": event.text})
+                case Restarted():
+                    yield data(error(f"The answer was cut off. {event.reason}", kind="server_error"))
+                    return
+                case Finished(answer=answer):
+                    yield chunk(_extras(answer), _reason(answer), citewell=answer_out(answer).model_dump())
+                    if with_usage:
+                        yield data(envelope | {"choices": [], "usage": _usage(answer)})
+                    yield b"data: [DONE]\n\n"
 
 
 def error(message: str, *, kind: str, code: str | None = None) -> dict[str, Any]:
@@ -217,5 +211,6 @@ def _usage(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _data(value: dict[str, Any]) -> bytes:
+def data(value: dict[str, Any]) -> bytes:
+    """A server-sent event without a name, as OpenAI sends them."""
     return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()

@@ -1,0 +1,1 @@
+"""The HTTP side: routes, who may use them, limits, and what goes wrong."""

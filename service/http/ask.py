@@ -1,0 +1,231 @@
+"""/v1/ask and /v1/retrieve: questions, answered whole or as server-sent events."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Path as PathParameter
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+from starlette.exceptions import HTTPException
+from starlette.types import Send
+
+from rag.answering import Event, Finished, PassagesFound, Restarted, TextDelta
+from rag.deadline import until
+from rag.errors import CitewellError, ConfigError, GeneratorUnavailable
+from rag.ports import Scope
+from rag.types import Answer, Message, Sampling
+from service.asking import Ask, answer_events
+from service.http.edge import ClientGone, Exchange
+from service.http.guard import too_late
+from service.http.parts import Parts, Shared, Under, Who, visible_sources
+from service.http.problems import FAILED, problem, status_of
+from service.keys import Caller
+from service.schemas import (
+    AskBody,
+    FilterForm,
+    RetrieveBody,
+    RetrieveOut,
+    answer_out,
+    citation_out,
+    hit_out,
+    passage_out,
+    usage_out,
+)
+
+T = TypeVar("T")
+_log = logging.getLogger("citewell")
+
+
+async def ask(body: AskBody, request: Request, parts: Shared, caller: Who, exchange: Under) -> Any:
+    """Answer a question. With `stream`, as server-sent events: passages, delta, citations, usage, done, or error."""
+    llm = parts.kb.settings.llm
+    history = [Message(role=turn.role, content=turn.content) for turn in body.history]
+    question = Ask(
+        question=body.question,
+        history=history,
+        conversation=body.conversation,
+        scope=scope_of(parts, caller, body.sources, body.filter),
+        profile=profile_of(parts, caller, body.profile or ""),
+        sampling=Sampling(
+            max_tokens=body.max_tokens or llm.max_tokens,
+            temperature=llm.temperature if body.temperature is None else body.temperature,
+            top_p=body.top_p or llm.top_p,
+            json_schema=body.response_format.schema_ if body.response_format else None,
+        ),
+        deadline=exchange.deadline,
+    )
+    events = answered(parts, question)
+    if body.stream:
+        return EventStream(_sse(events, parts, exchange))
+    return answer_out(await while_present(request, whole(events)))
+
+
+async def retrieve(body: RetrieveBody, request: Request, parts: Shared, caller: Who) -> RetrieveOut:
+    """The best chunks for a question, with fused and per-retriever scores."""
+    check_sizes(parts, body.question)
+    question = parts.kb.clean(body.question)
+    scope = scope_of(parts, caller, body.sources, body.filter)
+    search = parts.kb.in_search_thread(lambda: parts.kb.retrieve(question, k=body.k, scope=scope))
+    hits = await while_present(request, search)
+    return RetrieveOut(question=question, hits=[hit_out(hit) for hit in hits])
+
+
+async def forget(
+    conversation: Annotated[str, PathParameter(min_length=1, max_length=200)], parts: Shared, caller: Who
+) -> None:
+    """Forget a conversation's turns; one that is unknown is forgotten already."""
+    await asyncio.to_thread(parts.kb.conversations.forget, conversation, caller.identity)
+
+
+def answered(parts: Parts, question: Ask) -> AsyncGenerator[Event, None]:
+    """The events of an answer. Raises what a question is refused for before any work: its size, or a full engine."""
+    check_sizes(parts, question.question, question.history)
+    parts.kb.clean(question.question)
+    if question.deadline is not None:
+        parts.admission.check(question.deadline)
+    if parts.kb.settings.telemetry.log_questions:
+        _log.info("question", extra={"question": question.question})
+    return _observed(parts, answer_events(parts.kb, question))
+
+
+async def _observed(parts: Parts, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Finished) and event.answer.usage.completion_tokens:
+                times = event.answer.timings_s
+                parts.admission.answered(times["total"] - times.get("prompt", 0.0))
+            yield event
+
+
+async def whole(events: AsyncGenerator[Event, None]) -> Answer:
+    """The answer that its events lead to."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Finished):
+                return event.answer
+    raise GeneratorUnavailable("The answer ended before it was finished.")
+
+
+def check_sizes(parts: Parts, question: str, history: Sequence[Message] = ()) -> None:
+    """Raises HTTPException (413) for a question or a history that is too long."""
+    limits = parts.kb.settings.limits
+    size = len(question.encode("utf-8", "replace"))
+    if size > limits.question_bytes:
+        raise HTTPException(413, f"The question has {size} bytes; {limits.question_bytes} are allowed.")
+    size = sum(len(message.content.encode("utf-8", "replace")) for message in history)
+    if size > limits.history_bytes:
+        raise HTTPException(413, f"The history has {size} bytes; {limits.history_bytes} are allowed.")
+
+
+def scope_of(parts: Parts, caller: Caller, sources: Sequence[str], where: FilterForm) -> Scope:
+    """Where a caller searches: in what they may see, and of that where they want.
+
+    Raises ConfigError for a source that is not configured, or not theirs.
+    """
+    size, most = len(json.dumps(where).encode()), parts.kb.settings.limits.filter_bytes
+    if size > most:
+        raise HTTPException(413, f"The filter has {size} bytes; {most} are allowed.")
+    scope = parts.kb.scope(where=where, identity=caller.identity)
+    if not caller.rights.sources and not sources:
+        return scope
+    allowed = visible_sources(parts.kb, caller)
+    for name in sources:
+        if name not in allowed:
+            raise ConfigError(f"There is no source {name!r}. Configured sources: {', '.join(allowed) or 'none'}.")
+    return replace(scope, sources=tuple(sources) or tuple(allowed) or ("",))
+
+
+def profile_of(parts: Parts, caller: Caller, wanted: str) -> str:
+    """The profile that a caller asks with. Raises HTTPException (403) for one that their key does not have."""
+    allowed = caller.rights.profiles
+    profile = wanted or parts.kb.settings.llm.profile
+    if not allowed or profile in allowed:
+        return profile
+    if wanted:
+        raise HTTPException(403, f"This key has no profile {wanted!r}; it has: {', '.join(allowed)}.")
+    return allowed[0]
+
+
+async def while_present(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of work, which is ended when the client goes. Raises ClientGone then."""
+    doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((doing, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise ClientGone
+        return doing.result()
+    finally:
+        for task in (doing, gone):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events; what they come from is closed at once when the client goes."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._events = events
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self._events):
+            await super().stream_response(send)
+
+
+async def _sse(events: AsyncGenerator[Event, None], parts: Parts, exchange: Exchange) -> AsyncGenerator[bytes, None]:
+    try:
+        async with aclosing(until(events, lambda: exchange.deadline.at)) as timely:
+            async for event in timely:
+                for line in _lines(event):
+                    yield line
+                if isinstance(event, Restarted):
+                    return
+    except TimeoutError:
+        late = too_late(parts)
+        yield _error(late)
+    except Exception as err:  # noqa: BLE001 a stream never ends as if it were complete
+        yield _error(err)
+
+
+def _lines(event: Event) -> Sequence[bytes]:
+    match event:
+        case PassagesFound():
+            return [sse("passages", {"passages": [passage_out(p).model_dump() for p in event.passages]})]
+        case TextDelta():
+            return [sse("delta", {"text": event.text})]
+        case Restarted():
+            return [sse("error", problem(503, f"The answer was cut off. {event.reason}").model_dump())]
+        case Finished(answer=answer):
+            return [
+                sse("citations", {"citations": [citation_out(c).model_dump() for c in answer.citations]}),
+                sse("usage", usage_out(answer.usage).model_dump()),
+                sse("done", answer_out(answer).model_dump()),
+            ]
+
+
+def sse(name: str, data: dict[str, Any]) -> bytes:
+    """A server-sent event."""
+    return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=False))
+
+
+def _error(err: Exception) -> bytes:
+    if isinstance(err, CitewellError):
+        return sse("error", problem(status_of(err), str(err)).model_dump())
+    if isinstance(err, HTTPException):
+        return sse("error", problem(err.status_code, str(err.detail)).model_dump())
+    _log.exception("an answer's stream failed", exc_info=err)
+    return sse("error", problem(500, FAILED).model_dump())

@@ -1,0 +1,56 @@
+"""/v1/chat/completions and /v1/models: what OpenAI's clients ask."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from rag.answering import Event
+from rag.errors import CitewellError, QuestionError
+from rag.profiles import PROFILES
+from service.http import openai_api
+from service.http.ask import EventStream, answered, profile_of, scope_of, while_present, whole
+from service.http.edge import Exchange
+from service.http.guard import too_late
+from service.http.parts import Parts, Shared, Under, Who
+
+
+async def chat_completions(
+    body: openai_api.ChatBody, request: Request, parts: Shared, caller: Who, exchange: Under
+) -> Any:
+    """OpenAI's chat completions: the last message is the question. Citations are annotations, and under `citewell`."""
+    profile = profile_of(parts, caller, openai_api.profile_named(body.model))
+    scope = scope_of(parts, caller, body.citewell.sources, body.citewell.filter)
+    asked = openai_api.question_of(
+        body, parts.kb.settings.llm, scope=scope, profile=profile, deadline=exchange.deadline
+    )
+    events = answered(parts, asked)
+    if not body.stream:
+        return JSONResponse(openai_api.completion(await while_present(request, whole(events)), body))
+    await while_present(request, _first(events))  # what cannot be answered is told before the stream begins
+    return EventStream(_chunks(events, body, parts, exchange))
+
+
+async def models(parts: Shared, caller: Who) -> dict[str, Any]:
+    """The models that OpenAI's clients can name: one for each profile."""
+    return openai_api.models(caller.rights.profiles or tuple(PROFILES))
+
+
+async def _first(events: AsyncGenerator[Event, None]) -> None:
+    await anext(events)  # the passages, which OpenAI's form has no place for
+
+
+async def _chunks(
+    events: AsyncGenerator[Event, None], body: openai_api.ChatBody, parts: Parts, exchange: Exchange
+) -> AsyncGenerator[bytes, None]:
+    try:
+        async with aclosing(openai_api.chunks(events, body, exchange.deadline)) as lines:
+            async for line in lines:
+                yield line
+    except TimeoutError:
+        yield openai_api.data(openai_api.error(str(too_late(parts)), kind="server_error"))
+    except CitewellError as err:
+        kind = "invalid_request_error" if isinstance(err, QuestionError) else "server_error"
+        yield openai_api.data(openai_api.error(str(err), kind=kind))

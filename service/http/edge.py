@@ -1,0 +1,183 @@
+"""The outermost layer: each request's id, deadline, size limit, headers, metrics, trace and line in the log."""
+
+import logging
+import re
+import secrets
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, Status, StatusCode
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rag.deadline import Deadline
+from service.http.problems import FAILED, refusal
+from service.keys import Caller
+from service.logs import REQUEST_ID
+from service.metrics import Metrics
+from service.tracing import server_span
+
+_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+_CLIENT_GONE = 499
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_log = logging.getLogger("citewell.access")
+
+
+class ClientGone(Exception):
+    """The client has closed its connection; nobody reads an answer."""
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """A request under way. held: what it holds until its last byte has left."""
+
+    deadline: Deadline
+    caller: Caller | None = None
+    held: ExitStack = field(default_factory=ExitStack)
+
+
+@dataclass(slots=True)
+class Drain:
+    """Whether the service is ending, and the requests that are under way."""
+
+    begun: bool = False
+    live: set[Exchange] = field(default_factory=set)
+
+    def begin(self, grace_s: float) -> None:
+        """Answer from now on that the service is not ready, and let no request go on for longer than grace_s."""
+        self.begun = True
+        for exchange in self.live:
+            exchange.deadline.bring_forward(time.monotonic() + grace_s)
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    found: Exchange = scope["exchange"]
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Of each request. hosts: names that its Host header may have; None: any."""
+
+    deadline_s: float
+    body_bytes: int
+    hosts: frozenset[str] | None = None
+
+
+class Edge:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, drain: Drain, bounds: Bounds) -> None:
+        self._app, self._metrics, self._drain = app, metrics, drain
+        self._hosts, self._deadline_s, self._body_bytes = bounds.hosts, bounds.deadline_s, bounds.body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        token = REQUEST_ID.set(request_id)
+        watched = _Watched(send, request_id)
+        exchange = scope["exchange"] = Exchange(Deadline(self._deadline_s))
+        self._drain.live.add(exchange)
+        self._metrics.in_flight.inc()
+        span = server_span(scope["method"], headers)
+        started = time.perf_counter()
+        try:
+            with exchange.held, trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                await self._serve(scope, headers, receive, watched)
+        finally:
+            self._metrics.in_flight.dec()
+            self._drain.live.discard(exchange)
+            self._note(scope, exchange, watched.status, time.perf_counter() - started, span)
+            REQUEST_ID.reset(token)
+
+    async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: "_Watched") -> None:
+        try:
+            if self._hosts is not None and _name(headers.get("host", "")) not in self._hosts:
+                detail = "This service does not answer under that Host. Add it to server.allowed_hosts."
+                await refusal(scope["path"], 421, detail)(scope, receive, send)
+            else:
+                await self._app(scope, _Limited(receive, headers, self._body_bytes), send)
+        except ClientGone:
+            send.status = _CLIENT_GONE
+        except Exception:
+            logging.getLogger("citewell").exception("%s %s failed", scope["method"], _route(scope))
+            if send.status:
+                raise  # the response has begun: the connection is cut, so that nobody takes it for a whole one
+            await refusal(scope["path"], 500, FAILED)(scope, receive, send)
+
+    def _note(self, scope: Scope, exchange: Exchange, status: int, seconds: float, span: Span) -> None:
+        method, route = scope["method"] if scope["method"] in _METHODS else "OTHER", _route(scope)
+        status = status or _CLIENT_GONE
+        self._metrics.request(method, route, status, seconds)
+        span.update_name(f"{method} {route}")
+        span.set_attributes({"http.route": route, "http.response.status_code": status})
+        if status >= 500:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+        caller = exchange.caller
+        if route in ("/livez", "/readyz", "/metrics") and status == 200:
+            return
+        told: dict[str, Any] = {"method": method, "route": route, "status": status, "ms": round(1000 * seconds, 1)}
+        told |= {"key": caller.name, "tenant": caller.rights.tenant} if caller is not None else {}
+        _log.info(" ".join(f"{name}={value}" for name, value in told.items()), extra=told)
+
+
+class _Watched:
+    """Sends a response with our headers, and remembers its status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self._request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "no-referrer"
+            if self.status == 413:
+                headers["Connection"] = "close"
+        await self._send(message)
+
+
+class _Limited:
+    """Receives a request's body, and refuses it as soon as it is too long."""
+
+    def __init__(self, receive: Receive, headers: Headers, most_bytes: int) -> None:
+        self._receive, self._most, self._bytes = receive, most_bytes, 0
+        declared = headers.get("content-length", "")
+        self._declared = int(declared) if declared.isascii() and declared.isdigit() else 0
+
+    async def __call__(self) -> Message:
+        if self._declared > self._most:
+            raise _too_large(self._most)
+        message = await self._receive()
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > self._most:
+            raise _too_large(self._most)
+        return message
+
+
+def _too_large(most_bytes: int) -> HTTPException:
+    return HTTPException(413, f"The request has more than {most_bytes} bytes (limits.body_bytes).")
+
+
+def _route(scope: Scope) -> str:
+    """The route's path as it is declared: no id that a caller gave comes into a metric or a log."""
+    return getattr(scope.get("route"), "path", "") or "unmatched"
+
+
+def _name(host: str) -> str:
+    """A Host header without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0].removeprefix("[").lower()
+    return host.partition(":")[0].lower()

@@ -1,0 +1,55 @@
+"""Routes that let nobody in who may not, and end when their time is over."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+
+from rag.errors import DeadlineExceeded, ShuttingDown
+from service.http.access import ACCESS
+from service.http.edge import Exchange, exchange_of
+from service.http.parts import Parts
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class GuardedRoute(APIRoute):
+    """Asks the access table before the body is read; a path that is not in the table has no route."""
+
+    def __init__(self, path: str, *arguments: Any, **options: Any) -> None:
+        super().__init__(path, *arguments, **options)
+        self._access = ACCESS[next(iter(self.methods or ())), path]
+
+    def get_route_handler(self) -> Any:
+        handler: Handler = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            exchange = exchange_of(request.scope)
+            parts: Parts = request.app.state.parts
+            try:
+                return await exchange.deadline.wait(self._admit(request, parts, exchange, handler))
+            except TimeoutError as err:
+                raise too_late(parts) from err
+
+        return guarded
+
+    async def _admit(self, request: Request, parts: Parts, exchange: Exchange, handler: Handler) -> Response:
+        access = self._access
+        if access == "public" or (self.path == "/metrics" and parts.kb.settings.server.public_metrics):
+            return await handler(request)
+        caller = await parts.authenticator.caller(request.headers.get("authorization", ""), access)
+        exchange.caller = caller
+        exchange.held.enter_context(parts.limits.place(caller))
+        await parts.limits.check_rate(caller)
+        return await handler(request)
+
+
+def too_late(parts: Parts) -> Exception:
+    """What a request is told whose time is over."""
+    if parts.drain.begun:
+        return ShuttingDown("The service is shutting down. Ask again: another one takes over.")
+    return DeadlineExceeded(
+        f"This took longer than {parts.kb.settings.server.deadline:g} s (server.deadline). Ask again, or ask for less."
+    )

@@ -1,0 +1,107 @@
+"""/livez, /readyz and /metrics, and the web page's files."""
+
+import asyncio
+import hashlib
+import logging
+import mimetypes
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from rag.errors import CitewellError
+from rag.ports import Generator
+from service.http.parts import Shared
+from service.knowledge_base import KnowledgeBase
+
+_KEPT_S = 5.0
+_CHECK_S = 5.0
+_log = logging.getLogger("citewell")
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+async def metrics(parts: Shared) -> Response:
+    """Metrics in Prometheus' format."""
+    lags = await asyncio.to_thread(lambda: parts.kb.state.sync_lag_s(parts.kb.settings.sources))
+    return PlainTextResponse(parts.kb.metrics.exposition(lags), media_type=CONTENT_TYPE_LATEST)
+
+
+async def livez() -> dict[str, str]:
+    """Whether the process answers."""
+    return {"status": "ok"}
+
+
+async def readyz(parts: Shared) -> Any:
+    """Whether questions can be answered: the index was searched, and the language model wrote a token.
+
+    What was found holds for 5 s, so that probes cost nothing. A service that is ending is not ready.
+    """
+    if parts.drain.begun:
+        return JSONResponse({"status": "ending"}, status_code=503)
+    found = await parts.readiness()
+    return JSONResponse(found, status_code=200 if found["status"] == "ready" else 503)
+
+
+class Readiness:
+    """Checks the parts, once for all who ask within a few seconds."""
+
+    def __init__(self, kb: KnowledgeBase) -> None:
+        self._kb = kb
+        self._until = 0.0
+        self._found: dict[str, Any] = {}
+        self._lock = asyncio.Lock()
+
+    async def __call__(self) -> dict[str, Any]:
+        async with self._lock:
+            if time.monotonic() >= self._until:
+                self._found = await self._check()
+                self._until = time.monotonic() + _KEPT_S
+        return self._found
+
+    async def _check(self) -> dict[str, Any]:
+        generator: Generator | None = self._kb.generator
+        checks = {"index": self._kb.in_search_thread(self._search)}
+        if generator is not None:
+            checks["llm"] = generator.check()
+        results = await asyncio.gather(*(_tried(name, check) for name, check in checks.items()))
+        told = dict(zip(checks, results, strict=True))
+        return {"status": "ready" if all(told.values()) else "not ready"} | {
+            name: "ok" if well else "failed" for name, well in told.items()
+        }
+
+    def _search(self) -> str:
+        self._kb.follow()
+        self._kb.retrieve("ready?", k=1)
+        return "ok"
+
+
+async def _tried(name: str, check: Awaitable[Any]) -> bool:
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            await check
+    except (CitewellError, TimeoutError) as err:
+        _log.warning("not ready: %s: %s", name, err or type(err).__name__)
+        return False
+    return True
+
+
+def page(path: Path) -> Callable[[Request], Awaitable[Response]]:
+    """A route that serves a small file from memory, so that the page needs no thread and no disk."""
+    content = path.read_bytes()
+    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    headers = {"Cache-Control": "no-cache", "ETag": etag, "Content-Security-Policy": _CSP}
+    media_type = mimetypes.guess_type(path.name)[0]
+
+    async def serve(request: Request) -> Response:
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=media_type, headers=headers)
+
+    return serve

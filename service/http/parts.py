@@ -1,0 +1,65 @@
+"""What the routes share, and how they get at it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from service.http.access import Authenticator
+from service.http.edge import Drain, Exchange, exchange_of
+from service.http.limits import Admission, Limits
+from service.job_runner import JobRunner
+from service.keys import Caller
+from service.knowledge_base import KnowledgeBase
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """One worker's parts. config: the file that jobs are run with; None where jobs cannot be."""
+
+    kb: KnowledgeBase
+    authenticator: Authenticator
+    limits: Limits
+    admission: Admission
+    readiness: Callable[[], Awaitable[dict[str, Any]]]
+    config: Path | None = None
+    runner: JobRunner | None = None
+    drain: Drain = field(default_factory=Drain)
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def _exchange(request: Request) -> Exchange:
+    return exchange_of(request.scope)
+
+
+def _caller(request: Request) -> Caller:
+    caller = exchange_of(request.scope).caller
+    if caller is None:
+        raise LookupError("a public route asked who calls")
+    return caller
+
+
+Shared = Annotated[Parts, Depends(_parts)]
+Who = Annotated[Caller, Depends(_caller)]
+Under = Annotated[Exchange, Depends(_exchange)]
+
+
+def visible_sources(kb: KnowledgeBase, caller: Caller) -> list[str]:
+    """Configured sources that a caller may know of: theirs by key, and with documents for their tenant."""
+    return [
+        name
+        for name, source in kb.settings.sources.items()
+        if (not caller.rights.sources or name in caller.rights.sources)
+        and (not source.tenants or caller.rights.tenant in source.tenants)
+    ]
+
+
+def operated_sources(kb: KnowledgeBase, caller: Caller) -> list[str]:
+    """Configured sources that a caller may read in: all, unless the key names some."""
+    return [name for name in kb.settings.sources if not caller.rights.sources or name in caller.rights.sources]
