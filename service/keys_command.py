@@ -1,14 +1,18 @@
 """`citewell keys`: make, list, rotate and revoke API keys."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rag.errors import ConfigError
-from service.command import DEFAULT_CONFIG, ConfigOption, JsonOption, command, open_kb, print_json
+from service.command import DEFAULT_CONFIG, ConfigOption, JsonOption, command, print_json
 
 if TYPE_CHECKING:
-    from service.keys import Key
+    from service.keys import Keys
+    from service.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True, help="Make, list, rotate and revoke API keys. Once a first is made, every request needs one."
@@ -36,19 +40,21 @@ def create(
     """Make a key and print it: it is shown this once, because only its hash is kept."""
     from service.keys import Rights, checked_scopes
 
-    with open_kb(config) as kb:
+    with _opened(config) as (settings, keys):
         for each in source or ():
-            kb.source(each)
+            if each not in settings.sources:
+                known = ", ".join(settings.sources) or "none"
+                raise ConfigError(f"There is no source {each!r}. Configured sources: {known}.")
         rights = Rights(
             scopes=checked_scopes(scope or ["ask"]),
-            tenant=tenant or kb.settings.identity.tenant,
+            tenant=tenant or settings.identity.tenant,
             groups=tuple(group or ()),
             sources=tuple(source or ()),
             profiles=_profiles(profile or []),
             rate=_rate(rate),
             concurrent=concurrent,
         )
-        key, token = kb.keys.create(name, rights, expires_s=_seconds(expires) if expires else None)
+        key, token = keys.create(name, rights, expires_s=_seconds(expires) if expires else None)
     if as_json:
         print_json(key.as_dict() | {"token": token})
     else:
@@ -61,8 +67,8 @@ def list_keys(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG
     """Show all keys with their rights, without their secrets."""
     from service.terminal import print_keys
 
-    with open_kb(config) as kb:
-        found: list[Key] = kb.keys.all()
+    with _opened(config) as (_, keys):
+        found = keys.all()
     if as_json:
         print_json({"keys": [key.as_dict() for key in found]})
     else:
@@ -78,8 +84,8 @@ def rotate(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Give a key a new secret with the same rights, and print it; the old one goes on for a while."""
-    with open_kb(config) as kb:
-        token = kb.keys.rotate(key, overlap_s=_seconds(overlap))
+    with _opened(config) as (_, keys):
+        token = keys.rotate(key, overlap_s=_seconds(overlap))
     if as_json:
         print_json({"id": key, "token": token})
     else:
@@ -90,12 +96,26 @@ def rotate(
 @command
 def revoke(key: KeyArgument, as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
     """End a key; a running service knows within a second."""
-    with open_kb(config) as kb:
-        kb.keys.revoke(key)
+    with _opened(config) as (_, keys):
+        keys.revoke(key)
     if as_json:
         print_json({"id": key, "revoked": True})
     else:
         print(f"Revoked {key}.")
+
+
+@contextmanager
+def _opened(config: Path) -> "Iterator[tuple[Settings, Keys]]":
+    """The configuration, and the keys in its state store."""
+    from service.settings import load_settings
+    from service.state import State
+
+    settings = load_settings(config)
+    state = State.configured(settings)
+    try:
+        yield settings, state.keys()
+    finally:
+        state.close()
 
 
 def _profiles(names: list[str]) -> tuple[str, ...]:

@@ -191,9 +191,7 @@ class KnowledgeBase:
 
     @_part
     def state(self) -> State:
-        with self._lock:
-            url = self.settings.state.url.get_secret_value()
-            return State.open(url or f"sqlite:///{self.settings.data_dir / 'state.sqlite'}")
+        return State.configured(self.settings)
 
     @_part
     def _has_stale_sources(self) -> bool:

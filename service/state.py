@@ -18,6 +18,7 @@ from rag.types import Checkpoint, Listed, Unreadable
 from service.conversations import Conversations
 from service.jobs import Jobs
 from service.keys import Keys
+from service.settings import Settings
 from service.state_schema import cursors, documents, leases, migrate, quarantine, runs, sources
 
 LEASE_S = 60.0
@@ -57,6 +58,11 @@ class State:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._reader = engine.execution_options(reads=True)
+
+    @classmethod
+    def configured(cls, settings: Settings) -> "State":
+        """The state store of a configuration, as `open` does."""
+        return cls.open(settings.state.url.get_secret_value() or f"sqlite:///{settings.data_dir / 'state.sqlite'}")
 
     @classmethod
     def open(cls, url: str) -> "State":

@@ -39,7 +39,6 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/app.js"): "public",
     ("GET", "/style.css"): "public",
     ("GET", "/docs"): "public",
-    ("GET", "/docs/oauth2-redirect"): "public",
     ("GET", "/openapi.json"): "public",
 }
 
