@@ -440,7 +440,8 @@ def _delete_gone(run: _Run, complete: SnapshotComplete) -> None:
     state.commit(lease, Changes(checkpoints=run.deferred))
     state.read_anew(lease)
     state.listed(lease, [listed for listed in run.listed if listed.scope not in run.kept])
-    state.drop_scope_notes(lease, missing)
+    unreadable_only = state.quarantined_scopes(lease.source) - complete.scopes - run.kept
+    state.drop_scope_notes(lease, {*missing, *unreadable_only})
     if not complete.changes_only:
         state.clear_quarantine(lease)
 

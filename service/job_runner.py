@@ -76,11 +76,13 @@ class JobRunner:
     async def _follow(self, job: Job, process: asyncio.subprocess.Process, told: dict[str, Any]) -> str:
         errors: list[str] = []
         reading = asyncio.gather(_all(process.stdout), _read_progress(process.stderr, told, errors))
-        ending = asyncio.create_task(process.wait())
+        ending, asked = asyncio.create_task(process.wait()), False
         try:
             while not (await asyncio.wait([ending], timeout=_TELL_EVERY_S))[0]:
-                if await asyncio.to_thread(self._jobs.tell, job.id, told) and process.returncode is None:
-                    process.terminate()
+                cancelled = await asyncio.to_thread(self._jobs.tell, job.id, told)
+                if cancelled and not asked and process.returncode is None:
+                    process.terminate()  # once: a second signal would not let it finish its batch
+                    asked = True
         except asyncio.CancelledError:
             with suppress(ProcessLookupError):
                 process.terminate()

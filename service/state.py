@@ -218,8 +218,14 @@ class State:
             yield page
             after = page[-1].document_id
 
+    def quarantined_scopes(self, source: str) -> set[str]:
+        """Scopes that have documents which could not be read."""
+        with self._reader.connect() as connection:
+            found = connection.scalars(sa.select(quarantine.c.scope).where(quarantine.c.source == source).distinct())
+            return set(found)
+
     def scopes(self, source: str) -> set[str]:
-        """Scopes that have documents or unreadable ones."""
+        """Scopes that have documents."""
         with self._reader.connect() as connection:
             found = connection.scalars(sa.select(documents.c.scope).where(documents.c.source == source).distinct())
             return set(found)

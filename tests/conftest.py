@@ -187,12 +187,22 @@ def citewell_json(*arguments: str, config: Path) -> Any:
 class Server:
     """`citewell serve` in a process of its own, ended by its process id."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, *options: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        command = [str(Path(sys.executable).parent / "citewell"), "serve", "--port", self.url.rsplit(":", 1)[1]]
+        command = [
+            str(Path(sys.executable).parent / "citewell"),
+            "serve",
+            "--port",
+            self.url.rsplit(":", 1)[1],
+            *options,
+        ]
         environment = os.environ | {"CITEWELL_CONFIG": str(config)}
         self._log = (config.parent / f"serve-{uuid.uuid4().hex[:6]}.log").open("w+")
         self.process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)
+
+    def log(self) -> str:
+        """What the service has written so far."""
+        return Path(self._log.name).read_text()
 
     def __enter__(self) -> "Server":
         wait_until(self._answers, timeout_s=60, what="the service's start")
@@ -200,8 +210,7 @@ class Server:
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:
-            self._log.seek(0)
-            pytest.fail(f"the service ended: {self._log.read()}")
+            pytest.fail(f"the service ended: {self.log()}")
         try:
             return httpx.get(f"{self.url}/livez").status_code == 200
         except httpx.TransportError:

@@ -153,6 +153,17 @@ def test_thousands_of_small_files_are_followed(tmp_path: Path):
     assert "8/8.md" not in events[-1].scopes
 
 
+def test_a_file_that_could_not_be_parsed_and_is_gone_leaves_the_quarantine(tmp_path: Path, make_kb: MakeKb):
+    (tmp_path / "docs").mkdir()
+    for name in ("a.md", "b.md"):
+        (tmp_path / "docs" / name).write_text("# Page\n\nText.\n")
+    (tmp_path / "docs" / "bad.pdf").write_bytes(b"%PDF-1.4 broken")
+    kb = make_kb('[sources.docs]\nkind = "files"\npaths = ["docs"]\n')
+    assert kb.ingest()[0].quarantined == 1
+    (tmp_path / "docs" / "bad.pdf").unlink()
+    assert kb.ingest()[0].quarantined == 0
+
+
 def test_a_file_that_cannot_be_parsed_stays_in_quarantine_until_it_changes(tmp_path: Path, make_kb: MakeKb):
     write(tmp_path / "docs" / "good.md", "Parking is free.")
     bad = write(tmp_path / "docs" / "bad.json", "{")

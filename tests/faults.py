@@ -1,0 +1,132 @@
+"""Faults between the service and what it needs, with many clients at once; for the tests and for benchmarks/faults.py."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from indexes.engine.address import socket_path
+from indexes.engine.launch import ensure_running
+from tests.conftest import Server, citewell, stop_engine
+from tests.fault_proxy import FaultProxy
+from tests.stub_engine import StubEngine
+
+QUESTION = "When does the Edmonton store open?"
+STORES = "# Stores\n\nThe Edmonton store opens at eleven and closes at six in the evening on every day but Sunday.\n"
+MODEL = "stub:ttft=0.05,tpot=0.002,tokens=32"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How requests ended under a fault; seconds of each, and of the probes of /livez beside them."""
+
+    seconds: list[float] = field(default_factory=list)
+    endings: list[str] = field(default_factory=list)
+    livez_s: list[float] = field(default_factory=list)
+    back_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A service with a proxy before its engine and one before its Qdrant."""
+
+    server: Server
+    engine: FaultProxy
+    qdrant: FaultProxy
+    stub: StubEngine
+
+
+@contextmanager
+def site(folder: Path, *, deadline_s: float, model: str = MODEL, more: str = "") -> Iterator[Site]:
+    """A service over one document in a folder. Its Qdrant is the embedded engine, over TCP."""
+    (folder / "docs").mkdir()
+    (folder / "docs" / "stores.md").write_text(STORES)
+    config = folder / "citewell.toml"
+    sources = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
+    config.write_text(sources)
+    done = citewell("ingest", config=config)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    data = folder / ".citewell" / "qdrant"
+    ensure_running(data, idle_s=600)
+    try:
+        with StubEngine() as stub:
+            address = urlsplit(stub.url)
+            with (
+                FaultProxy((str(address.hostname), int(address.port or 0))) as engine,
+                FaultProxy(socket_path(data)) as qdrant,
+            ):
+                llm = f'[llm]\nurls = ["http://127.0.0.1:{engine.port}/v1"]\nmodel = {json.dumps(model)}\n'
+                index = f'[qdrant]\nurl = "http://127.0.0.1:{qdrant.port}"\n'
+                config.write_text(f"{sources}{llm}{index}[server]\ndeadline = {deadline_s}\n{more}")
+                with Server(config) as server:
+                    yield Site(server=server, engine=engine, qdrant=qdrant, stub=stub)
+    finally:
+        stop_engine(data)
+
+
+async def under_fault(place: Site, proxy: FaultProxy, fault: str, *, clients: int, rounds: int = 1) -> Outcome:
+    """Ask with many clients at once, half of them streamed, while a fault holds; then wait for the first full answer."""
+    outcome = Outcome()
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=place.server.url, timeout=60, limits=limits, trust_env=False) as client:
+        proxy.set(fault)
+        try:
+            ended = asyncio.Event()
+            probing = asyncio.create_task(_probe(client, outcome, ended))
+            for _ in range(rounds):
+                await asyncio.gather(*(_ask(client, outcome, stream=number % 2 == 0) for number in range(clients)))
+            ended.set()
+            await probing
+        finally:
+            proxy.set("pass")
+        begun = time.monotonic()
+        while await one(client) != "answered" and time.monotonic() - begun < 30:
+            await asyncio.sleep(0.1)
+        outcome.back_s = time.monotonic() - begun
+    return outcome
+
+
+async def one(client: httpx.AsyncClient, *, stream: bool = False) -> str:
+    """How a question ends: answered, degraded, or error STATUS; `torn` when it ends as neither."""
+    body = {"question": QUESTION, "stream": stream}
+    try:
+        response = await client.post("/v1/ask", json=body)
+    except httpx.HTTPError as err:
+        return f"torn: {err!r}"
+    if response.headers["content-type"].startswith("application/problem+json"):
+        return f"error {response.json()['status']}"
+    if not stream:
+        return _ending(response.json())
+    name, _, data = response.text.strip().split("\n\n")[-1].removeprefix("event: ").partition("\ndata: ")
+    if name == "error":
+        return f"error {json.loads(data)['status']}"
+    return _ending(json.loads(data)) if name == "done" else "torn: no last event"
+
+
+def _ending(answer: dict[str, Any]) -> str:
+    return "degraded" if answer["degraded"] else "answered" if answer["citations"] else "refused"
+
+
+async def _ask(client: httpx.AsyncClient, outcome: Outcome, *, stream: bool) -> None:
+    begun = time.monotonic()
+    outcome.endings.append(await one(client, stream=stream))
+    outcome.seconds.append(time.monotonic() - begun)
+
+
+async def _probe(client: httpx.AsyncClient, outcome: Outcome, ended: asyncio.Event) -> None:
+    while not ended.is_set():
+        begun = time.monotonic()
+        (await client.get("/livez")).raise_for_status()
+        outcome.livez_s.append(time.monotonic() - begun)
+        try:
+            await asyncio.wait_for(ended.wait(), 0.02)
+        except TimeoutError:
+            continue
