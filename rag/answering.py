@@ -116,7 +116,8 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
     """
     clock = clock or Clock()
     question, wants_json = asked.question, settings.sampling.json_schema is not None
-    beside, backing = await asyncio.to_thread(weighed, asked, settings.threshold)
+    prepared = await asyncio.to_thread(_prepare, asked, settings)
+    backing = prepared.backing
     if not backing:
         yield PassagesFound(passages=())
         text = refusal(question, aggregate=bool(question.aggregate))
@@ -127,7 +128,7 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
     if settings.generator is not None:
         streamed = False
         try:
-            async with aclosing(_generate(asked, beside, settings, clock)) as events:
+            async with aclosing(_generate(asked, prepared, settings, clock)) as events:
                 async for event in events:
                     streamed = streamed or isinstance(event, TextDelta)
                     yield event
@@ -168,21 +169,37 @@ def weighed(asked: Asked, threshold: float) -> tuple[list[Passage], list[tuple[f
     return [passage for _, passage in scored], [pair for pair in scored if pair[0] >= threshold]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """What is reckoned before the model is asked. made: the prompt; None without a model, or without evidence."""
+
+    backing: list[tuple[float, Passage]]
+    affinity: str = ""
+    made: prompt.Prompt | None = None
+
+
+def _prepare(asked: Asked, settings: Answering) -> _Prepared:
+    """All at once, because each time in a thread costs a wait for it."""
+    beside, backing = weighed(asked, settings.threshold)
+    if settings.generator is None or not backing:
+        return _Prepared(backing=backing)
+    affinity = asked.conversation or beside[0].label
+    made = prompt_for(asked, beside, settings, settings.generator.replica(affinity))
+    return _Prepared(backing=backing, affinity=affinity, made=made)
+
+
 async def _generate(
-    asked: Asked, passages: Sequence[Passage], settings: Answering, clock: Clock
+    asked: Asked, prepared: _Prepared, settings: Answering, clock: Clock
 ) -> AsyncGenerator[Event, None]:
-    generator = settings.generator
-    if generator is None:
+    generator, made = settings.generator, prepared.made
+    if generator is None or made is None:
         return
-    affinity = asked.conversation or (passages[0].label if passages else "")
-    replica = generator.replica(affinity)
-    made = await asyncio.to_thread(prompt_for, asked, passages, settings, replica)
     citable = [*made.passages, *(passage for turn in made.turns for passage in turn.passages)]
     yield PassagesFound(passages=tuple(citable))
     clock.mark("prompt")
     answer = _Json(asked, citable) if settings.sampling.json_schema is not None else _Words(asked, citable)
     usage, cut = Usage(), False
-    route = Route(affinity=affinity, cache_salt=asked.salt)
+    route = Route(affinity=prepared.affinity, cache_salt=asked.salt)
     written = until(generator.stream(made.messages, settings.sampling, route), lambda: settings.generate_until)
     try:
         async with aclosing(written) as deltas:

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+_LOOK_S = 0.25
 
 
 class Deadline:
@@ -36,18 +37,45 @@ class Deadline:
 
 
 async def until(stream: AsyncGenerator[T, None], at: Callable[[], float]) -> AsyncGenerator[T, None]:
-    """The stream's items until a time on time.monotonic()'s clock, asked for anew before each; then TimeoutError.
+    """The stream's items until a time on time.monotonic()'s clock, which may change meanwhile; then TimeoutError.
 
-    The stream is closed either way.
+    The stream is closed either way. One timer watches over the whole stream, because one for each item would cost
+    more than the item: a change of the time counts within _LOOK_S.
     """
-    async with aclosing(stream):
-        while True:
-            try:
-                async with asyncio.timeout_at(_loop_time(at())):
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Task[Any] | None = None
+    late = False
+    timer: asyncio.Handle
+
+    def look() -> None:
+        nonlocal late, timer
+        left_s = at() - time.monotonic()
+        if left_s > 0:
+            timer = loop.call_later(min(left_s, _LOOK_S), look)
+            return
+        late = True
+        if waiting is not None:
+            waiting.cancel()
+
+    timer = loop.call_soon(look)
+    try:
+        async with aclosing(stream):
+            while not late:
+                waiting = asyncio.current_task()
+                try:
                     item = await anext(stream)
-            except StopAsyncIteration:
-                return
-            yield item
+                except StopAsyncIteration:
+                    return
+                except asyncio.CancelledError:
+                    if late and waiting is not None and waiting.uncancel() == 0:
+                        break
+                    raise
+                finally:
+                    waiting = None
+                yield item
+            raise TimeoutError
+    finally:
+        timer.cancel()
 
 
 def _loop_time(at: float) -> float:

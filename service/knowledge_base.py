@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from llama_index.core.vector_stores import MetadataFilters
 
 T = TypeVar("T")
-_SEARCHES = 2 * (os.cpu_count() or 1) + 2  # threads: as many wait for the index as compute
+_SEARCHES = (os.cpu_count() or 1) + 1  # threads: more would only take time from each other
 
 
 def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":

@@ -104,6 +104,18 @@ class CitationOut(BaseModel):
     pointer: str = Field("", description="The value of a JSON answer that it is for (RFC 6901)")
 
 
+class PassagesOut(BaseModel):
+    passages: list[PassageOut]
+
+
+class CitationsOut(BaseModel):
+    citations: list[CitationOut]
+
+
+class DeltaOut(BaseModel):
+    text: str
+
+
 class UsageOut(BaseModel):
     prompt_tokens: int
     cached_tokens: int

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Path as PathParameter
 from fastapi import Request
 from fastapi.responses import StreamingResponse
-from fastapi.sse import format_sse_event
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Send
 
@@ -28,14 +28,15 @@ from service.http.problems import FAILED, problem, status_of
 from service.keys import Caller
 from service.schemas import (
     AskBody,
+    CitationsOut,
+    DeltaOut,
     FilterForm,
+    PassagesOut,
     RetrieveBody,
     RetrieveOut,
     answer_out,
-    citation_out,
     hit_out,
     passage_out,
-    usage_out,
 )
 
 T = TypeVar("T")
@@ -204,28 +205,25 @@ async def _sse(events: AsyncGenerator[Event, None], parts: Parts, exchange: Exch
 def _lines(event: Event) -> Sequence[bytes]:
     match event:
         case PassagesFound():
-            return [sse("passages", {"passages": [passage_out(p).model_dump() for p in event.passages]})]
+            return [sse("passages", PassagesOut(passages=[passage_out(p) for p in event.passages]))]
         case TextDelta():
-            return [sse("delta", {"text": event.text})]
+            return [sse("delta", DeltaOut(text=event.text))]
         case Restarted():
-            return [sse("error", problem(503, f"The answer was cut off. {event.reason}").model_dump())]
+            return [sse("error", problem(503, f"The answer was cut off. {event.reason}"))]
         case Finished(answer=answer):
-            return [
-                sse("citations", {"citations": [citation_out(c).model_dump() for c in answer.citations]}),
-                sse("usage", usage_out(answer.usage).model_dump()),
-                sse("done", answer_out(answer).model_dump()),
-            ]
+            out = answer_out(answer)
+            return [sse("citations", CitationsOut(citations=out.citations)), sse("usage", out.usage), sse("done", out)]
 
 
-def sse(name: str, data: dict[str, Any]) -> bytes:
-    """A server-sent event."""
-    return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=False))
+def sse(name: str, data: BaseModel) -> bytes:
+    """A server-sent event; JSON has no line breaks."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), data.model_dump_json().encode())
 
 
 def _error(err: Exception) -> bytes:
     if isinstance(err, CitewellError):
-        return sse("error", problem(status_of(err), str(err)).model_dump())
+        return sse("error", problem(status_of(err), str(err)))
     if isinstance(err, HTTPException):
-        return sse("error", problem(err.status_code, str(err.detail)).model_dump())
+        return sse("error", problem(err.status_code, str(err.detail)))
     _log.exception("an answer's stream failed", exc_info=err)
-    return sse("error", problem(500, FAILED).model_dump())
+    return sse("error", problem(500, FAILED))

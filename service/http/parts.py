@@ -29,16 +29,19 @@ class Parts:
     drain: Drain = field(default_factory=Drain)
 
 
-def _parts(request: Request) -> Parts:
+# Asynchronous, so that FastAPI takes no thread for them.
+
+
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 
 
-def _exchange(request: Request) -> Exchange:
+async def _exchange(request: Request) -> Exchange:
     return exchange_of(request.scope)
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     caller = exchange_of(request.scope).caller
     if caller is None:
         raise LookupError("a public route asked who calls")

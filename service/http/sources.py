@@ -149,7 +149,7 @@ async def _progress(job: Job, parts: Parts, exchange: Exchange) -> AsyncGenerato
     shown = None
     try:
         while True:
-            told = job_out(job).model_dump(mode="json")
+            told = job_out(job)
             if not job.is_active:
                 yield sse("done", told)
                 return
@@ -159,7 +159,7 @@ async def _progress(job: Job, parts: Parts, exchange: Exchange) -> AsyncGenerato
             await exchange.deadline.wait(asyncio.sleep(_LOOK_S))
             job = await asyncio.to_thread(parts.kb.jobs.get, job.id) or job
     except TimeoutError:
-        yield sse("error", problem(503, str(too_late(parts))).model_dump())
+        yield sse("error", problem(503, str(too_late(parts))))
 
 
 async def _job(parts: Parts, caller: Caller, job_id: int) -> Job:
