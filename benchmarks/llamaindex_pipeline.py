@@ -16,7 +16,7 @@ from rag.ports import Embedder
 from rag.types import Upsert
 
 
-class _Embedding(BaseEmbedding):
+class Embedding(BaseEmbedding):
     """Our embedder behind LlamaIndex's interface."""
 
     embedder: Any
@@ -48,7 +48,7 @@ class LlamaIndexPipeline:
             client=client, collection_name=collection, dense_vector_name="dense", batch_size=512, parallel=1
         )
         self._pipeline = IngestionPipeline(
-            transformations=[SentenceSplitter(chunk_size=1024), _Embedding(embedder=embedder)],
+            transformations=[SentenceSplitter(chunk_size=1024), Embedding(embedder=embedder)],
             docstore=SimpleDocumentStore(),
             docstore_strategy=DocstoreStrategy.UPSERTS_AND_DELETE,
             vector_store=store,

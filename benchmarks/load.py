@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +26,13 @@ class Target:
 
 @dataclass(slots=True)
 class Load:
-    """What came of a load: seconds to the first words, answers and failures, seconds that it took."""
+    """What came of a load: seconds to the first words, answers and failures, seconds that it took.
+
+    prepared_s: until the prompt was made, as our own answers tell.
+    """
 
     ttft_s: list[float] = field(default_factory=list)
+    prepared_s: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     answered: int = 0
     seconds: float = 0.0
@@ -38,6 +43,10 @@ class Load:
 
     def ttft_ms(self, share: float) -> float:
         return 1000 * percentile(self.ttft_s, share)
+
+    def beside_search_ms(self, share: float) -> float:
+        """The time to the first words without that until the prompt was made."""
+        return 1000 * percentile([a - b for a, b in zip(self.ttft_s, self.prepared_s, strict=True)], share)
 
 
 async def run_load(target: Target, questions: Sequence[str], *, clients: int, seconds: float, spread_s: float) -> Load:
@@ -79,7 +88,10 @@ async def _ask(session: aiohttp.ClientSession, target: Target, question: str, lo
         load.failed.append(repr(err))
         return
     load.ttft_s.append(first)
+    if told := _PREPARED.search(tail):
+        load.prepared_s.append(float(told[1]))
     load.answered += 1
 
 
+_PREPARED = re.compile(rb'"prompt":([0-9.e-]+)')
 _JSON = {"Content-Type": "application/json"}

@@ -123,14 +123,12 @@ def peer(name: str, passages: Path, engine: str) -> Iterator[Target]:
             yield Target(url=f"{url}/ask", body=lambda q: {"question": q}, starts=b"data: ", ends=b"[DONE]")
         return
     pipelines = str(Path(__file__).parent / "peers" / "hayhooks")
-    command = ["-m", "hayhooks.cli.__main__", "run", "--port", str(port), "--pipelines-dir", pipelines]
-    with process(
-        sys.executable, *command, url=url, ready="/status", HAYHOOKS_ADDITIONAL_PYTHON_PATH=".", **environment
-    ):
-        body: Any = lambda q: {"model": "rag", "messages": [{"role": "user", "content": q}], "stream": True}  # noqa: E731
-        yield Target(
-            url=f"{url}/v1/chat/completions", body=body, starts=b'"content":"The', ends=b'"finish_reason":"stop"'
-        )
+    hayhooks = str(Path(sys.executable).parent / "hayhooks")
+    command = ["run", "--port", str(port), "--pipelines-dir", pipelines, "--additional-python-path", "."]
+    with process(hayhooks, *command, url=url, ready="/status", **environment):
+        body: Any = lambda q: {"model": "peer", "messages": [{"role": "user", "content": q}], "stream": True}  # noqa: E731
+        chat = f"{url}/v1/chat/completions"
+        yield Target(url=chat, body=body, starts=b'"content":"The', ends=b'"finish_reason":"stop"')
 
 
 def measure(engine: Target, system: Target, asked: list[str]) -> dict[str, Any]:
@@ -138,7 +136,8 @@ def measure(engine: Target, system: Target, asked: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for clients in CLIENTS:
         alone, through = (
-            asyncio.run(run_load(target, asked, clients=clients, seconds=SECONDS, spread_s=SPREAD_S)) for target in (engine, system)
+            asyncio.run(run_load(target, asked, clients=clients, seconds=SECONDS, spread_s=SPREAD_S))
+            for target in (engine, system)
         )
         found[str(clients)] = _compared(alone, through)
         print(clients, json.dumps(found[str(clients)]), file=sys.stderr)
@@ -155,6 +154,12 @@ def _compared(alone: Load, through: Load) -> dict[str, Any]:
         **{
             f"added_ttft_p{round(100 * share)}_ms": round(through.ttft_ms(share) - alone.ttft_ms(share), 1)
             for share in (0.5, 0.99)
+        },
+        **{
+            f"added_beside_search_p{round(100 * share)}_ms": round(
+                through.beside_search_ms(share) - alone.ttft_ms(share), 1
+            )
+            for share in ((0.5, 0.99) if through.prepared_s else ())
         },
         "failed": len(through.failed),
         "first_failure": through.failed[:1],

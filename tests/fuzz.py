@@ -1,0 +1,250 @@
+"""Nonsense of all kinds over a running service: generated requests, raw bytes, and planted secrets that must not show.
+
+    python -m tests.fuzz        (QUICK=1: a tenth of it)
+
+schemathesis makes requests from the service's own OpenAPI, good ones and bad ones; raw bytes are whole requests that were
+cut, doubled or flipped. Prints one JSON object as its last line.
+"""
+
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.conftest import Server, citewell, citewell_json, stop_engine
+from tests.stub_engine import StubEngine
+
+QUICK = os.environ.get("QUICK") == "1"
+CASES = 2_000 if QUICK else 20_000
+RAW = 500 if QUICK else 5_000
+SECRETS = {
+    "llm": "s3cret-llm-key-1",
+    "qdrant": "s3cret-qdrant-2",
+    "database": "s3cret-password-3",
+    "embedder": "s3cret-embed-4",
+}
+CONFIG = """
+[llm]
+urls = ["{engine}"]
+model = "stub:tokens=8"
+api_key = "{llm}"
+[qdrant]
+api_key = "{qdrant}"
+[embedder]
+api_key = "{embedder}"
+[server]
+deadline = 20
+[limits]
+in_flight = 1000
+[telemetry]
+log_format = "json"
+[sources.docs]
+kind = "files"
+paths = ["docs"]
+[sources.shop]
+kind = "sql"
+url = "postgresql+psycopg://someone:{database}@127.0.0.1:1/shop"
+"""
+REQUEST = b"POST /v1/ask HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer TOKEN\r\nContent-Type: application/json\r\nContent-Length: 59\r\n\r\n"
+REQUEST += b'{"question": "When does the Edmonton store open today then"}'
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="citewell-fuzz-") as name, StubEngine() as engine:
+        folder = Path(name)
+        (folder / "docs").mkdir()
+        (folder / "docs" / "stores.md").write_text(
+            "# Stores\n\nThe Edmonton store opens at eleven on every day but Sunday.\n"
+        )
+        config = folder / "citewell.toml"
+        config.write_text(CONFIG.format(engine=engine.url, **SECRETS))
+        try:
+            citewell("ingest", "docs", config=config)
+            token = citewell_json("keys", "create", "fuzz", "--scope", "admin", config=config)["token"]
+            with Server(config) as server:
+                told = generated(server, token, folder)
+                raw = raw_bytes(server, token)
+                dumps = [
+                    _get(server, path, token)
+                    for path in ("/metrics", "/v1/config", "/v1/sources", "/openapi.json", "/v1/jobs")
+                ]
+                log = server.log()
+        finally:
+            stop_engine(folder / ".citewell" / "qdrant")
+        planted = [*SECRETS.values(), token.split("_", 2)[2]]
+        places = {"log": log, "dumps": "".join(dumps), "generated": told.pop("text"), "raw": raw.pop("text")}
+        hits = Counter(place for place, text in places.items() for secret in planted if secret in text)
+        tracebacks = log.count("Traceback")
+    print(
+        json.dumps({"generated": told, "raw": raw, "secret_hits": dict(hits), "tracebacks": tracebacks, "quick": QUICK})
+    )
+
+
+def generated(server: Server, token: str, folder: Path) -> dict[str, Any]:
+    """Cases, server errors and errors that are no problem documents, of schemathesis' run; and all that was answered."""
+    report = folder / "report.ndjson"
+    command = [
+        str(Path(sys.executable).parent / "schemathesis"),
+        "run",
+        f"{server.url}/openapi.json",
+        "--header",
+        f"Authorization: Bearer {token}",
+    ]
+    # A job would read sources all through the run, and a watched one lasts as long as it.
+    command += [
+        "--exclude-path-regex",
+        "/events$",
+        "--checks",
+        "not_a_server_error",
+        "--continue-on-failure",
+        "--phases",
+        "coverage,fuzzing",
+    ]
+    command += [
+        "--max-examples",
+        str(CASES // 12),
+        "--report",
+        "ndjson",
+        "--report-ndjson-path",
+        str(report),
+        "--workers",
+        "2",
+    ]
+    command += ["--seed", "7", "--request-timeout", "30", "--no-color"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not report.exists():
+        sys.exit(done.stdout[-3000:] + done.stderr[-3000:])
+    statuses: Counter[str] = Counter()
+    wrong: list[str] = []
+    text = report.read_text(errors="replace")
+    for answer in _answers(text):
+        status, kind = answer
+        statuses[f"{status // 100}xx"] += 1
+        expected = status < 400 or "problem+json" in kind or (status in (503,) and "json" in kind)
+        if (status >= 500 and status != 503) or (not expected and not kind.startswith("application/json")):
+            wrong.append(f"{status} {kind}")
+    return {
+        "cases": sum(statuses.values()),
+        "statuses": dict(statuses),
+        "wrong": wrong[:10],
+        "num_wrong": len(wrong),
+        "text": _answered(text),
+    }
+
+
+def _answers(report: str) -> list[tuple[int, str]]:
+    found = []
+    for line in report.splitlines():
+        for response in _responses(json.loads(line)):
+            kinds = {name.lower(): value for name, value in (response.get("headers") or {}).items()}
+            kind = kinds.get("content-type", [""])
+            found.append((response["status_code"], kind[0] if isinstance(kind, list) else kind))
+    return found
+
+
+def _responses(value: Any) -> list[dict[str, Any]]:
+    """All objects with a status_code in a report's line."""
+    if isinstance(value, list):
+        return [found for each in value for found in _responses(each)]
+    if not isinstance(value, dict):
+        return []
+    own = [value] if "status_code" in value and "headers" in value else []
+    return own + [found for each in value.values() for found in _responses(each)]
+
+
+def _answered(report: str) -> str:
+    """The bodies of all answers: the report has the requests, with their key, as well."""
+    import base64
+
+    bodies = []
+    for line in report.splitlines():
+        for response in _responses(json.loads(line)):
+            content = response.get("content") or response.get("body") or ""
+            content = content.get("payload", "") if isinstance(content, dict) else content
+            bodies.append(
+                base64.b64decode(content).decode(errors="replace") if re.fullmatch(r"[\w+/=\n]*", content) else content
+            )
+    return "".join(bodies)
+
+
+def raw_bytes(server: Server, token: str) -> dict[str, Any]:
+    """Requests that were cut, doubled, flipped or filled with noise, as bytes on a connection."""
+    rng = random.Random(7)
+    port = int(server.url.rsplit(":", 1)[1])
+    statuses: Counter[str] = Counter()
+    wrong, texts = [], []
+    for number in range(RAW):
+        sent = _spoilt(REQUEST.replace(b"TOKEN", token.encode()), rng)
+        answer = _exchange(port, sent)
+        texts.append(answer.decode(errors="replace"))
+        status = answer[9:12].decode(errors="replace") if answer.startswith(b"HTTP/1.1 ") else "closed"
+        statuses[status] += 1
+        problem = b"application/problem+json" in answer.lower() or status.startswith(("2", "3")) or status == "closed"
+        if status.startswith("5") or not problem:
+            wrong.append(f"{number}: {sent!r} -> {answer[:200]!r}")
+    # A request that is not whole gets no answer until its time is over; the connection was closed by us before.
+    return {
+        "requests": RAW,
+        "statuses": dict(statuses),
+        "wrong": wrong[:5],
+        "num_wrong": len(wrong),
+        "text": "".join(texts),
+    }
+
+
+def _spoilt(request: bytes, rng: random.Random) -> bytes:
+    spoilt = bytearray(request)
+    for _ in range(rng.randint(1, 6)):
+        place = rng.randrange(len(spoilt)) if spoilt else 0
+        match rng.randrange(5):
+            case 0:
+                spoilt[place : place + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del spoilt[place : place + rng.randint(1, 20)]
+            case 2:
+                spoilt[place:place] = spoilt[place : place + rng.randint(1, 60)]
+            case 3:
+                spoilt[place:place] = rng.randbytes(rng.randint(1, 30))
+            case _:
+                spoilt[place:place] = rng.choice(
+                    [
+                        b"\r\n",
+                        b"\0",
+                        b"\r\n\r\n",
+                        b"Content-Length: 5\r\n",
+                        b"Transfer-Encoding: chunked\r\n",
+                        b"%ff",
+                        b"../",
+                    ]
+                )
+    return bytes(spoilt)
+
+
+def _exchange(port: int, sent: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=0.3) as connection:
+        answer = b""
+        try:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            while part := connection.recv(65536):
+                answer += part
+        except OSError:
+            pass
+        return answer
+
+
+def _get(server: Server, path: str, token: str) -> str:
+    return httpx.get(f"{server.url}{path}", headers={"Authorization": f"Bearer {token}"}, timeout=60).text
+
+
+if __name__ == "__main__":
+    main()
