@@ -7,8 +7,8 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile 
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
 
-.PHONY: help demo serve run test unit test-vllm test-crash test-tokens lint
-.PHONY: bench bench-ingest bench-latency bench-retrieval bench-cache bench-sync clean
+.PHONY: help demo serve run test unit test-vllm test-crash test-tokens test-fuzz lint
+.PHONY: bench bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,12 +60,15 @@ test-vllm: $(VENV)/installed-dev  ## ask a real vLLM server on the CPU
 test-tokens: $(VENV)/installed-dev  ## count 1,000 prompts beside a real vLLM with Qwen2.5's tokenizer
 	@$(BIN)/python -m tests.vllm.tokens
 
+test-fuzz: $(VENV)/installed-dev  ## 20,000 generated and 5,000 broken requests, with planted secrets
+	@$(BIN)/python -m tests.fuzz
+
 lint: $(VENV)/installed-dev  ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: bench-ingest bench-latency bench-retrieval bench-cache bench-sync  ## every measured number of the README
+bench: bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service  ## every measured number of the README
 
 bench-ingest: $(VENV)/installed-dev  ## full ingest of Chinook
 	@$(BIN)/python -m benchmarks.ingest
@@ -75,6 +78,9 @@ bench-sync: $(VENV)/installed-bench  ## cost of keeping in step, beside LlamaInd
 
 bench-retrieval: $(VENV)/installed-bench  ## search at 10k, 100k and 500k chunks beside LlamaIndex and Haystack; int8
 	@$(BIN)/python -m benchmarks.retrieval
+
+bench-service: $(VENV)/installed-bench  ## what the service adds to its engine, beside LlamaIndex and Haystack
+	@$(BIN)/python -m benchmarks.service
 
 bench-cache: $(VENV)/installed-dev  ## prefix-cache hits by the order of passages (DATA=… for public sets)
 	@$(BIN)/python -m benchmarks.prefix_cache

@@ -69,22 +69,22 @@ def process(*command: str, url: str, ready: str, **environment: str) -> Iterator
 
 
 @contextmanager
-def citewell(folder: Path, engine: str) -> Iterator[tuple[str, Path]]:
-    """Our service over a part of the sample, and its passages as JSON lines."""
+def citewell(folder: Path, engine: str, *, more: str = "") -> Iterator[tuple[str, Path, int]]:
+    """Our service over a part of the sample: its URL, its passages as a JSON list, and its process id."""
     tables = json.dumps(TABLES)
     source = f'[sources.shop]\nkind = "sql"\nurl = "sqlite:///{SAMPLE / "chinook.sqlite"}"\ntables = {tables}\n'
     llm = f'[llm]\nurls = ["{engine}/v1"]\nmodel = "{MODEL}"\n[limits]\nin_flight = 1000\n'
     config = folder / "citewell.toml"
-    config.write_text(source + llm)
+    config.write_text(source + llm + more)
     try:
         with connect(config) as kb:
-            kb.ingest()
+            kb.ingest("shop")
             ids = [chunk for page in kb.state.pages("shop") for document in page for chunk in document.chunk_ids]
             texts = list(kb.index.embedded(ids))
         passages = folder / "passages.json"
         passages.write_text(json.dumps(texts))
         with Server(config, "--workers", str(WORKERS)) as server:
-            yield server.url, passages
+            yield server.url, passages, server.process.pid
     finally:
         stop_engine(folder / ".citewell" / "qdrant")
 
@@ -173,7 +173,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="citewell-bench-")))
         stack.enter_context(process(sys.executable, "-m", "tests.stub_engine", str(port), url=engine, ready="/metrics"))
         found: dict[str, Any] = {}
-        with citewell(folder, engine) as (url, passages):
+        with citewell(folder, engine) as (url, passages, _):
             asked = questions(json.loads(passages.read_text()))
             asyncio.run(run_load(asked_at(url), asked[::-1], clients=8, seconds=4, spread_s=SPREAD_S))
             found["citewell"] = measure(straight(engine), asked_at(url), asked)

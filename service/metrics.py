@@ -41,7 +41,6 @@ class Metrics:
         self.in_flight = gauge("requests_in_flight", "HTTP requests under way")
         self.waiting = gauge("engine_waiting", "Requests that wait in an engine, as it last said", "engine")
         self.refused = counter("limited", "Requests refused by a limit", "limit")
-        self.breaker = counter("left_alone", "Calls not made because what they need failed again and again", "part")
         self._answers = counter("answers", "Answers, by how they ended", "outcome")
         self._prompt = counter("prompt_tokens", "Tokens of prompts, as the engine counted them")
         self._prompt_sizes = histogram("prompt_size_tokens", "Tokens of a prompt", _TOKENS)

@@ -1,9 +1,8 @@
-"""OpenTelemetry traces, with the GenAI conventions for what goes to the language model.
+"""OpenTelemetry traces, with the GenAI conventions for the language model; the requests' spans are FastAPI's own.
 
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
 """
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,11 +61,3 @@ def end_chat(span: Span, *, usage: Usage | None, reason: str, error: BaseExcepti
         span.set_attribute("error.type", type(error).__name__)
         span.set_status(Status(StatusCode.ERROR))
     span.end()
-
-
-def server_span(method: str, headers: Mapping[str, str]) -> Span:
-    """The span of a request to us, under the caller's own where its headers name one (W3C trace context)."""
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    context = TraceContextTextMapPropagator().extract(headers)
-    return TRACER.start_span(method, context=context, kind=SpanKind.SERVER, attributes={"http.request.method": method})

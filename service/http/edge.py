@@ -1,4 +1,4 @@
-"""The outermost layer: each request's id, deadline, size limit, headers, metrics, trace and line in the log."""
+"""The outermost layer: each request's id, deadline, size limit, headers, metrics and line in the log."""
 
 import logging
 import re
@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from opentelemetry import trace
-from opentelemetry.trace import Span, Status, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +17,6 @@ from service.http.problems import FAILED, refusal
 from service.keys import Caller
 from service.logs import REQUEST_ID
 from service.metrics import Metrics
-from service.tracing import server_span
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _CLIENT_GONE = 499
@@ -87,15 +84,14 @@ class Edge:
         exchange = scope["exchange"] = Exchange(Deadline(self._deadline_s))
         self._drain.live.add(exchange)
         self._metrics.in_flight.inc()
-        span = server_span(scope["method"], headers)
         started = time.perf_counter()
         try:
-            with exchange.held, trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            with exchange.held:
                 await self._serve(scope, headers, receive, watched)
         finally:
             self._metrics.in_flight.dec()
             self._drain.live.discard(exchange)
-            self._note(scope, exchange, watched.status, time.perf_counter() - started, span)
+            self._note(scope, exchange, watched.status, time.perf_counter() - started)
             REQUEST_ID.reset(token)
 
     async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: "_Watched") -> None:
@@ -113,15 +109,10 @@ class Edge:
                 raise  # the response has begun: the connection is cut, so that nobody takes it for a whole one
             await refusal(scope["path"], 500, FAILED)(scope, receive, send)
 
-    def _note(self, scope: Scope, exchange: Exchange, status: int, seconds: float, span: Span) -> None:
+    def _note(self, scope: Scope, exchange: Exchange, status: int, seconds: float) -> None:
         method, route = scope["method"] if scope["method"] in _METHODS else "OTHER", _route(scope)
         status = status or _CLIENT_GONE
         self._metrics.request(method, route, status, seconds)
-        span.update_name(f"{method} {route}")
-        span.set_attributes({"http.route": route, "http.response.status_code": status})
-        if status >= 500:
-            span.set_status(Status(StatusCode.ERROR))
-        span.end()
         caller = exchange.caller
         if route in ("/livez", "/readyz", "/metrics") and status == 200:
             return
