@@ -1,7 +1,6 @@
 """The REST service and the web page, assembled."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -50,8 +49,6 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(_warm_up, kb)
-        gc.collect()
-        gc.freeze()  # what is loaded stays: to look through it again and again stops all answers for long
         parts: Parts = app.state.parts
         parts.runner = JobRunner(kb.jobs, config) if config is not None else None
         if schedule is not None:

@@ -98,6 +98,7 @@ class KnowledgeBase:
                 self._searches.shutdown(wait=False, cancel_futures=True)
             if "state" in self._parts:
                 self.state.close()
+            self._parts.clear()  # models are large, and whoever still holds this object has no use for them
 
     # Parts, each made once.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import signal
@@ -87,6 +88,8 @@ def _worker_app(kb: KnowledgeBase, config: Path, host: str, schedule: ScheduledS
     async def lifespan(application: FastAPI) -> AsyncIterator[Any]:
         with _drained_on_sigterm(app.state.parts, drain_s=server.drain, grace_s=server.grace):
             async with serving(application) as state:
+                gc.collect()
+                gc.freeze()  # what is loaded stays: to look through it again and again stops all answers for long
                 yield state
 
     app.router.lifespan_context = lifespan
