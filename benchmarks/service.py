@@ -29,7 +29,7 @@ from tests.conftest import Server, free_port, stop_engine, wait_until
 
 MODEL = "stub:ttft=0.2,tpot=0.02,tokens=64"
 CLIENTS = (1, 32, 200)
-SECONDS = 8.0 if QUICK else 20.0
+SECONDS = 6.0 if QUICK else 12.0
 SPREAD_S = 1.5  # about an answer's time, so that questions come evenly
 PEERS = ("llamaindex", "haystack")
 TABLES = ("Album", "Artist", "Employee", "Customer", "Genre", "MediaType", "Playlist")

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -137,24 +138,45 @@ def _own_prompts(folder: Path, prompts: Prompts) -> dict[bool, str]:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class _OnnxModel:
+    tokenizer: Any
+    session: Any
+
+
+_loading = threading.Lock()
+_in_use: WeakValueDictionary[Path, _OnnxModel] = WeakValueDictionary()
+
+
+def _loaded(folder: Path, onnx_path: Path) -> _OnnxModel:
+    """A model, loaded once for all embedders of this process that use it."""
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    with _loading:
+        model = _in_use.get(onnx_path)
+        if model is None:
+            config = json.loads((folder / "config.json").read_text())
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            tokenizer.enable_truncation(_max_length(folder, config))
+            tokenizer.enable_padding(pad_id=int(config.get("pad_token_id") or 0))
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1  # one batch a core is a third faster than one batch on all
+            session = onnxruntime.InferenceSession(str(onnx_path), options, providers=["CPUExecutionProvider"])
+            model = _in_use[onnx_path] = _OnnxModel(tokenizer=tokenizer, session=session)
+        return model
+
+
 class OnnxEmbedder:
     """A BERT-like encoder on ONNX Runtime; 3 ms a query on one core, and a batch a core at a time."""
 
     def __init__(self, folder: Path, onnx_path: Path, *, name: str = "", prompts: Prompts = Prompts()) -> None:
-        import onnxruntime
-        from tokenizers import Tokenizer
-
         config = json.loads((folder / "config.json").read_text())
         self.name = f"{name or folder.name}/int8"
         self.dim = int(config.get("hidden_size") or config["dim"])
         self._prompts = _own_prompts(folder, prompts)
         self._pooling = _pooling(folder)
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.enable_truncation(_max_length(folder, config))
-        self._tokenizer.enable_padding(pad_id=int(config.get("pad_token_id") or 0))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # one batch a core is a third faster than one batch on all
-        self._session = onnxruntime.InferenceSession(str(onnx_path), options, providers=["CPUExecutionProvider"])
+        self._model = _loaded(folder, onnx_path)
         self._pool = ThreadPoolExecutor(_cores(), thread_name_prefix="citewell-embed")
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
@@ -169,10 +191,10 @@ class OnnxEmbedder:
         return vectors
 
     def _embed_batch(self, texts: Sequence[str]) -> Vectors:
-        encoded = self._tokenizer.encode_batch(list(texts))
+        encoded = self._model.tokenizer.encode_batch(list(texts))
         ids = np.array([e.ids for e in encoded], dtype=np.int64)
         mask = np.array([e.attention_mask for e in encoded], dtype=np.int64)
-        hidden = np.asarray(self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+        hidden = np.asarray(self._model.session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
         if self._pooling == "cls":
             return _unit(hidden[:, 0])
         return _unit((hidden * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True))

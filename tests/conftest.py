@@ -18,7 +18,9 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from indexes.embedders import load_embedder
 from indexes.engine.address import socket_path
+from rag.ports import Embedder
 from service.knowledge_base import KnowledgeBase, connect
 from service.settings import StateSettings, load_settings
 
@@ -81,6 +83,12 @@ MakeKb = Callable[..., KnowledgeBase]
 
 
 @pytest.fixture(scope="session")
+def model_in_use() -> Embedder:
+    """Keeps the bundled model loaded, so that each test's knowledge base finds it so."""
+    return load_embedder()
+
+
+@pytest.fixture(scope="session")
 def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder whose engine serves all knowledge bases of `make_kb`, each in a collection of its own."""
     folder = tmp_path_factory.mktemp("shared")
@@ -89,7 +97,7 @@ def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def make_kb(tmp_path: Path, shared_data: Path) -> Iterator[MakeKb]:
+def make_kb(tmp_path: Path, shared_data: Path, model_in_use: Embedder) -> Iterator[MakeKb]:
     """Makes knowledge bases from TOML text; paths in it are relative to tmp_path. All of a test share index and state."""
     opened: list[KnowledgeBase] = []
     collection = f"kb-{uuid.uuid4().hex[:12]}"

@@ -14,7 +14,8 @@ import httpx
 
 from indexes.engine.address import socket_path
 from indexes.engine.launch import ensure_running
-from tests.conftest import Server, citewell, stop_engine
+from service.knowledge_base import connect
+from tests.conftest import Server, stop_engine
 from tests.fault_proxy import FaultProxy
 from tests.stub_engine import StubEngine
 
@@ -51,9 +52,8 @@ def site(folder: Path, *, deadline_s: float, model: str = MODEL, more: str = "")
     config = folder / "citewell.toml"
     sources = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
     config.write_text(sources)
-    done = citewell("ingest", config=config)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
+    with connect(config) as kb:
+        kb.ingest()
     data = folder / ".citewell" / "qdrant"
     ensure_running(data, idle_s=600)
     try:

@@ -32,6 +32,7 @@ from service.status import source_status
 
 _WATCH_S = 3600.0
 _LOOK_S = 0.25
+_QUARANTINED = 100
 JobId = Annotated[int, Path(ge=1, le=2**53)]
 Limit = Annotated[int, Query(ge=1, le=200, description="Most entries of a page")]
 Cursor = Annotated[str, Query(max_length=500, description="next_cursor of the page before; empty for the first")]
@@ -58,14 +59,14 @@ async def sources(parts: Shared, caller: Who) -> SourcesOut:
         names = visible_sources(parts.kb, caller)
         return SourcesOut(sources=[{"name": name, "kind": parts.kb.settings.sources[name].kind} for name in names])
     names = operated_sources(parts.kb, caller)
-    found = await asyncio.to_thread(lambda: [source_status(parts.kb, name) for name in names])
+    found = await asyncio.to_thread(lambda: [_status(parts, name) for name in names])
     return SourcesOut(sources=found)
 
 
 async def source(source: Annotated[str, Path(max_length=255)], parts: Shared, caller: Who) -> dict[str, Any]:
     """One source: documents, tables, how changes are found, last and next run."""
     _operated(parts, caller, source)
-    return await asyncio.to_thread(source_status, parts.kb, source)
+    return await asyncio.to_thread(_status, parts, source)
 
 
 async def quarantine(
@@ -160,6 +161,12 @@ async def _progress(job: Job, parts: Parts, exchange: Exchange) -> AsyncGenerato
             job = await asyncio.to_thread(parts.kb.jobs.get, job.id) or job
     except TimeoutError:
         yield sse("error", problem(503, str(too_late(parts))))
+
+
+def _status(parts: Parts, name: str) -> dict[str, Any]:
+    """A source's state; of its quarantine the beginning, which /v1/quarantine has by pages."""
+    found = source_status(parts.kb, name)
+    return found | {"quarantined": len(found["quarantine"]), "quarantine": found["quarantine"][:_QUARANTINED]}
 
 
 async def _job(parts: Parts, caller: Caller, job_id: int) -> Job:

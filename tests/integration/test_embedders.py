@@ -78,7 +78,7 @@ def test_an_endpoint_gets_the_prompts_that_are_configured(endpoint: StubEngine):
     embedder = load_embedder("stub-embedder", url=endpoint.url, prompts=Prompts(query="query: "))
     embedder.embed(["who?"], query=True)
     embedder.embed(["a text"])
-    assert [asked["input"] for asked in endpoint.asked[-2:]] == [["query: who?"], ["a text"]]
+    assert [asked["input"] for asked in list(endpoint.asked)[-2:]] == [["query: who?"], ["a text"]]
 
 
 def test_what_onnx_cannot_do_is_told(tmp_path: Path):

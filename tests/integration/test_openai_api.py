@@ -136,3 +136,17 @@ def test_what_cannot_be_answered_is_an_error_in_openai_s_shape(
 def test_the_models_are_the_profiles(client: Any):
     names = [model.id for model in client().models.list()]
     assert names == ["citewell", "citewell-chat", "citewell-document", "citewell-log", "citewell-book"]
+
+
+def test_llamaindex_s_client_asks_it_plain_and_streamed(client: Any):
+    from llama_index.core.llms import ChatMessage
+    from llama_index.llms.openai_like import OpenAILike
+
+    transport = client()._client
+    llm = OpenAILike(
+        model="citewell", api_base="http://test/v1", api_key="none", is_chat_model=True, http_client=transport
+    )
+    asked = [ChatMessage(role="user", content=QUESTION[0]["content"])]
+    plain = llm.chat(asked).message.content
+    assert plain.startswith("The Edmonton store opens at 11:00 [")
+    assert "".join(part.delta or "" for part in llm.stream_chat(asked)) == plain
