@@ -91,7 +91,7 @@ def answered(parts: Parts, question: Ask) -> AsyncGenerator[Event, None]:
     if question.deadline is not None:
         parts.admission.check(question.deadline)
     if parts.kb.settings.telemetry.log_questions:
-        _log.info("question", extra={"question": question.question})
+        _log.info("question: %s", question.question)
     return _observed(parts, answer_events(parts.kb, question))
 
 

@@ -1,6 +1,7 @@
 """The outermost layer: each request's id, deadline, size limit, headers, metrics and line in the log."""
 
 import logging
+import math
 import re
 import secrets
 import time
@@ -41,14 +42,18 @@ class Exchange:
 class Drain:
     """Whether the service is ending, and the requests that are under way."""
 
-    begun: bool = False
+    ends_at: float = math.inf  # on time.monotonic()'s clock
     live: set[Exchange] = field(default_factory=set)
+
+    @property
+    def begun(self) -> bool:
+        return self.ends_at < math.inf
 
     def begin(self, grace_s: float) -> None:
         """Answer from now on that the service is not ready, and let no request go on for longer than grace_s."""
-        self.begun = True
+        self.ends_at = time.monotonic() + grace_s
         for exchange in self.live:
-            exchange.deadline.bring_forward(time.monotonic() + grace_s)
+            exchange.deadline.bring_forward(self.ends_at)
 
 
 def exchange_of(scope: Scope) -> Exchange:
@@ -82,6 +87,7 @@ class Edge:
         token = REQUEST_ID.set(request_id)
         watched = _Watched(send, request_id)
         exchange = scope["exchange"] = Exchange(Deadline(self._deadline_s))
+        exchange.deadline.bring_forward(self._drain.ends_at)
         self._drain.live.add(exchange)
         self._metrics.in_flight.inc()
         started = time.perf_counter()

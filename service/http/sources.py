@@ -137,6 +137,7 @@ async def watch_job(job_id: JobId, parts: Shared, caller: Who, exchange: Under) 
     """A job's progress as server-sent events: `progress` when it changes, and `done` at the end."""
     job = await _job(parts, caller, job_id)
     exchange.deadline = Deadline(_WATCH_S)
+    exchange.deadline.bring_forward(parts.drain.ends_at)
     return EventStream(_progress(job, parts, exchange))
 
 

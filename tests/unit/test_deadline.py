@@ -1,0 +1,76 @@
+"""Deadlines over awaitables and streams."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from rag.deadline import Deadline, until
+
+
+async def numbers(closed: list[bool], *, hang_after: int) -> AsyncGenerator[int, None]:
+    try:
+        for number in range(5):
+            if number == hang_after:
+                await asyncio.sleep(60)
+            yield number
+    finally:
+        closed.append(True)
+
+
+def test_what_is_in_time_is_given():
+    async def run() -> tuple[int, list[int], list[bool]]:
+        closed: list[bool] = []
+        one = await Deadline(5).wait(asyncio.sleep(0, 7))
+        return one, [n async for n in until(numbers(closed, hang_after=9), lambda: math.inf)], closed
+
+    assert asyncio.run(run()) == (7, [0, 1, 2, 3, 4], [True])
+
+
+def test_a_stream_that_hangs_ends_with_the_deadline_and_is_closed():
+    async def run() -> tuple[list[int], list[bool]]:
+        closed: list[bool] = []
+        seen: list[int] = []
+        at = time.monotonic() + 0.05
+
+        async def read() -> None:
+            async for number in until(numbers(closed, hang_after=2), lambda: at):
+                seen.append(number)
+
+        with pytest.raises(TimeoutError):
+            await read()
+        return seen, closed
+
+    assert asyncio.run(run()) == ([0, 1], [True])
+
+
+def test_a_deadline_brought_forward_ends_what_waits():
+    async def run() -> float:
+        deadline, begun = Deadline(60), time.monotonic()
+        asyncio.get_running_loop().call_later(0.02, lambda: deadline.bring_forward(time.monotonic()))
+        with pytest.raises(TimeoutError):
+            await deadline.wait(asyncio.sleep(60))
+        return time.monotonic() - begun
+
+    assert asyncio.run(run()) < 30
+
+
+def test_a_task_that_is_cancelled_is_not_late():
+    async def run() -> bool:
+        closed: list[bool] = []
+        waiting = asyncio.Event()
+
+        async def read() -> None:
+            async for _ in until(numbers(closed, hang_after=1), lambda: math.inf):
+                waiting.set()
+
+        task = asyncio.create_task(read())
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return closed == [True]
+
+    assert asyncio.run(run())
