@@ -1,7 +1,7 @@
 """The JSON forms of the REST API; `citewell --json` prints the same."""
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,12 +14,13 @@ class _Body(BaseModel):
 
 
 FilterForm = dict[str, Any]
+SourceName = Annotated[str, Field(max_length=255)]
 _FILTER = "Search only what passes: equality, any of a list, ranges, any, all, not; see docs/retrieval.md"
 
 
 class TurnBody(_Body):
     role: Literal["user", "assistant"]
-    content: str
+    content: str = Field(max_length=400_000)
 
 
 class JsonSchemaBody(_Body):
@@ -41,10 +42,14 @@ class JsonSchemaBody(_Body):
 
 
 class AskBody(_Body):
-    question: str = Field(description="The question, in any language", examples=["Which albums did AC/DC release?"])
+    question: str = Field(
+        max_length=32_000,
+        description="The question, in any language; retrieval.max_question_chars may allow less",
+        examples=["Which albums did AC/DC release?"],
+    )
     stream: bool = Field(False, description="Answer as server-sent events")
     profile: Literal["chat", "document", "log", "book"] | None = Field(None, description="Context window")
-    sources: list[str] = Field([], max_length=100, description="Search only these sources; all when empty")
+    sources: list[SourceName] = Field([], max_length=100, description="Search only these sources; all when empty")
     filter: FilterForm = Field({}, description=_FILTER, examples=[{"table": ["Album", "Track"]}])
     history: list[TurnBody] = Field([], max_length=200, description="Earlier turns of the conversation, oldest first")
     conversation: str = Field(
@@ -57,9 +62,9 @@ class AskBody(_Body):
 
 
 class RetrieveBody(_Body):
-    question: str = Field(examples=["return policy for opened records"])
+    question: str = Field(max_length=32_000, examples=["return policy for opened records"])
     k: int = Field(10, ge=1, le=200, description="Number of hits")
-    sources: list[str] = Field([], max_length=100, description="Search only these sources; all when empty")
+    sources: list[SourceName] = Field([], max_length=100, description="Search only these sources; all when empty")
     filter: FilterForm = Field({}, description=_FILTER, examples=[{"source": "handbook"}])
 
 
@@ -179,7 +184,9 @@ class QuarantinePage(BaseModel):
 
 
 class JobBody(_Body):
-    sources: list[str] = Field([], max_length=100, description="Sources to read; all when empty", examples=[["shop"]])
+    sources: list[SourceName] = Field(
+        [], max_length=100, description="Sources to read; all when empty", examples=[["shop"]]
+    )
     full: bool = Field(False, description="Index every document again, changed or not")
     retry: bool = Field(False, description="Read what was set aside again, changed or not")
     allow_mass_delete: bool = Field(False, description="Delete even if much of a source is gone")
