@@ -144,7 +144,7 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
     chosen = tuple(passage for _, passage in backing)
     yield PassagesFound(passages=chosen)
     text, citations = "", list[Citation]()
-    for sentence, citation in extract(question, backing):
+    for sentence, citation in await asyncio.to_thread(lambda: list(extract(question, backing))):
         piece = f"\n{sentence}" if text else sentence
         text += piece
         if citation is not None:
