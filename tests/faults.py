@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,17 @@ from tests.stub_engine import StubEngine
 
 QUESTION = "When does the Edmonton store open?"
 STORES = "# Stores\n\nThe Edmonton store opens at eleven and closes at six in the evening on every day but Sunday.\n"
+# A process of its own: the clients' would be late by itself.
+_PROBE = """
+import http.client, sys, time
+connection = http.client.HTTPConnection(sys.argv[1], timeout=60)
+while True:
+    begun = time.monotonic()
+    connection.request("GET", "/livez")
+    connection.getresponse().read()
+    print(time.monotonic() - begun, flush=True)
+    time.sleep(0.02)
+"""
 MODEL = "stub:ttft=0.05,tpot=0.002,tokens=32"
 
 
@@ -79,12 +91,12 @@ async def under_fault(place: Site, proxy: FaultProxy, fault: str, *, clients: in
     async with httpx.AsyncClient(base_url=place.server.url, timeout=60, limits=limits, trust_env=False) as client:
         proxy.set(fault)
         try:
-            ended = asyncio.Event()
-            probing = asyncio.create_task(_probe(client, outcome, ended))
+            command = ["-c", _PROBE, place.server.url.removeprefix("http://")]
+            probe = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
             for _ in range(rounds):
                 await asyncio.gather(*(_ask(client, outcome, stream=number % 2 == 0) for number in range(clients)))
-            ended.set()
-            await probing
+            probe.terminate()
+            outcome.livez_s = [float(line) for line in (await probe.communicate())[0].split()]
         finally:
             proxy.set("pass")
         begun = time.monotonic()
@@ -119,14 +131,3 @@ async def _ask(client: httpx.AsyncClient, outcome: Outcome, *, stream: bool) -> 
     begun = time.monotonic()
     outcome.endings.append(await one(client, stream=stream))
     outcome.seconds.append(time.monotonic() - begun)
-
-
-async def _probe(client: httpx.AsyncClient, outcome: Outcome, ended: asyncio.Event) -> None:
-    while not ended.is_set():
-        begun = time.monotonic()
-        (await client.get("/livez")).raise_for_status()
-        outcome.livez_s.append(time.monotonic() - begun)
-        try:
-            await asyncio.wait_for(ended.wait(), 0.02)
-        except TimeoutError:
-            continue
