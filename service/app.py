@@ -49,6 +49,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(_warm_up, kb)
+        if kb.generator is not None:
+            await kb.generator.window_tokens()  # opens its clients: a quarter of a second that no question then waits
         parts: Parts = app.state.parts
         parts.runner = JobRunner(kb.jobs, config) if config is not None else None
         if schedule is not None:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import httpx
 import openai
+import openai.resources.chat.completions  # the client would import it on the event loop, with the first question
 import orjson
 
 from rag.breaker import Breaker
