@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from rag.errors import CitewellError
 from rag.types import Message
-from service.http import ask, chat, health, problems, sources
+from service.http import ask, chat, health, openai_api, problems, sources
 from service.http.access import ACCESS, Authenticator
 from service.http.edge import Bounds, Drain, Edge
 from service.http.guard import GuardedRoute
@@ -25,7 +25,7 @@ from service.http.parts import Parts
 from service.job_runner import JobRunner
 from service.knowledge_base import KnowledgeBase
 from service.scheduled_sync import ScheduledSync
-from service.schemas import AnswerOut, JobOut, JobPage, QuarantinePage, RetrieveOut, SourcesOut
+from service.schemas import AnswerOut, JobOut, JobPage, Problem, QuarantinePage, RetrieveOut, SourcesOut
 
 _WEB = Path(__file__).parent / "web"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -100,7 +100,7 @@ def _add_routes(app: FastAPI) -> None:
     for path, file in (("/", "index.html"), ("/app.js", "app.js"), ("/style.css", "style.css")):
         app.add_api_route(path, health.page(_WEB / file), methods=["GET"], include_in_schema=False)
     app.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
-    app.add_api_route("/openapi.json", lambda: app.openapi(), methods=["GET"], include_in_schema=False)
+    app.add_api_route("/openapi.json", lambda: _openapi(app), methods=["GET"], include_in_schema=False)
     either: dict[int | str, dict[str, Any]] = {200: {"model": AnswerOut} | _TEXT[200]}
     answer: dict[str, Any] = {"response_model": AnswerOut, "responses": either}
     add = _Adder(app)
@@ -135,10 +135,17 @@ class _Adder:
         self, method: str, path: str, endpoint: Any, operation_id: str, *statuses: int, **options: Any
     ) -> None:
         open_to_all = ACCESS[method, path] == "public"
-        told = () if open_to_all else (400, 401, 403, 408, 429, 500, 503, *statuses)
+        told = () if open_to_all or path in openai_api.PATHS else (400, 401, 403, 408, 429, 500, 503, *statuses)
         options["responses"] = options.get("responses", {}) | problems.documented(*told)
         options["dependencies"] = [] if open_to_all else [self._bearer]
         self._app.add_api_route(path, endpoint, methods=[method], operation_id=operation_id, **options)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's description, with the problem documents that its routes refer to."""
+    found = app.openapi()
+    found["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+    return found
 
 
 async def _docs() -> Any:

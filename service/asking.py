@@ -3,20 +3,21 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rag import answering
 from rag.conversation import Rewriter, joined, passages_beside, turns_of
 from rag.deadline import Deadline
-from rag.errors import IndexMoved, QuestionError
+from rag.errors import GeneratorUnavailable, IndexMoved, QuestionError
 from rag.evidence import understand
 from rag.ports import Generator, Identity, Scope
 from rag.profiles import PROFILES
-from rag.types import Message, Route, Sampling, Turn
+from rag.types import Answer, Message, Route, Sampling, Turn
 from service.conversations import Conversations, without_lost
+from service.settings import LlmSettings
 from service.tracing import TRACER
 
 if TYPE_CHECKING:
@@ -37,6 +38,32 @@ class Ask:
     profile: str
     sampling: Sampling | None = None
     deadline: Deadline | None = None
+
+
+def sampling_of(
+    llm: LlmSettings,
+    *,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    json_schema: Mapping[str, Any] | None = None,
+) -> Sampling:
+    """How an answer is written: as asked for, and as configured where nothing is."""
+    return Sampling(
+        max_tokens=max_tokens or llm.max_tokens,
+        temperature=llm.temperature if temperature is None else temperature,
+        top_p=top_p or llm.top_p,
+        json_schema=json_schema,
+    )
+
+
+async def whole(events: AsyncGenerator[answering.Event, None]) -> Answer:
+    """The answer that its events lead to."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, answering.Finished):
+                return event.answer
+    raise GeneratorUnavailable("The answer ended before it was finished.")
 
 
 async def answer_events(kb: "KnowledgeBase", ask: Ask) -> AsyncGenerator[answering.Event, None]:
@@ -74,7 +101,7 @@ def _answering(kb: "KnowledgeBase", ask: Ask) -> answering.Answering:
         templates=kb.templates,
         ordering=kb.ordering if llm.order_passages else None,
         window_tokens=PROFILES[ask.profile],
-        sampling=ask.sampling or Sampling(max_tokens=llm.max_tokens, temperature=llm.temperature, top_p=llm.top_p),
+        sampling=ask.sampling or sampling_of(llm),
         threshold=kb.settings.retrieval.threshold,
         generate_until=ask.deadline.at - _TO_QUOTE_S if ask.deadline is not None else math.inf,
     )

@@ -12,7 +12,6 @@ from rag.errors import SourceBusy
 from service.state_schema import jobs
 
 ACTIVE = ("queued", "running")
-STATUSES = (*ACTIVE, "done", "failed", "cancelled", "broken")
 _SILENT_S = 30.0  # a job whose process has not been heard of for this long is broken
 
 

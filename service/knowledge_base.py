@@ -23,7 +23,7 @@ from indexes.sparse import Bm25Encoder
 from rag import answering
 from rag.breaker import Breaker
 from rag.conversation import Rewriter
-from rag.errors import ConfigError, GeneratorUnavailable, IndexMoved, IndexUnavailable, QuestionError
+from rag.errors import ConfigError, IndexMoved, IndexUnavailable, QuestionError
 from rag.evidence import Question, admissible, evidence, understand
 from rag.filters import All, parse_filter
 from rag.likeness import Likeness, Scale, measure_likeness, scale_for
@@ -366,11 +366,9 @@ class KnowledgeBase:
 
     async def aask(self, question: str, **options: Any) -> Answer:
         """Answer a question; options as in `stream`."""
-        async with aclosing(self.stream(question, **options)) as events:
-            async for event in events:
-                if isinstance(event, answering.Finished):
-                    return event.answer
-        raise GeneratorUnavailable("The answer ended before it was finished.")
+        from service.asking import whole
+
+        return await whole(self.stream(question, **options))
 
     def ask(self, question: str, **options: Any) -> Answer:
         """Answer a question, also where an event loop runs already; options as in `stream`."""

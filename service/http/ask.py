@@ -17,10 +17,10 @@ from starlette.types import Send
 
 from rag.answering import Event, Finished, PassagesFound, Restarted, TextDelta
 from rag.deadline import until
-from rag.errors import CitewellError, ConfigError, GeneratorUnavailable
+from rag.errors import CitewellError, ConfigError
 from rag.ports import Scope
-from rag.types import Answer, Message, Sampling
-from service.asking import Ask, answer_events
+from rag.types import Message
+from service.asking import Ask, answer_events, sampling_of, whole
 from service.http.edge import ClientGone, Exchange
 from service.http.guard import too_late
 from service.http.parts import Parts, Shared, Under, Who, visible_sources
@@ -45,7 +45,6 @@ _log = logging.getLogger("citewell")
 
 async def ask(body: AskBody, request: Request, parts: Shared, caller: Who, exchange: Under) -> Any:
     """Answer a question. With `stream`, as server-sent events: passages, delta, citations, usage, done, or error."""
-    llm = parts.kb.settings.llm
     history = [Message(role=turn.role, content=turn.content) for turn in body.history]
     question = Ask(
         question=body.question,
@@ -53,10 +52,11 @@ async def ask(body: AskBody, request: Request, parts: Shared, caller: Who, excha
         conversation=body.conversation,
         scope=scope_of(parts, caller, body.sources, body.filter),
         profile=profile_of(parts, caller, body.profile or ""),
-        sampling=Sampling(
-            max_tokens=body.max_tokens or llm.max_tokens,
-            temperature=llm.temperature if body.temperature is None else body.temperature,
-            top_p=body.top_p or llm.top_p,
+        sampling=sampling_of(
+            parts.kb.settings.llm,
+            max_tokens=body.max_tokens,
+            temperature=body.temperature,
+            top_p=body.top_p,
             json_schema=body.response_format.schema_ if body.response_format else None,
         ),
         deadline=exchange.deadline,
@@ -102,15 +102,6 @@ async def _observed(parts: Parts, events: AsyncGenerator[Event, None]) -> AsyncG
                 times = event.answer.timings_s
                 parts.admission.answered(times["total"] - times.get("prompt", 0.0))
             yield event
-
-
-async def whole(events: AsyncGenerator[Event, None]) -> Answer:
-    """The answer that its events lead to."""
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Finished):
-                return event.answer
-    raise GeneratorUnavailable("The answer ended before it was finished.")
 
 
 def check_sizes(parts: Parts, question: str, history: Sequence[Message] = ()) -> None:
@@ -196,8 +187,7 @@ async def _sse(events: AsyncGenerator[Event, None], parts: Parts, exchange: Exch
                 if isinstance(event, Restarted):
                     return
     except TimeoutError:
-        late = too_late(parts)
-        yield _error(late)
+        yield _error(too_late(parts))
     except Exception as err:  # noqa: BLE001 a stream never ends as if it were complete
         yield _error(err)
 

@@ -1,5 +1,6 @@
 """/v1/chat/completions and /v1/models: what OpenAI's clients ask."""
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -10,11 +11,15 @@ from fastapi.responses import JSONResponse
 from rag.answering import Event
 from rag.errors import CitewellError, QuestionError
 from rag.profiles import PROFILES
+from service.asking import whole
 from service.http import openai_api
-from service.http.ask import EventStream, answered, profile_of, scope_of, while_present, whole
+from service.http.ask import EventStream, answered, profile_of, scope_of, while_present
 from service.http.edge import Exchange
 from service.http.guard import too_late
 from service.http.parts import Parts, Shared, Under, Who
+from service.http.problems import FAILED
+
+_log = logging.getLogger("citewell")
 
 
 async def chat_completions(
@@ -54,3 +59,6 @@ async def _chunks(
     except CitewellError as err:
         kind = "invalid_request_error" if isinstance(err, QuestionError) else "server_error"
         yield openai_api.data(openai_api.error(str(err), kind=kind))
+    except Exception:  # noqa: BLE001 a stream never ends as if it were complete
+        _log.exception("an answer's stream failed")
+        yield openai_api.data(openai_api.error(FAILED, kind="server_error"))

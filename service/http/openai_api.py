@@ -19,8 +19,8 @@ from rag.deadline import Deadline, until
 from rag.errors import QuestionError
 from rag.ports import Scope
 from rag.profiles import PROFILES
-from rag.types import Answer, Message, Sampling
-from service.asking import Ask
+from rag.types import Answer, Message
+from service.asking import Ask, sampling_of
 from service.schemas import FilterForm, JsonSchemaBody, answer_out
 from service.settings import LlmSettings
 
@@ -111,10 +111,11 @@ def question_of(body: ChatBody, llm: LlmSettings, *, scope: Scope, profile: str,
         conversation=body.citewell.conversation,
         scope=scope,
         profile=profile,
-        sampling=Sampling(
-            max_tokens=body.max_completion_tokens or body.max_tokens or llm.max_tokens,
-            temperature=llm.temperature if body.temperature is None else body.temperature,
-            top_p=body.top_p or llm.top_p,
+        sampling=sampling_of(
+            llm,
+            max_tokens=body.max_completion_tokens or body.max_tokens,
+            temperature=body.temperature,
+            top_p=body.top_p,
             json_schema=form.schema_ if isinstance(form, JsonSchemaBody) else None,
         ),
         deadline=deadline,

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -17,14 +16,13 @@ from service.knowledge_base import KnowledgeBase
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """One worker's parts. config: the file that jobs are run with; None where jobs cannot be."""
+    """One worker's parts. runner: None where no jobs can be run."""
 
     kb: KnowledgeBase
     authenticator: Authenticator
     limits: Limits
     admission: Admission
     readiness: Callable[[], Awaitable[dict[str, Any]]]
-    config: Path | None = None
     runner: JobRunner | None = None
     drain: Drain = field(default_factory=Drain)
 

@@ -1,6 +1,7 @@
 """The REST service over a real index, with a stub for the language model."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,16 @@ def test_health_pages_and_headers(client: TestClient):
     assert client.get("/openapi.json").json()["paths"].keys() >= {"/v1/ask", "/v1/retrieve"}
     assert client.get("/docs").status_code == 200
     assert client.get("/v1/sources").json()["sources"][0]["documents"] == 1
+
+
+def test_everything_that_the_openapi_refers_to_is_in_it(client: TestClient):
+    described = client.get("/openapi.json").json()
+    text = json.dumps(described)
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert "Problem" in named
+    assert named <= described["components"]["schemas"].keys()
+    operations = [operation["operationId"] for path in described["paths"].values() for operation in path.values()]
+    assert len(operations) == len(set(operations))
 
 
 def test_not_ready_when_the_index_does_not_answer(tmp_path: Path, make_kb: MakeKb):
