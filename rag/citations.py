@@ -62,6 +62,7 @@ class CitationWriter:
         self._labels: set[str] = set()  # of the sentence
         self._early: list[str] = []  # labels before the text that they are for
         self.citations: list[Citation] = []
+        self.marks: list[int] = []  # for each label that was written, the index of its citation
         self.dropped = 0
         self.uncited = 0
 
@@ -145,8 +146,9 @@ class CitationWriter:
 
     def _mark(self, claim: str, passage: Passage) -> str:
         citation = locate(claim, passage)
-        if all((c.label, c.start, c.end) != (citation.label, citation.start, citation.end) for c in self.citations):
+        if citation not in self.citations:
             self.citations.append(citation)
+        self.marks.append(self.citations.index(citation))
         self._labels.add(passage.label)
         return f" [{passage.label}]"
 

@@ -203,6 +203,7 @@ class Answer:
     degraded: the language model did not answer, and `text` quotes the best sentences instead.
     uncited: sentences of the text for which no passage was found. dropped: labels that the model wrote and that were
     taken out, because no passage has them or their passage does not hold the sentence. cut: max_tokens ended the text.
+    marks: for each label in `text`, in order, the index of the citation that it stands for.
     value: what `text` holds, where JSON was asked for. standalone: the question that was searched for, where a
     conversation made it differ from the one asked. template: version of the prompt's templates.
     """
@@ -210,6 +211,7 @@ class Answer:
     text: str
     language: str
     citations: tuple[Citation, ...] = ()
+    marks: tuple[int, ...] = ()
     passages: tuple[Passage, ...] = ()
     usage: Usage = Usage()
     timings_s: Mapping[str, float] = field(default_factory=dict)

@@ -16,18 +16,19 @@ from starlette.exceptions import HTTPException
 
 from rag.errors import CitewellError
 from rag.types import Message
-from service.http import ask, chat, health, openai_api, problems, sources
+from service.http import ask, chat, health, openai_api, problems, session, sources
 from service.http.access import ACCESS, Authenticator
+from service.http.checks import Checks
 from service.http.edge import Bounds, Drain, Edge
 from service.http.guard import GuardedRoute
 from service.http.limits import Admission, Limits
+from service.http.page import Page
 from service.http.parts import Parts
 from service.job_runner import JobRunner
 from service.knowledge_base import KnowledgeBase
 from service.scheduled_sync import ScheduledSync
 from service.schemas import AnswerOut, JobOut, JobPage, Problem, QuarantinePage, RetrieveOut, SourcesOut
 
-_WEB = Path(__file__).parent / "web"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
@@ -77,6 +78,7 @@ def create_app(
         limits=Limits(settings.limits, kb.metrics),
         admission=Admission(settings.llm.urls, most_waiting=settings.llm.max_waiting, metrics=kb.metrics),
         readiness=health.Readiness(kb),
+        checks=Checks(kb),
         drain=drain,
     )
     app.add_exception_handler(CitewellError, problems.on_citewell_error)
@@ -97,8 +99,9 @@ def allowed_hosts(host: str, names: tuple[str, ...], *, is_loopback: bool) -> fr
 
 
 def _add_routes(app: FastAPI) -> None:
-    for path, file in (("/", "index.html"), ("/app.js", "app.js"), ("/style.css", "style.css")):
-        app.add_api_route(path, health.page(_WEB / file), methods=["GET"], include_in_schema=False)
+    page = Page()
+    app.add_api_route("/", page.index, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/static/{version}/{file:path}", page.file, methods=["GET"], include_in_schema=False)
     app.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
     app.add_api_route("/openapi.json", lambda: _openapi(app), methods=["GET"], include_in_schema=False)
     either: dict[int | str, dict[str, Any]] = {200: {"model": AnswerOut} | _TEXT[200]}
@@ -110,6 +113,8 @@ def _add_routes(app: FastAPI) -> None:
     add("GET", "/v1/models", chat.models, "models")
     add("DELETE", "/v1/conversations/{conversation}", ask.forget, "forget_conversation", 422, status_code=204)
     add("GET", "/v1/me", sources.me, "me")
+    add("POST", "/v1/session", session.sign_in, "sign_in", 401, 422, status_code=204)
+    add("DELETE", "/v1/session", session.sign_out, "sign_out", status_code=204)
     add("GET", "/v1/sources", sources.sources, "sources", response_model=SourcesOut)
     add("GET", "/v1/sources/{source}", sources.source, "source", 404, 422)
     add("GET", "/v1/quarantine", sources.quarantine, "quarantine", 404, 422, response_model=QuarantinePage)
@@ -118,6 +123,7 @@ def _add_routes(app: FastAPI) -> None:
     add("GET", "/v1/jobs/{job_id}", sources.get_job, "job", 404, 422, response_model=JobOut)
     add("GET", "/v1/jobs/{job_id}/events", sources.watch_job, "watch_job", 404, 422, responses=_TEXT)
     add("POST", "/v1/jobs/{job_id}/cancel", sources.cancel_job, "cancel_job", 404, 422, status_code=202)
+    add("GET", "/v1/health", health.health, "health")
     add("GET", "/v1/config", sources.config, "config")
     add("GET", "/metrics", health.metrics, "metrics", response_class=PlainTextResponse)
     add("GET", "/livez", health.livez, "livez")

@@ -37,6 +37,7 @@ class Ask:
     scope: Scope
     profile: str
     sampling: Sampling | None = None
+    max_passages: int | None = None
     deadline: Deadline | None = None
 
 
@@ -151,7 +152,7 @@ def _search(kb: "KnowledgeBase", wanted: str, text: str, turns: Sequence[Turn], 
     return answering.Asked(
         question=understood,
         text=text,
-        passages=passages_beside(turns, hits),
+        passages=passages_beside(turns, hits)[: ask.max_passages],
         turns=turns,
         conversation=ask.conversation,
         tenant=ask.scope.identity.tenant,

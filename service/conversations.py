@@ -51,10 +51,16 @@ class Conversations:
                 if attempt == _ATTEMPTS - 1:
                     raise
 
-    def forget(self, conversation_id: str, identity: Identity) -> None:
+    def forget(self, conversation_id: str, identity: Identity, *, last: int | None = None) -> None:
+        """Remove a conversation's turns, or only the last ones, so that a question can be asked differently."""
+        own = conversations.c.conversation == _key(conversation_id, identity)
+        gone = sa.delete(conversations).where(own)
         with self._engine.begin() as connection:
-            key = _key(conversation_id, identity)
-            connection.execute(sa.delete(conversations).where(conversations.c.conversation == key))
+            if last is not None:
+                mine = sa.select(conversations.c.turn).where(own)
+                turns = connection.scalars(mine.order_by(conversations.c.turn.desc()).limit(last)).all()
+                gone = gone.where(conversations.c.turn.in_(turns))
+            connection.execute(gone)
 
 
 def without_lost(turns: Sequence[Turn], visible: set[str]) -> list[Turn]:

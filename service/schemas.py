@@ -59,6 +59,12 @@ class AskBody(_Body):
     max_tokens: int | None = Field(None, ge=16, le=8192, description="Longest answer")
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
+    max_passages: int | None = Field(
+        None,
+        ge=1,
+        le=500,
+        description="Most passages found for the question that are put before the model; all that fit if empty",
+    )
 
 
 class RetrieveBody(_Body):
@@ -80,6 +86,7 @@ class HitOut(BaseModel):
     context: str
     uri: str
     version: str
+    kind: Literal["row", "file"]
     score: float
     scores: dict[str, float]
 
@@ -142,6 +149,7 @@ class AnswerOut(BaseModel):
     )
     template: str = Field(description="Version of the prompt's templates")
     citations: list[CitationOut]
+    marks: list[int] = Field([], description="For each label in the text, in order, the index of its citation")
     passages: list[PassageOut]
     usage: UsageOut
     timings_s: dict[str, float]
@@ -157,6 +165,23 @@ class Problem(BaseModel):
     request_id: str = Field("", description="Under which the service's log has more")
 
 
+class SessionBody(_Body):
+    key: str = Field(min_length=1, max_length=3500, description="An API key, or a token of your provider")
+
+
+class AskingOut(BaseModel):
+    """How the caller may ask, and what holds where they say nothing."""
+
+    profiles: dict[str, int] = Field(description="Tokens of context, of each profile that the key and the engine allow")
+    profile: str
+    max_tokens: int
+    temperature: float
+    top_p: float
+    writes: bool = Field(description="Whether a language model writes answers; else they are quotes")
+    max_question_chars: int
+    keep_conversations_s: float
+
+
 class CallerOut(BaseModel):
     name: str
     tenant: str
@@ -165,6 +190,19 @@ class CallerOut(BaseModel):
     sources: list[str]
     profiles: list[str] = Field(description="All when empty")
     authenticated: bool = Field(description="Whether requests need a key or a token")
+    asking: AskingOut
+
+
+class CheckOut(BaseModel):
+    name: str
+    kind: Literal["source", "state", "index", "embedder", "engine"]
+    ok: bool
+    detail: str
+    seconds: float
+
+
+class HealthOut(BaseModel):
+    checks: list[CheckOut]
 
 
 class SourcesOut(BaseModel):
@@ -263,6 +301,7 @@ def _place(document: Any, at: Any) -> dict[str, Any]:
         "context": at.context,
         "uri": document.uri,
         "version": document.version,
+        "kind": document.kind,
     }
 
 
@@ -288,6 +327,7 @@ def answer_out(answer: Answer) -> AnswerOut:
         standalone=answer.standalone,
         template=answer.template,
         citations=[citation_out(citation) for citation in answer.citations],
+        marks=list(answer.marks),
         passages=[passage_out(passage) for passage in answer.passages],
         usage=usage_out(answer.usage),
         timings_s=dict(answer.timings_s),

@@ -21,4 +21,4 @@ def status(kb: KnowledgeBase) -> dict[str, Any]:
 def source_status(kb: KnowledgeBase, name: str) -> dict[str, Any]:
     settings = kb.settings.sources.get(name)
     kind = settings.kind if settings is not None else "not configured any more"
-    return {"name": name, "kind": kind, **kb.state.summary(name)}
+    return {"name": name, "kind": kind, "lag_s": kb.state.sync_lag_s([name]).get(name), **kb.state.summary(name)}

@@ -15,14 +15,16 @@ from service.settings import Settings
 _KEPT_S = 1.0  # how long a key is taken as it was read: one that is revoked still answers for as long
 _KEPT = 10_000
 
-Access = Literal["public", "ask", "ingest", "admin"]
+Access = Literal["public", "known", "ask", "ingest", "admin"]  # known: by any key
 ACCESS: dict[tuple[str, str], Access] = {
     ("POST", "/v1/ask"): "ask",
     ("POST", "/v1/retrieve"): "ask",
     ("POST", "/v1/chat/completions"): "ask",
     ("GET", "/v1/models"): "ask",
     ("DELETE", "/v1/conversations/{conversation}"): "ask",
-    ("GET", "/v1/me"): "ask",
+    ("GET", "/v1/me"): "known",
+    ("POST", "/v1/session"): "public",
+    ("DELETE", "/v1/session"): "public",
     ("GET", "/v1/sources"): "ask",
     ("GET", "/v1/sources/{source}"): "ingest",
     ("GET", "/v1/quarantine"): "ingest",
@@ -31,13 +33,13 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/v1/jobs/{job_id}"): "ingest",
     ("GET", "/v1/jobs/{job_id}/events"): "ingest",
     ("POST", "/v1/jobs/{job_id}/cancel"): "ingest",
+    ("GET", "/v1/health"): "ingest",
     ("GET", "/v1/config"): "admin",
     ("GET", "/metrics"): "admin",  # public with server.public_metrics
     ("GET", "/livez"): "public",
     ("GET", "/readyz"): "public",
     ("GET", "/"): "public",
-    ("GET", "/app.js"): "public",
-    ("GET", "/style.css"): "public",
+    ("GET", "/static/{version}/{file:path}"): "public",
     ("GET", "/docs"): "public",
     ("GET", "/openapi.json"): "public",
 }
@@ -67,8 +69,8 @@ class Authenticator:
             self._looked = time.monotonic()
         return self._closed
 
-    async def caller(self, authorization: str, needs: Right) -> Caller:
-        """The caller, who has a right. Raises HTTPException: 401 for one who is unknown, 403 without the right."""
+    async def caller(self, authorization: str, needs: Right | None = None) -> Caller:
+        """The caller, who has the right if one is needed. Raises HTTPException: 401 if unknown, 403 without it."""
         if not await self.is_closed():
             return self._anybody
         kind, _, token = authorization.partition(" ")
@@ -77,7 +79,7 @@ class Authenticator:
         caller = await self._caller_of(token.strip())
         if caller is None:
             raise _unknown("The key or token is unknown, expired or revoked.", error="invalid_token")
-        if not caller.rights.may(needs):
+        if needs is not None and not caller.rights.may(needs):
             raise HTTPException(403, f"This needs the scope {needs!r}; the key has: {', '.join(caller.rights.scopes)}.")
         return caller
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Path as PathParameter
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -59,6 +59,7 @@ async def ask(body: AskBody, request: Request, parts: Shared, caller: Who, excha
             top_p=body.top_p,
             json_schema=body.response_format.schema_ if body.response_format else None,
         ),
+        max_passages=body.max_passages,
         deadline=exchange.deadline,
     )
     events = answered(parts, question)
@@ -78,10 +79,13 @@ async def retrieve(body: RetrieveBody, request: Request, parts: Shared, caller: 
 
 
 async def forget(
-    conversation: Annotated[str, PathParameter(min_length=1, max_length=200)], parts: Shared, caller: Who
+    conversation: Annotated[str, PathParameter(min_length=1, max_length=200)],
+    parts: Shared,
+    caller: Who,
+    last: Annotated[int | None, Query(ge=1, le=200, description="Only so many turns from the end")] = None,
 ) -> None:
     """Forget a conversation's turns; one that is unknown is forgotten already."""
-    await asyncio.to_thread(parts.kb.conversations.forget, conversation, caller.identity)
+    await asyncio.to_thread(parts.kb.conversations.forget, conversation, caller.identity, last=last)
 
 
 def answered(parts: Parts, question: Ask) -> AsyncGenerator[Event, None]:

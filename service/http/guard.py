@@ -11,6 +11,7 @@ from rag.errors import DeadlineExceeded, ShuttingDown
 from service.http.access import ACCESS
 from service.http.edge import Exchange, exchange_of
 from service.http.parts import Parts
+from service.http.session import credentials
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -39,7 +40,8 @@ class GuardedRoute(APIRoute):
         access = self._access
         if access == "public" or (self.path == "/metrics" and parts.kb.settings.server.public_metrics):
             return await handler(request)
-        caller = await parts.authenticator.caller(request.headers.get("authorization", ""), access)
+        needs = None if access == "known" else access
+        caller = await parts.authenticator.caller(credentials(request), needs)
         exchange.caller = caller
         exchange.held.enter_context(parts.limits.place(caller))
         await parts.limits.check_rate(caller)

@@ -1,30 +1,24 @@
-"""/livez, /readyz and /metrics, and the web page's files."""
+"""/livez, /readyz, /metrics and /v1/health."""
 
 import asyncio
-import hashlib
 import logging
-import mimetypes
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable
+from dataclasses import asdict
 from typing import Any
 
-from fastapi import Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from rag.errors import CitewellError
 from rag.ports import Generator
-from service.http.parts import Shared
+from service.http.parts import Shared, Who, operated_sources
 from service.knowledge_base import KnowledgeBase
+from service.schemas import CheckOut, HealthOut
 
 _KEPT_S = 5.0
 _CHECK_S = 5.0
 _log = logging.getLogger("citewell")
-_CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 async def metrics(parts: Shared) -> Response:
@@ -47,6 +41,12 @@ async def readyz(parts: Shared) -> Any:
         return JSONResponse({"status": "ending"}, status_code=503)
     found = await parts.readiness()
     return JSONResponse(found, status_code=200 if found["status"] == "ready" else 503)
+
+
+async def health(parts: Shared, caller: Who) -> HealthOut:
+    """What the service stands on, tried now: the caller's sources, the state store, the index, the models."""
+    found = await parts.checks(operated_sources(parts.kb, caller))
+    return HealthOut(checks=[CheckOut(**asdict(check)) for check in found])
 
 
 class Readiness:
@@ -90,18 +90,3 @@ async def _tried(name: str, check: Awaitable[Any]) -> bool:
         _log.warning("not ready: %s: %s", name, err or type(err).__name__)
         return False
     return True
-
-
-def page(path: Path) -> Callable[[Request], Awaitable[Response]]:
-    """A route that serves a small file from memory, so that the page needs no thread and no disk."""
-    content = path.read_bytes()
-    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    headers = {"Cache-Control": "no-cache", "ETag": etag, "Content-Security-Policy": _CSP}
-    media_type = mimetypes.guess_type(path.name)[0]
-
-    async def serve(request: Request) -> Response:
-        if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers=headers)
-        return Response(content, media_type=media_type, headers=headers)
-
-    return serve

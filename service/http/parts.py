@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from service.http.access import Authenticator
+from service.http.checks import Checks
 from service.http.edge import Drain, Exchange, exchange_of
 from service.http.limits import Admission, Limits
 from service.job_runner import JobRunner
@@ -23,6 +24,7 @@ class Parts:
     limits: Limits
     admission: Admission
     readiness: Callable[[], Awaitable[dict[str, Any]]]
+    checks: Checks
     runner: JobRunner | None = None
     drain: Drain = field(default_factory=Drain)
 

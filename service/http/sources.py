@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import Path, Query
@@ -10,7 +11,8 @@ from starlette.exceptions import HTTPException
 
 from rag.deadline import Deadline
 from rag.errors import ConfigError
-from service.http.ask import EventStream, sse
+from rag.profiles import PROFILES
+from service.http.ask import EventStream, profile_of, sse
 from service.http.edge import Exchange
 from service.http.guard import too_late
 from service.http.parts import Parts, Shared, Under, Who, operated_sources, visible_sources
@@ -18,6 +20,7 @@ from service.http.problems import problem
 from service.jobs import Job
 from service.keys import Caller
 from service.schemas import (
+    AskingOut,
     CallerOut,
     JobBody,
     JobOut,
@@ -32,6 +35,7 @@ from service.status import source_status
 
 _WATCH_S = 3600.0
 _LOOK_S = 0.25
+_WINDOW_S = 0.5  # an engine that does not say its context within it is taken as long enough
 _QUARANTINED = 100
 JobId = Annotated[int, Path(ge=1, le=2**53)]
 Limit = Annotated[int, Query(ge=1, le=200, description="Most entries of a page")]
@@ -50,6 +54,28 @@ async def me(parts: Shared, caller: Who) -> CallerOut:
         sources=visible_sources(parts.kb, caller),
         profiles=list(rights.profiles),
         authenticated=closed,
+        asking=await _asking(parts, caller),
+    )
+
+
+async def _asking(parts: Parts, caller: Caller) -> AskingOut:
+    generator, window = parts.kb.generator, None
+    if generator is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WINDOW_S):
+                window = await generator.window_tokens()
+    fit = {name: tokens for name, tokens in PROFILES.items() if window is None or tokens <= window}
+    allowed = {name: fit[name] for name in caller.rights.profiles or PROFILES if name in fit}
+    llm = parts.kb.settings.llm
+    return AskingOut(
+        profiles=allowed,
+        profile=profile_of(parts, caller, ""),
+        max_tokens=llm.max_tokens,
+        temperature=llm.temperature,
+        top_p=llm.top_p,
+        writes=generator is not None,
+        max_question_chars=parts.kb.settings.retrieval.max_question_chars,
+        keep_conversations_s=llm.keep_conversations,
     )
 
 

@@ -1,0 +1,101 @@
+"""Tries what the service stands on, for operators: each source, the state store, the index, the models."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from rag.errors import CitewellError
+from rag.ports import Embedder
+from service.knowledge_base import KnowledgeBase
+
+_KEPT_S, _LONGEST_S = 5.0, 5.0
+_OTHERS = 3  # checks beside the sources' that need a thread
+
+Kind = Literal["source", "state", "index", "embedder", "engine"]
+Probe = Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    name: str
+    kind: Kind
+    ok: bool
+    detail: str
+    seconds: float
+
+
+class Checks:
+    """Each is tried once at a time, for all who ask within a few seconds, and in threads that questions do not need.
+
+    Make and use it on one event loop.
+    """
+
+    def __init__(self, kb: KnowledgeBase) -> None:
+        self._kb = kb
+        self._threads: ThreadPoolExecutor | None = None
+        self._tries: dict[tuple[Kind, str], tuple[float, asyncio.Future[Check]]] = {}
+
+    async def __call__(self, sources: Sequence[str]) -> list[Check]:
+        """The checks of these sources and of all that sources share."""
+        generator = self._kb.generator
+        probes: list[tuple[Kind, str, Probe]] = [("source", name, self._source(name)) for name in sources]
+        probes += [
+            ("state", "state store", self._in_thread(self._state)),
+            ("index", "index", self._in_thread(self._index)),
+            ("embedder", "embedder", self._in_thread(self._embedder)),
+        ]
+        if generator is not None:
+            probes.append(("engine", "language model", generator.check))
+        return list(await asyncio.gather(*(self._check(*probe) for probe in probes)))
+
+    async def _check(self, kind: Kind, name: str, probe: Probe) -> Check:
+        begun, trying = self._tries.get((kind, name), (0.0, None))
+        if trying is None or (trying.done() and time.monotonic() - begun >= _KEPT_S):
+            begun, trying = time.monotonic(), asyncio.ensure_future(_tried(kind, name, probe))
+            self._tries[kind, name] = begun, trying
+        await asyncio.wait([trying], timeout=_LONGEST_S)
+        if trying.done():
+            return trying.result()
+        waited_s = time.monotonic() - begun
+        return Check(name=name, kind=kind, ok=False, detail=f"No answer for {waited_s:.0f} s.", seconds=waited_s)
+
+    def _in_thread(self, function: Callable[[], str]) -> Probe:
+        if self._threads is None:
+            most = len(self._kb.settings.sources) + _OTHERS
+            self._threads = ThreadPoolExecutor(max_workers=most, thread_name_prefix="check")
+        loop, threads = asyncio.get_running_loop(), self._threads
+
+        async def probe() -> str:
+            return await loop.run_in_executor(threads, function)
+
+        return probe
+
+    def _source(self, name: str) -> Probe:
+        return self._in_thread(lambda: str(self._kb.source(name).check()))
+
+    def _state(self) -> str:
+        self._kb.state.sources()
+        return "it answers"
+
+    def _index(self) -> str:
+        self._kb.follow()
+        self._kb.index.count()
+        url: str = self._kb.settings.qdrant.url
+        return url or "embedded engine"
+
+    def _embedder(self) -> str:
+        embedder: Embedder = self._kb.embedder
+        embedder.embed(["probe"])
+        return embedder.name
+
+
+async def _tried(kind: Kind, name: str, probe: Probe) -> Check:
+    begun = time.monotonic()
+    try:
+        detail, ok = await probe(), True
+    except CitewellError as err:
+        detail, ok = str(err), False
+    return Check(name=name, kind=kind, ok=ok, detail=detail, seconds=time.monotonic() - begun)

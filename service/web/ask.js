@@ -1,0 +1,222 @@
+// The conversation: asking, stopping, asking again, changing a question; each turn goes to the history.
+
+import { call, events, Problem } from "./api.js";
+import * as history from "./history.js";
+import { t } from "./language.js";
+import { asked } from "./options.js";
+import { closePanel } from "./panel.js";
+import { keepingEnd, newTurn, TurnView } from "./turn.js";
+
+const byId = (id) => document.getElementById(id);
+const NEAREST = 5;
+const LABELS = / ?\[(?:[a-z]\d){2,8}\]/g;
+let me = null;
+let conversation = begin();
+let views = [];
+let stopping = null;
+let onUnknown = () => {};
+
+/** caller: as /v1/me tells, null before the sign-in; unknown: what to do when the service asks for a key. */
+export function setCaller(caller, unknown) {
+  me = caller;
+  onUnknown = unknown;
+  if (me) byId("question").maxLength = me.asking.max_question_chars;
+}
+
+export function newConversation() {
+  stop();
+  open(begin());
+  byId("question").focus();
+}
+
+/** Show a conversation of the history, to go on with. */
+export function open(saved) {
+  stop();
+  closePanel();
+  conversation = saved;
+  views = conversation.turns.map(viewOf);
+  byId("turns").replaceChildren(...views.map((view) => view.element));
+  byId("welcome").hidden = views.length > 0;
+  const forgotten = isForgotten();
+  byId("conversation-note").hidden = !forgotten;
+  byId("conversation-note").textContent = forgotten ? t("oldConversation") : "";
+}
+
+/** Draw everything again, in the language that is chosen now. */
+export const redraw = () => (stopping ? undefined : open(conversation));
+
+export function stop() {
+  stopping?.abort();
+}
+
+export const isAnswering = () => stopping !== null;
+
+export async function ask(question) {
+  const options = question ? asked() : null;
+  if (!options || stopping) return;
+  const turn = newTurn(question, options);
+  const view = viewOf(turn);
+  const own = conversation;
+  const mine = (stopping = new AbortController());
+  const body = { question, stream: true, ...options, ...context() };
+  conversation.turns.push(turn);
+  views.push(view);
+  byId("turns").append(view.element);
+  byId("welcome").hidden = true;
+  running(true);
+  say(t("searching"));
+  scrollTo(0, document.documentElement.scrollHeight);
+  try {
+    await follow(turn, view, body, mine.signal);
+  } catch (error) {
+    fail(turn, mine.signal.aborted ? null : error);
+  } finally {
+    stopping = null;
+    running(false);
+  }
+  own.at = Date.now() / 1000;
+  keepingEnd(() => view.draw());
+  tell(turn);
+  if (turn.problem?.status === 401) onUnknown();
+  await keep(own);
+}
+
+async function follow(turn, view, body, signal) {
+  const begun = performance.now();
+  for await (const [name, data] of events("POST", "/v1/ask", body, signal)) {
+    if (name === "passages") turn.passages = data.passages;
+    if (name === "delta") {
+      turn.firstToken_s ??= (performance.now() - begun) / 1000;
+      if (turn.state !== "answering") {
+        turn.state = "answering";
+        view.draw();
+      }
+      turn.text += data.text;
+      view.drawSoon();
+    }
+    if (name === "error") throw new Problem(data.status, data.detail, { requestId: data.request_id });
+    if (name === "done") {
+      turn.answer = data;
+      turn.total_s = (performance.now() - begun) / 1000;
+      turn.text = "";
+      turn.passages = [];
+      turn.state = data.refused ? "refused" : data.degraded ? "degraded" : "done";
+      if (data.refused) turn.nearest = await nearest(turn, signal);
+      return;
+    }
+  }
+  throw new Problem(0, "");
+}
+
+/** The passages that a refused question came nearest to. */
+async function nearest(turn, signal) {
+  const { sources = [], filter = {} } = turn.options;
+  try {
+    const found = await call("POST", "/v1/retrieve", { question: turn.answer.standalone || turn.question, k: NEAREST, sources, filter }, signal);
+    return found.hits;
+  } catch {
+    return null;
+  }
+}
+
+function fail(turn, error) {
+  turn.state = error ? "error" : "stopped";
+  if (!error) return;
+  if (!(error instanceof Problem)) console.error(error);
+  const { status = 500, message: detail, retryAfter = 0, requestId = "" } = error;
+  turn.problem = { status, detail, retryAfter, requestId };
+}
+
+function tell(turn) {
+  const ended = turn.state === "done" || turn.state === "degraded";
+  say(ended ? t("answered", Object.keys(turn.numbers).length) : t(turn.state));
+}
+
+function viewOf(turn) {
+  const view = new TurnView(turn, {
+    retry: () => again(view, turn.question),
+    edit: (question) => again(view, question),
+  });
+  return view;
+}
+
+/** Ask in place of a turn. The conversation as it was stays in the history if later turns go, or an answer does. */
+async function again(view, question) {
+  if (stopping || !asked()) return;
+  const at = views.indexOf(view);
+  const gone = conversation.turns.slice(at);
+  if (gone.some((turn) => turn.answer)) {
+    const title = `${conversation.title} (${t("beforeEdit")})`;
+    await history.save({ ...structuredClone(conversation), id: newId(), title, forgotten: true });
+  }
+  const kept = gone.filter((turn) => turn.answer).length;
+  if (kept && !isForgotten()) {
+    try {
+      await call("DELETE", `/v1/conversations/${conversation.id}?last=${kept}`);
+    } catch {
+      conversation.forgotten = true; // what was said goes along as text
+    }
+  }
+  conversation.turns.length = at;
+  for (const each of views.splice(at)) each.element.remove();
+  closePanel();
+  await ask(question);
+}
+
+/** What the service needs to know of the turns before: their id, or their text where it has forgotten them. */
+function context() {
+  if (!isForgotten()) return { conversation: conversation.id };
+  conversation.forgotten = true;
+  const said = conversation.turns.filter((turn) => turn.answer);
+  return { history: said.flatMap((turn) => [{ role: "user", content: turn.question }, { role: "assistant", content: turn.answer.text.replace(LABELS, "") }]) };
+}
+
+function isForgotten() {
+  const last = conversation.turns.at(-1);
+  return conversation.forgotten || (last !== undefined && me !== null && Date.now() / 1000 - last.at > me.asking.keep_conversations_s);
+}
+
+async function keep(own) {
+  own.title = own.turns[0].question.slice(0, 120);
+  const kept = await history.save(structuredClone(own));
+  if (own !== conversation) return;
+  byId("conversation-note").hidden = kept && !own.forgotten;
+  if (!kept) byId("conversation-note").textContent = t("historyOff");
+}
+
+function running(now) {
+  byId("send").hidden = now;
+  byId("stop").hidden = !now;
+}
+
+export function say(text) {
+  byId("status").textContent = text;
+}
+
+function begin() {
+  return { id: newId(), title: "", at: Date.now() / 1000, turns: [], forgotten: false };
+}
+
+/** Also where crypto.randomUUID is not to be had: http:// on an intranet. */
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+byId("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const box = byId("question");
+  const question = box.value.trim();
+  if (!question || stopping || !asked()) return;
+  box.value = "";
+  ask(question);
+});
+byId("question").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    byId("composer").requestSubmit();
+  }
+});
+byId("stop").addEventListener("click", () => {
+  stop();
+  byId("question").focus();
+});

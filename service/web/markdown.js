@@ -1,0 +1,103 @@
+// A model's Markdown as elements. Parsed by markdown-it, built here from its tokens: no HTML is ever made of text.
+
+import { el, link, safeUrl, visible } from "./dom.js";
+import MarkdownIt from "./vendor/markdown-it.mjs";
+
+const LABEL = /\[((?:[a-z]\d){2,8})\]/;
+const ELEMENTS = {
+  paragraph: "p", bullet_list: "ul", ordered_list: "ol", list_item: "li", blockquote: "blockquote", em: "em",
+  strong: "strong", s: "s", table: "table", thead: "thead", tbody: "tbody", tr: "tr", th: "th", td: "td",
+};
+
+// Reference links are off: `[k7f2]: http://…` in a text could make a link of a citation, and what is shown could change
+// when a definition comes later.
+const parser = new MarkdownIt({ html: false, linkify: false, typographer: false, maxNesting: 20 });
+parser.disable("reference");
+parser.inline.ruler.before("link", "citation", (state, silent) => {
+  const match = state.src[state.pos] === "[" && LABEL.exec(state.src.slice(state.pos, state.pos + 20));
+  if (!match || match.index !== 0 || !state.env.isLabel(match[1])) return false;
+  if (!silent) state.push("citation", "", 0).content = match[1];
+  state.pos += match[0].length;
+  return true;
+});
+
+/** A text that grows while it is shown: blocks that are complete stay, only the last one is made anew. */
+export class LiveMarkdown {
+  #settled = 0;
+  #live = [];
+
+  /** cite: makes a label's element; isLabel: tells which labels there are. */
+  constructor(box, { cite, isLabel }) {
+    Object.assign(this, { box, cite, isLabel });
+  }
+
+  update(text) {
+    const tail = text.slice(this.#settled);
+    const tokens = parser.parse(tail, { isLabel: this.isLabel });
+    const starts = tokens.flatMap((token, at) => (token.level === 0 && token.nesting >= 0 ? [at] : []));
+    const last = starts.at(-1) ?? 0;
+    for (const node of this.#live) node.remove();
+    this.box.append(...build(tokens.slice(0, last), this.cite));
+    this.#live = build(tokens.slice(last), this.cite);
+    this.box.append(...this.#live);
+    if (starts.length > 1) this.#settled += lineStart(tail, tokens[last].map[0]);
+  }
+}
+
+/** Text as it stands, with its labels as citations: quotes are no Markdown. */
+export function plainText(text, { cite, isLabel }) {
+  return text.split(new RegExp(LABEL, "g")).flatMap((part, at) => {
+    if (at % 2 === 0) return visible(part);
+    return isLabel(part) ? [cite(part)] : visible(`[${part}]`);
+  });
+}
+
+function lineStart(text, line) {
+  let at = 0;
+  for (let n = 0; n < line; n++) at = text.indexOf("\n", at) + 1;
+  return at;
+}
+
+function build(tokens, cite) {
+  const root = { children: [] };
+  const open = [root];
+  const put = (...nodes) => open.at(-1).children.push(...nodes);
+  for (const token of tokens) {
+    if (token.nesting === 1) open.push({ token, children: [] });
+    else if (token.nesting === -1) {
+      const { token: opened, children } = open.pop();
+      put(...container(opened, children));
+    } else if (token.type === "inline") put(...build(token.children, cite));
+    else put(...leaf(token, cite));
+  }
+  return root.children.map((child) => (typeof child === "string" ? document.createTextNode(child) : child));
+}
+
+function container(token, children) {
+  const kind = token.type.replace(/_open$/, "");
+  if (kind === "link") return leadsTo(token.attrGet("href"), children);
+  if (kind === "paragraph" && token.hidden) return children;
+  if (kind === "heading") return [el(`h${Math.min(6, Number(token.tag[1]) + 2)}`, {}, children)];
+  const start = kind === "ordered_list" ? token.attrGet("start") : null;
+  const made = el(ELEMENTS[kind] ?? "span", { start }, children);
+  return kind === "table" ? [el("div", { class: "wide", tabindex: 0, role: "group" }, made)] : [made];
+}
+
+function leaf(token, cite) {
+  switch (token.type) {
+    case "citation": return [cite(token.content)];
+    case "softbreak":
+    case "hardbreak": return [el("br")];
+    case "hr": return [el("hr")];
+    case "code_inline": return [el("code", {}, visible(token.content))];
+    case "code_block":
+    case "fence": return [el("pre", { tabindex: 0 }, el("code", {}, visible(token.content)))];
+    case "image": return leadsTo(token.attrGet("src"), ["🖼 ", ...visible(token.content || "")]); // never loaded
+    default: return visible(token.content);
+  }
+}
+
+function leadsTo(address, children) {
+  const url = safeUrl(address);
+  return url ? link(url, children) : [el("span", { class: "dead-link" }, children)];
+}
