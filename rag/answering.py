@@ -195,7 +195,8 @@ async def _generate(
     generator, made = settings.generator, prepared.made
     if generator is None or made is None:
         return
-    citable = [*made.passages, *(passage for turn in made.turns for passage in turn.passages)]
+    standing = [*(passage for turn in made.turns for passage in turn.passages), *reversed(made.passages)]
+    citable = list({passage.label: passage for passage in standing}.values())[::-1]
     yield PassagesFound(passages=tuple(citable))
     clock.mark("prompt")
     answer = _Json(asked, citable) if settings.sampling.json_schema is not None else _Words(asked, citable)

@@ -90,7 +90,8 @@ class JobRunner:
                 await asyncio.wait_for(ending, _STOP_S)
             raise
         output = (await reading)[0]
-        return _outcome(process.returncode or 0, output, errors, told)
+        status = _outcome(process.returncode or 0, output, errors, told)
+        return "cancelled" if asked and status == "failed" else status  # ended early, it may not tell why
 
 
 def _outcome(code: int, output: bytes, errors: list[str], told: dict[str, Any]) -> str:

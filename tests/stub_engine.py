@@ -2,7 +2,8 @@
 
 `says:TEXT`, `cut`, `error`, `busy`, `hang`; or `stub:ttft=0.2,tpot=0.01,tokens=64`, which answers with that many
 tokens, the first after ttft seconds and each after tpot more, and with `fault=cut`, `error` or `hang` fails after half.
-It echoes the first passage's label for {label} in TEXT, and records what it was asked. As a process of its own:
+It echoes the first passage's label for {label} in TEXT, and records what it was asked. `behaviour` gives such a name
+for a request in place of its own. As a process of its own:
 
     python -m tests.stub_engine PORT
 """
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import uvicorn
@@ -32,6 +33,7 @@ class StubEngine:
     def __init__(self) -> None:
         self.url = ""
         self.asked: deque[dict[str, Any]] = deque(maxlen=2000)
+        self.behaviour: Callable[[dict[str, Any]], str] | None = None
         self.window_tokens: int | None = None  # what /v1/models says, as max_model_len
         self.waiting = 0  # what /metrics says
         self.under_way = 0
@@ -44,7 +46,7 @@ class StubEngine:
     async def chat(self, request: Request) -> Response:
         body = await request.json()
         self.asked.append(body)
-        model = body["model"]
+        model = body["model"] if self.behaviour is None else self.behaviour(body)
         if model in ("error", "busy"):
             status = 500 if model == "error" else 503
             return JSONResponse({"error": {"message": "out of memory"}}, status_code=status)
@@ -110,8 +112,9 @@ class StubEngine:
         text = "It opens at ten. And then" if model == "cut" else model.removeprefix("says:")
         label = re.search(r"^\[((?:[a-z]\d)+)\]", body["messages"][-1]["content"], re.M)
         text = text.replace("{label}", label.group(1) if label else "")
-        for start in range(0, len(text), 3):
-            yield _chunk({"delta": {"content": text[start : start + 3]}})
+        size = max(3, len(text) // 500)
+        for start in range(0, len(text), size):
+            yield _chunk({"delta": {"content": text[start : start + size]}})
         if model != "cut":
             for part in _end(9):
                 yield part

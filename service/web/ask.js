@@ -70,15 +70,14 @@ export async function ask(question) {
     await follow(turn, view, body, mine.signal);
   } catch (error) {
     fail(turn, mine.signal.aborted ? null : error);
-  } finally {
-    stopping = null;
-    running(false);
   }
   own.at = Date.now() / 1000;
   keepingEnd(() => view.draw());
+  await keep(own); // before the end is told: who leaves then has the turn in the history
+  stopping = null;
+  running(false);
   tell(turn);
   if (turn.problem?.status === 401) onUnknown();
-  await keep(own);
 }
 
 async function follow(turn, view, body, signal) {

@@ -7,15 +7,20 @@ const panel = document.getElementById("panel");
 const body = document.getElementById("panel-body");
 const title = document.getElementById("panel-title");
 let opener = null;
+let listed = null; // the turn whose passages are listed
 
 /** Show a passage of a turn, with a citation's quote marked, or those of all its citations when none is given. */
 export function openPanel(turn, passage, citation = null) {
   if (panel.hidden) opener = document.activeElement;
-  const own = (turn.answer?.citations ?? []).filter((each) => each.label === passage?.label);
-  body.replaceChildren(
-    passage ? detail(passage, citation ? [citation] : own, turn) : el("p", { class: "quiet" }, t("noPassages")),
-    ...lists(turn, passage),
-  );
+  const own = (turn.answer?.citations ?? []).filter((each) => each.label === passage.label);
+  const shown = detail(passage, citation ? [citation] : own, turn);
+  if (!panel.hidden && listed === turn) body.firstElementChild.replaceWith(shown);
+  else body.replaceChildren(shown, ...lists(turn));
+  listed = turn;
+  for (const choice of body.querySelectorAll(".passage-choice")) {
+    if (Number(choice.dataset.at) === passagesOf(turn).indexOf(passage)) choice.setAttribute("aria-current", "true");
+    else choice.removeAttribute("aria-current");
+  }
   panel.hidden = false;
   document.body.classList.add("with-panel");
   panel.scrollTop = 0;
@@ -118,7 +123,7 @@ function saidIn(answer, value) {
   return core.length > 1 && answer.includes(core);
 }
 
-function lists(turn, chosen) {
+function lists(turn) {
   const cited = new Set((turn.answer?.citations ?? []).map((citation) => citation.label));
   const all = passagesOf(turn);
   const used = all.filter((passage) => cited.has(passage.label));
@@ -129,7 +134,7 @@ function lists(turn, chosen) {
     el("ul", { class: "passages" }, passages.map((passage) => el(
       "li", {},
       el(
-        "button", { type: "button", class: "passage-choice", "aria-current": passage === chosen ? "true" : null, onclick: () => openPanel(turn, passage) },
+        "button", { type: "button", class: "passage-choice", "data-at": all.indexOf(passage), onclick: () => openPanel(turn, passage) },
         el("span", { class: "choice-title" }, turn.numbers?.[passage.label] ? el("span", { class: "badge" }, String(turn.numbers[passage.label])) : null, el("bdi", {}, visible(passage.title))),
         el("span", { class: "quiet small" }, el("bdi", {}, visible(placeOf(passage)))),
         el("span", { class: "quiet small" }, scores(passage)),
