@@ -11,7 +11,7 @@ from rag.errors import CitewellError
 from rag.ports import Embedder
 from service.knowledge_base import KnowledgeBase
 
-_KEPT_S, _LONGEST_S = 5.0, 5.0
+_KEPT_S = 5.0
 _OTHERS = 3  # checks beside the sources' that need a thread
 
 Kind = Literal["source", "state", "index", "embedder", "engine"]
@@ -33,8 +33,8 @@ class Checks:
     Make and use it on one event loop.
     """
 
-    def __init__(self, kb: KnowledgeBase) -> None:
-        self._kb = kb
+    def __init__(self, kb: KnowledgeBase, *, longest_s: float = 5.0) -> None:
+        self._kb, self._longest_s = kb, longest_s
         self._threads: ThreadPoolExecutor | None = None
         self._tries: dict[tuple[Kind, str], tuple[float, asyncio.Future[Check]]] = {}
 
@@ -56,7 +56,7 @@ class Checks:
         if trying is None or (trying.done() and time.monotonic() - begun >= _KEPT_S):
             begun, trying = time.monotonic(), asyncio.ensure_future(_tried(kind, name, probe))
             self._tries[kind, name] = begun, trying
-        await asyncio.wait([trying], timeout=_LONGEST_S)
+        await asyncio.wait([trying], timeout=self._longest_s)
         if trying.done():
             return trying.result()
         waited_s = time.monotonic() - begun

@@ -51,7 +51,7 @@ async def me(parts: Shared, caller: Who) -> CallerOut:
         tenant=rights.tenant,
         groups=list(rights.groups),
         scopes=list(rights.scopes),
-        sources=visible_sources(parts.kb, caller),
+        sources=visible_sources(parts.kb, caller) if rights.scopes else [],
         profiles=list(rights.profiles),
         authenticated=closed,
         asking=await _asking(parts, caller),

@@ -1,6 +1,7 @@
 """Conversations, JSON answers and templates over a real index, with stubs for the language model."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,26 @@ def test_a_conversation_can_be_forgotten(ask: Any):
     assert len(kb.conversations.turns("c1", kb.scope().identity)) == 1
     assert client.delete("/v1/conversations/c1").status_code == 204
     assert kb.conversations.turns("c1", kb.scope().identity) == []
+
+
+def test_the_last_turns_of_a_conversation_can_be_forgotten(ask: Any):
+    kb = ask()
+    client = TestClient(create_app(kb))
+    questions = [QUESTION, "Is parking in Edmonton free?", "How should vinyl records be stored?"]
+    for question in questions:
+        client.post("/v1/ask", json={"question": question, "conversation": "c1"})
+    assert client.delete("/v1/conversations/c1?last=2").status_code == 204
+    assert [turn.question for turn in kb.conversations.turns("c1", kb.scope().identity)] == questions[:1]
+    assert client.delete("/v1/conversations/c1?last=0").status_code == 422
+
+
+def test_no_more_passages_than_wanted_go_into_the_prompt(ask: Any, engines: list[StubEngine]):
+    client = TestClient(create_app(ask()))
+    body = {"question": "How are Edmonton parking and vinyl records kept upright?"}
+    for wanted in ({}, {"max_passages": 1}):
+        client.post("/v1/ask", json=body | wanted)
+    found = [re.findall(r"^\[\w+\] ", chat[-1]["content"], re.M) for chat in chats(engines[0])]
+    assert [len(labels) for labels in found] == [2, 1]
 
 
 def test_a_conversation_outlives_the_process(ask: Any, engines: list[StubEngine]):

@@ -71,3 +71,16 @@ def test_labels_belong_to_passages_and_not_to_ranks():
     back = {p.start: p.label for p in label_passages([other, PASSAGE])}
     assert forth == back
     assert len(set(forth.values())) == 2
+
+
+def test_each_label_in_the_text_tells_which_citation_it_stands_for():
+    text, writer = write(
+        "Opened records are exchanged only [k7f2]. Records can be returned within 30 days. Opened records are exchanged only [k7f2]."
+    )
+    assert text.count("[k7f2]") == 3
+    assert [writer.citations[mark].quote for mark in writer.marks] == [
+        "Opened records are exchanged only.",
+        "Records can be returned within 30 days.",
+        "Opened records are exchanged only.",
+    ]
+    assert len(writer.citations) == 2
