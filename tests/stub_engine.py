@@ -1,7 +1,8 @@
 """An OpenAI-compatible server on loopback whose model name says how it behaves.
 
 `says:TEXT`, `cut`, `error`, `busy`, `hang`; or `stub:ttft=0.2,tpot=0.01,tokens=64`, which answers with that many
-tokens, the first after ttft seconds and each after tpot more, and with `fault=cut`, `error` or `hang` fails after half.
+tokens, the first after ttft seconds and each after tpot more, with `text=markdown` in many blocks and not in one, and
+with `fault=cut`, `error` or `hang` fails after half.
 It echoes the first passage's label for {label} in TEXT, and records what it was asked. `behaviour` gives such a name
 for a request in place of its own. As a process of its own:
 
@@ -27,6 +28,11 @@ from starlette.routing import Route
 from tests.conftest import free_port, wait_until
 
 _WORDS = "The store opens at eleven and closes at six in the evening on every day but Sunday ".split()
+
+
+_MARKDOWN = "\n\n## Opening hours\n\nThe **Edmonton** store opens at `11:00` . \n\n- Parking is *free* .\n- Members first .\n\n".split(
+    " "
+)
 
 
 class StubEngine:
@@ -121,6 +127,7 @@ class StubEngine:
 
     async def _timed(self, model: str) -> AsyncIterator[bytes]:
         wish = dict(each.split("=") for each in model.removeprefix("stub:").split(","))
+        words = _MARKDOWN if wish.get("text") == "markdown" else _WORDS
         ttft, tpot, tokens = float(wish.get("ttft", 0)), float(wish.get("tpot", 0)), int(wish.get("tokens", 32))
         begun = time.monotonic()
         for number in range(tokens):
@@ -131,7 +138,7 @@ class StubEngine:
                 if wish["fault"] == "hang":
                     await asyncio.sleep(600)
                 return
-            yield _chunk({"delta": {"content": f"{_WORDS[number % len(_WORDS)]} "}})
+            yield _chunk({"delta": {"content": f"{words[number % len(words)]} "}})
         for part in _end(tokens):
             yield part
 

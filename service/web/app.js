@@ -98,4 +98,4 @@ addEventListener("keydown", (event) => {
 });
 
 await knowCaller();
-document.documentElement.dataset.ready = "true";
+document.documentElement.dataset.ready = String(Math.round(performance.now())); // ms after the navigation began

@@ -18,6 +18,9 @@ export const isRunning = (turn) => RUNNING.includes(turn.state);
 /** A turn's element. actions: retry() and edit(question). */
 export class TurnView {
   #live = null;
+  #shown = "";
+  #all = null;
+  #byLabel = null;
   #due = 0;
   #asked = false;
 
@@ -42,9 +45,7 @@ export class TurnView {
     if (isRunning(turn)) {
       this.drawText();
     } else {
-      turn.numbers = {};
-      this.#live = null;
-      this.answer.replaceChildren(...this.#whole());
+      this.#drawWhole();
       this.#placeCitations();
     }
     this.below.replaceChildren(...(isRunning(turn) ? [] : this.#below()));
@@ -65,24 +66,46 @@ export class TurnView {
     requestAnimationFrame(draw);
   }
 
-  drawText() {
+  drawText(text = this.turn.text) {
     this.#live ??= new LiveMarkdown(this.answer, this.#citing());
-    this.#live.update(this.turn.text);
+    this.#live.update(text);
+    this.#shown = text;
+  }
+
+  /** The answer that has ended. What was streamed stays: to build a long answer again would stop the page for long. */
+  #drawWhole() {
+    const { answer } = this.turn;
+    const isWritten = answer && answer.value === null && answer.usage.completion_tokens > 0;
+    if (this.#live && isWritten && answer.text.startsWith(this.#shown)) {
+      this.drawText(answer.text);
+      return;
+    }
+    this.turn.numbers = {};
+    this.#live = null;
+    this.answer.replaceChildren(...this.#whole());
   }
 
   #citing() {
-    const labels = new Set(passagesOf(this.turn).map((passage) => passage.label));
-    return { cite: (label) => this.#cite(label), isLabel: (label) => labels.has(label) };
+    return { cite: (label) => this.#cite(label), isLabel: (label) => this.#passage(label) !== undefined };
+  }
+
+  /** A label's passage: as it came before the text, and as it stands with the answer once that is whole. */
+  #passage(label) {
+    const all = passagesOf(this.turn);
+    if (all !== this.#all) {
+      this.#all = all;
+      this.#byLabel = new Map(all.map((passage) => [passage.label, passage]));
+    }
+    return this.#byLabel.get(label);
   }
 
   #cite(label) {
     const { turn } = this;
-    const passage = passagesOf(turn).find((each) => each.label === label);
     const own = (turn.numbers[label] ??= Object.keys(turn.numbers).length + 1);
     const citation = () => turn.answer?.citations[Number(button.dataset.citation)] ?? null;
     const button = el(
       "button",
-      { type: "button", class: "cite", "data-label": label, "aria-label": `${t("source", own)}: ${passage.title}`, onclick: () => openPanel(turn, passage, citation()) },
+      { type: "button", class: "cite", "data-label": label, "aria-label": `${t("source", own)}: ${this.#passage(label).title}`, onclick: () => openPanel(turn, this.#passage(label), citation()) },
       String(own),
     );
     return button;
@@ -174,9 +197,8 @@ export class TurnView {
     const { turn } = this;
     const numbered = Object.entries(turn.numbers);
     if (!numbered.length) return null;
-    const all = passagesOf(turn);
     return el("ol", { class: "cited", "aria-label": t("sources") }, numbered.map(([label, own]) => {
-      const passage = all.find((each) => each.label === label);
+      const passage = this.#passage(label);
       return el("li", {}, el("span", { class: "badge" }, String(own)), " ", el("button", { type: "button", class: "link", onclick: () => openPanel(turn, passage) }, el("bdi", {}, visible(passage.title))), el("span", { class: "quiet small" }, el("bdi", {}, visible(` ${placeOf(passage)}`))));
     }));
   }

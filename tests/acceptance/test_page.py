@@ -148,6 +148,19 @@ def test_an_answer_streams_and_stop_closes_it_upstream(visit, says, engine: Stub
     assert page.errors == []
 
 
+def test_a_citation_opens_while_the_answer_still_streams(visit, says):
+    page = visit()
+    says(behaviour="stub:ttft=0.1,tpot=0.02,tokens=3000,text=markdown")
+    page.start(OPENING)
+    page.page.locator(".turn[data-state=answering] button.cite").first.click()
+    assert "opens at 11:00" in page.text("#panel .passage")
+    expect(page.page.locator(".answer h4").nth(2)).to_be_attached()  # it goes on
+    page.page.keyboard.press("Escape")
+    assert page.page.locator("#stop").is_visible()  # that closed the panel only
+    page.page.keyboard.press("Escape")
+    assert page.ended(1) == "stopped"
+
+
 def test_markdown_is_rendered_and_a_label_is_never_a_link(visit, says):
     page = visit()
     says(
