@@ -8,7 +8,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
 
 .PHONY: help demo serve run test unit test-vllm test-crash test-tokens test-fuzz lint
-.PHONY: bench bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service clean
+.PHONY: bench bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service bench-page pictures clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -68,7 +68,7 @@ lint: $(VENV)/installed-dev  ## ruff, mypy --strict, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service  ## every measured number of the README
+bench: bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service bench-page  ## every measured number of the README
 
 bench-ingest: $(VENV)/installed-dev  ## full ingest of Chinook
 	@$(BIN)/python -m benchmarks.ingest
@@ -81,6 +81,12 @@ bench-retrieval: $(VENV)/installed-bench  ## search at 10k, 100k and 500k chunks
 
 bench-service: $(VENV)/installed-bench  ## what the service adds to its engine, beside LlamaIndex and Haystack
 	@$(BIN)/python -m benchmarks.service
+
+bench-page: $(VENV)/installed-dev  ## how soon the web page can be used, its weight, a long answer's frames
+	@$(BIN)/python -m benchmarks.page
+
+pictures: $(VENV)/installed-dev  ## take the web page's pictures in docs/images anew
+	@$(BIN)/python -m tests.pictures
 
 bench-cache: $(VENV)/installed-dev  ## prefix-cache hits by the order of passages (DATA=… for public sets)
 	@$(BIN)/python -m benchmarks.prefix_cache

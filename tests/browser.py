@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
@@ -78,6 +77,3 @@ class Visit:
 
     def text(self, selector: str) -> str:
         return self.page.locator(selector).last.inner_text()
-
-    def picture(self, path: Path) -> None:
-        self.page.screenshot(path=path, animations="disabled", caret="hide")

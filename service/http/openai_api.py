@@ -181,20 +181,19 @@ def _envelope(body: ChatBody, kind: str) -> dict[str, Any]:
 
 def _extras(answer: Answer) -> dict[str, Any]:
     """A citation for each label in the text, where it stands."""
-    labels = {citation.label for citation in answer.citations}
-    places = [match for match in _LABEL.finditer(answer.text) if match.group(1) in labels]
-    cited = [answer.citations[index] for index in answer.marks]
+    by_label = {citation.label: citation for citation in reversed(answer.citations)}
+    places = [match for match in _LABEL.finditer(answer.text) if match.group(1) in by_label]
     found = [
         {
             "type": "url_citation",
             "url_citation": {
                 "start_index": match.start(),
                 "end_index": match.end(),
-                "title": citation.title,
-                "url": citation.uri,
+                "title": by_label[match.group(1)].title,
+                "url": by_label[match.group(1)].uri,
             },
         }
-        for match, citation in zip(places, cited, strict=False)
+        for match in places
     ]
     return {"annotations": found}
 

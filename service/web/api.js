@@ -1,6 +1,7 @@
 // Requests to the service this page came from. The sign-in cookie goes along by itself, and counts with this header only.
 
 const OWN = { "X-Citewell-Page": "1" };
+const HOME = new URL("../../", import.meta.url); // also below a path, behind a proxy
 const SILENT_MS = 180_000; // a stream that has said nothing for so long is dead: the service ends requests before
 
 /** A problem document, or a connection that failed (status 0). */
@@ -54,7 +55,7 @@ async function request(method, path, body, signal) {
   const headers = body === undefined ? OWN : { ...OWN, "Content-Type": "application/json" };
   let response;
   try {
-    response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+    response = await fetch(new URL(path, HOME), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "");

@@ -82,7 +82,7 @@ export async function ask(question) {
 
 async function follow(turn, view, body, signal) {
   const begun = performance.now();
-  for await (const [name, data] of events("POST", "/v1/ask", body, signal)) {
+  for await (const [name, data] of events("POST", "v1/ask", body, signal)) {
     if (name === "passages") turn.passages = data.passages;
     if (name === "delta") {
       turn.firstToken_s ??= (performance.now() - begun) / 1000;
@@ -111,7 +111,7 @@ async function follow(turn, view, body, signal) {
 async function nearest(turn, signal) {
   const { sources = [], filter = {} } = turn.options;
   try {
-    const found = await call("POST", "/v1/retrieve", { question: turn.answer.standalone || turn.question, k: NEAREST, sources, filter }, signal);
+    const found = await call("POST", "v1/retrieve", { question: turn.answer.standalone || turn.question, k: NEAREST, sources, filter }, signal);
     return found.hits;
   } catch {
     return null;
@@ -151,7 +151,7 @@ async function again(view, question) {
   const kept = gone.filter((turn) => turn.answer).length;
   if (kept && !isForgotten()) {
     try {
-      await call("DELETE", `/v1/conversations/${conversation.id}?last=${kept}`);
+      await call("DELETE", `v1/conversations/${conversation.id}?last=${kept}`);
     } catch {
       conversation.forgotten = true; // what was said goes along as text
     }

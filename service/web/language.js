@@ -2,7 +2,6 @@
 
 const ENGLISH = {
   ask: "Ask", operate: "Operate", history: "History", signIn: "Sign in", signOut: "Sign out",
-  tagline: "Answers from your own databases and documents, every sentence cited.",
   skip: "Skip to the question", question: "Question", placeholder: "Ask in any language", send: "Ask", stop: "Stop",
   hint: "Enter asks, Shift+Enter starts a new line, / comes back here, Esc stops or closes",
   newConversation: "New conversation", theme: "Colours", themeAuto: "Automatic", themeLight: "Light", themeDark: "Dark",
@@ -28,8 +27,8 @@ const ENGLISH = {
   used: n => `Used (${n})`, unused: n => `Found, not used (${n})`, score: "Score", pointer: "For",
   historyTitle: "Conversations in this browser", historyNote: "Kept on this device only.", historyEmpty: "None yet.", open: "Open", remove: "Delete", export: "Export all", clear: "Delete all", clearSure: "Delete all conversations in this browser?", removeSure: "Delete this conversation?", historyOff: "This browser keeps no history (private window?).", beforeEdit: "before the change",
   signInTitle: "Sign in", signInNote: "With an API key, which `citewell keys create` makes, or a token of your provider. It is kept in a cookie that no script can read, for 12 hours.", apiKey: "API key", signInFailed: "The key was not accepted.", signedInAs: name => `Signed in as ${name}`, signOutForget: "Sign out and delete the history", signInFirst: "Sign in to ask.",
-  health: "Health", healthy: "answers", unhealthy: "fails", checked: "Tried just now", sourcesTitle: "Sources", kind: "Kind", documents: "Documents", chunks: "Chunks", lastSync: "Last sync", nextSync: "Next sync", lag: "Behind by", rate: "Rate", perSecond: "documents/s", state: "State", never: "never", notScheduled: "not scheduled", setAside: "Set aside", sync: "Sync", syncAll: "Sync all", full: "Index everything anew", actions: "Actions",
-  jobs: "Syncs", job: n => `Sync ${n}`, noJobs: "None yet.", cancelJob: "Cancel", progress: "Progress", started: "Started", allowDelete: "Sync and allow the deletions", left: s => `${s} left`,
+  health: "Health", healthy: "answers", unhealthy: "fails", kind: "Kind", documents: "Documents", chunks: "Chunks", lastSync: "Last sync", nextSync: "Next sync", lag: "Behind by", rate: "Rate", perSecond: "documents/s", never: "never", notScheduled: "not scheduled", setAside: "Set aside", sync: "Sync", syncAll: "Sync all", full: "Index everything anew", actions: "Actions",
+  jobs: "Syncs", job: n => `Sync ${n}`, noJobs: "None yet.", cancelJob: "Cancel", progress: "Progress", allowDelete: "Sync and allow the deletions", left: s => `${s} left`,
   quarantine: "Set aside", quarantineNote: "Documents that could not be read. They are tried again when they change, or when you retry.", noQuarantine: "None.", reason: "Reason", since: "Since", retryAll: source => `Retry ${source}`, more: "More", document: "Document",
   queued: "waiting", running: "running", failed: "failed", cancelled: "cancelled", broken: "broken off", status_done: "done", cancelling: "ends after its batch", kinds: { source: "source", state: "state store", index: "index", embedder: "embedder", engine: "language model" },
   report: r => `${r.read} read, ${r.added} added, ${r.updated} updated, ${r.unchanged} unchanged, ${r.deleted} deleted`,
@@ -37,7 +36,6 @@ const ENGLISH = {
 
 const CHINESE = {
   ask: "提问", operate: "运维", history: "历史", signIn: "登录", signOut: "退出登录",
-  tagline: "答案出自您自己的数据库和文档，句句有出处。",
   skip: "跳到提问框", question: "问题", placeholder: "可用任何语言提问", send: "提问", stop: "停止",
   hint: "回车提问，Shift+回车换行，按 / 回到这里，Esc 停止或关闭",
   newConversation: "新对话", theme: "配色", themeAuto: "自动", themeLight: "浅色", themeDark: "深色",
@@ -63,15 +61,15 @@ const CHINESE = {
   used: n => `已引用（${n}）`, unused: n => `找到但未引用（${n}）`, score: "得分", pointer: "对应",
   historyTitle: "此浏览器中的对话", historyNote: "只保存在本设备上。", historyEmpty: "暂无。", open: "打开", remove: "删除", export: "全部导出", clear: "全部删除", clearSure: "要删除此浏览器中的全部对话吗？", removeSure: "要删除此对话吗？", historyOff: "此浏览器不保存历史（隐私窗口？）。", beforeEdit: "修改前",
   signInTitle: "登录", signInNote: "请输入 API 密钥（由 `citewell keys create` 生成）或身份提供方的令牌。它保存在脚本无法读取的 Cookie 中，有效 12 小时。", apiKey: "API 密钥", signInFailed: "密钥未被接受。", signedInAs: name => `已登录：${name}`, signOutForget: "退出并删除历史", signInFirst: "请先登录。",
-  health: "健康状况", healthy: "正常", unhealthy: "故障", checked: "刚刚检测", sourcesTitle: "来源", kind: "类型", documents: "文档", chunks: "分块", lastSync: "上次同步", nextSync: "下次同步", lag: "落后", rate: "速率", perSecond: "文档/秒", state: "状态", never: "从未", notScheduled: "未排程", setAside: "搁置", sync: "同步", syncAll: "全部同步", full: "全部重新索引", actions: "操作",
-  jobs: "同步任务", job: n => `同步 ${n}`, noJobs: "暂无。", cancelJob: "取消", progress: "进度", started: "开始于", allowDelete: "同步并允许这些删除", left: s => `还需 ${s}`,
+  health: "健康状况", healthy: "正常", unhealthy: "故障", kind: "类型", documents: "文档", chunks: "分块", lastSync: "上次同步", nextSync: "下次同步", lag: "落后", rate: "速率", perSecond: "文档/秒", never: "从未", notScheduled: "未排程", setAside: "搁置", sync: "同步", syncAll: "全部同步", full: "全部重新索引", actions: "操作",
+  jobs: "同步任务", job: n => `同步 ${n}`, noJobs: "暂无。", cancelJob: "取消", progress: "进度", allowDelete: "同步并允许这些删除", left: s => `还需 ${s}`,
   quarantine: "搁置的文档", quarantineNote: "无法读取的文档。内容变化时会再试，也可手动重试。", noQuarantine: "无。", reason: "原因", since: "自", retryAll: source => `重试 ${source}`, more: "更多", document: "文档",
   queued: "等待中", running: "进行中", failed: "失败", cancelled: "已取消", broken: "中断", status_done: "完成", cancelling: "本批完成后结束", kinds: { source: "来源", state: "状态库", index: "索引", embedder: "嵌入模型", engine: "语言模型" },
   report: r => `读取 ${r.read}，新增 ${r.added}，更新 ${r.updated}，未变 ${r.unchanged}，删除 ${r.deleted}`,
 };
 
 export const LANGUAGES = { en: "English", zh: "中文" };
-const WORDS = { en: ENGLISH, zh: CHINESE };
+export const WORDS = { en: ENGLISH, zh: CHINESE };
 const LOCALES = { en: "en", zh: "zh-CN" };
 const KEPT = "citewell-language";
 

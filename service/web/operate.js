@@ -37,7 +37,7 @@ function tell(error) {
 }
 
 async function drawHealth() {
-  const { checks } = await call("GET", "/v1/health");
+  const { checks } = await call("GET", "v1/health");
   update(parts.health, heading(t("health")), el("ul", { class: "checks" }, checks.map((check) => el(
     "li", { class: check.ok ? "good" : "bad", "data-kind": check.kind },
     el("strong", {}, t("kinds")[check.kind], check.kind === "source" ? ` ${check.name}` : ""), " ",
@@ -47,13 +47,13 @@ async function drawHealth() {
 }
 
 async function drawSources() {
-  const { sources } = await call("GET", "/v1/sources");
-  const columns = ["sourcesTitle", "kind", "documents", "chunks", "lastSync", "rate", "lag", "nextSync", "setAside", "actions"];
+  const { sources } = await call("GET", "v1/sources");
+  const columns = ["panel", "kind", "documents", "chunks", "lastSync", "rate", "lag", "nextSync", "setAside", "actions"];
   const redo = el("label", { class: "check" }, el("input", { type: "checkbox", id: "full", checked: full, onchange: (event) => (full = event.target.checked) }), " ", t("full"));
   update(
     parts.sources,
-    heading(t("sourcesTitle")),
-    el("div", { class: "wide", tabindex: 0, role: "group", "aria-label": t("sourcesTitle") }, el(
+    heading(t("sources")),
+    el("div", { class: "wide", tabindex: 0, role: "group", "aria-label": t("sources") }, el(
       "table", {},
       el("thead", {}, el("tr", {}, columns.map((name) => el("th", { scope: "col" }, t(name))))),
       el("tbody", {}, sources.map((source) => el(
@@ -79,7 +79,7 @@ const stateOf = (status) => t(status === "done" ? "status_done" : status) ?? sta
 async function sync(body) {
   parts.problem.replaceChildren();
   try {
-    await call("POST", "/v1/jobs", body);
+    await call("POST", "v1/jobs", body);
   } catch (error) {
     tell(error);
   }
@@ -87,7 +87,7 @@ async function sync(body) {
 }
 
 async function drawJobs() {
-  const { jobs } = await call("GET", `/v1/jobs?limit=${JOBS}`);
+  const { jobs } = await call("GET", `v1/jobs?limit=${JOBS}`);
   const list = el("ul", { class: "jobs" }, jobs.map(jobItem));
   update(parts.jobs, heading(t("jobs")), jobs.length ? list : el("p", { class: "quiet" }, t("noJobs")));
   for (const job of jobs) if (ACTIVE.includes(job.status) && !following.has(job.id)) follow(job.id);
@@ -98,7 +98,7 @@ async function follow(id) {
   const ending = new AbortController();
   following.set(id, ending);
   try {
-    for await (const [name, job] of events("GET", `/v1/jobs/${id}/events`, undefined, ending.signal)) {
+    for await (const [name, job] of events("GET", `v1/jobs/${id}/events`, undefined, ending.signal)) {
       if (name === "error") break;
       update(parts.jobs.querySelector(`[data-job="${id}"]`), ...jobItem(job).childNodes);
     }
@@ -123,7 +123,7 @@ function jobItem(job) {
     reports.map((report) => el("div", { class: "quiet small" }, `${report.source}: ${t("report", report)}${report.quarantined ? `, ${t("setAside")} ${report.quarantined}` : ""}`)),
     job.error ? el("div", { class: "bad small" }, visible(job.error)) : null,
     massDelete ? el("button", { type: "button", class: "plain small", onclick: () => sync({ sources: job.sources, allow_mass_delete: true }) }, t("allowDelete")) : null,
-    active && !job.cancelled ? el("button", { type: "button", class: "plain small cancel-job", "aria-label": `${t("cancelJob")}: ${t("job", job.id)}`, onclick: () => call("POST", `/v1/jobs/${job.id}/cancel`).catch(tell) }, t("cancelJob")) : null,
+    active && !job.cancelled ? el("button", { type: "button", class: "plain small cancel-job", "aria-label": `${t("cancelJob")}: ${t("job", job.id)}`, onclick: () => call("POST", `v1/jobs/${job.id}/cancel`).catch(tell) }, t("cancelJob")) : null,
   );
 }
 
@@ -137,7 +137,7 @@ function progress(name, at) {
 
 async function drawQuarantine(cursor = "", before = []) {
   if (!cursor && parts.quarantine.dataset.more) return; // further pages are open: they stay as they are
-  const page = await call("GET", `/v1/quarantine?limit=${QUARANTINED}&cursor=${encodeURIComponent(cursor)}`);
+  const page = await call("GET", `v1/quarantine?limit=${QUARANTINED}&cursor=${encodeURIComponent(cursor)}`);
   const documents = [...before, ...page.documents];
   const sources = [...new Set(documents.map((each) => each.source))];
   const more = () => {

@@ -10,7 +10,7 @@ const dialog = document.getElementById("dialog");
 /** Who calls, as /v1/me tells; null where a key is needed first. */
 export async function whoCalls() {
   try {
-    return await call("GET", "/v1/me");
+    return await call("GET", "v1/me");
   } catch (error) {
     if (error.status === 401) return null;
     throw error;
@@ -34,7 +34,7 @@ export function showSignIn(then) {
     event.preventDefault();
     problem.textContent = "";
     try {
-      await call("POST", "/v1/session", { key: key.value.trim() });
+      await call("POST", "v1/session", { key: key.value.trim() });
     } catch (error) {
       problem.textContent = error.status === 401 ? t("signInFailed") : error.message || t("offline");
       key.select();
@@ -54,7 +54,7 @@ export function showSignIn(then) {
 export function showAccount(me, then) {
   const signOut = async (forget) => {
     if (forget) await history.clear();
-    await call("DELETE", "/v1/session");
+    await call("DELETE", "v1/session");
     closeDialog();
     await then();
   };

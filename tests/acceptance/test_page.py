@@ -498,6 +498,13 @@ def test_the_page_speaks_chinese_where_the_browser_does_and_keeps_the_choice(vis
     expect(page.page.locator(".state")).to_have_text("Done")  # what is shown already is told anew
     page.open()
     assert page.page.inner_text("#send") == "Ask"
+    english, chinese = page.page.evaluate(
+        """async () => {
+            const { WORDS } = await import(document.querySelector("script[type=module]").src.replace("app.js", "language.js"));
+            return [WORDS.en, WORDS.zh].map((words) => Object.keys(words).sort());
+        }"""
+    )
+    assert english == chinese
 
 
 def test_all_can_be_done_with_the_keyboard(visit, says):
@@ -617,7 +624,8 @@ def test_the_page_allows_itself_nothing_but_its_own_files(server: Server):
 def test_files_are_compressed_and_kept_until_they_change(server: Server):
     page = httpx.get(server.url).text
     (script,) = re.findall(r'src="([^"]+/app.js)"', page)
-    kept = httpx.get(f"{server.url}{script}")
+    assert not re.search(r'(src|href)="/', page)  # so that a proxy may serve it below a path
+    kept = httpx.get(f"{server.url}/{script}")
     assert kept.headers["content-encoding"] == "gzip"
     assert "immutable" in kept.headers["cache-control"]
     again = httpx.get(f"{server.url}{script}", headers={"If-None-Match": kept.headers["etag"]})
