@@ -46,7 +46,7 @@ serve run: $(VENV)/installed  ## serve the sample's REST API and web page
 	@$(DEMO) serve
 
 test: $(VENV)/installed-dev  ## all tests but the slow lanes
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not vllm"
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not vllm"
 
 unit: $(VENV)/installed-dev  ## the tests without I/O
 	@$(BIN)/python -m pytest -q tests/unit

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -176,7 +177,7 @@ class OnnxEmbedder:
         self.dim = int(config.get("hidden_size") or config["dim"])
         self._prompts = _own_prompts(folder, prompts)
         self._pooling = _pooling(folder)
-        self._model = _loaded(folder, onnx_path)
+        self._folder, self._onnx_path = folder, onnx_path
         self._pool = ThreadPoolExecutor(_cores(), thread_name_prefix="citewell-embed")
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
@@ -189,6 +190,11 @@ class OnnxEmbedder:
         for batch, found in zip(batches, embedded, strict=True):
             vectors[batch] = found
         return vectors
+
+    @cached_property
+    def _model(self) -> _OnnxModel:
+        """Loaded for the first text: it takes a second, and `citewell status` or a run without changes embeds none."""
+        return _loaded(self._folder, self._onnx_path)
 
     def _embed_batch(self, texts: Sequence[str]) -> Vectors:
         encoded = self._model.tokenizer.encode_batch(list(texts))

@@ -28,6 +28,17 @@ from service.settings import StateSettings, load_settings
 hypothesis.settings.register_profile("citewell", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("citewell")
 
+# Files that take long, longest first: begun first, so that no worker has them left when the others are done.
+_LONG = (
+    "test_record_shop", "test_run_commands", "test_page", "test_cli", "test_faults", "test_crash", "test_reindex", "test_jobs",
+    "test_evaluation", "test_engine", "test_sync",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _LONG.index(item.path.stem) if item.path.stem in _LONG else len(_LONG))
+
+
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "examples" / "record_shop"
 SERVERS = {
@@ -85,7 +96,9 @@ MakeKb = Callable[..., KnowledgeBase]
 @pytest.fixture(scope="session")
 def model_in_use() -> Embedder:
     """Keeps the bundled model loaded, so that each test's knowledge base finds it so."""
-    return load_embedder()
+    embedder = load_embedder()
+    embedder.embed(["loads it"])
+    return embedder
 
 
 @pytest.fixture(scope="session")

@@ -628,7 +628,7 @@ def test_files_are_compressed_and_kept_until_they_change(server: Server):
     kept = httpx.get(f"{server.url}/{script}")
     assert kept.headers["content-encoding"] == "gzip"
     assert "immutable" in kept.headers["cache-control"]
-    again = httpx.get(f"{server.url}{script}", headers={"If-None-Match": kept.headers["etag"]})
+    again = httpx.get(f"{server.url}/{script}", headers={"If-None-Match": kept.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     of_before = httpx.get(f"{server.url}/static/0123456789ab/app.js")
     assert (of_before.status_code, of_before.headers["cache-control"]) == (200, "no-cache")
