@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SAMPLE, citewell, citewell_json, sqlite_with, stop_engine
+from tests.conftest import SAMPLE, citewell, citewell_here, citewell_json, sqlite_with, stop_engine
 from tests.stub_engine import StubEngine
 
 
@@ -45,13 +45,13 @@ def test_quarantined_files_give_exit_code_3(config: Path, tmp_path: Path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "bad.json").write_text("{")
     (tmp_path / "docs" / "good.md").write_text("Parking is free.")
-    citewell("add", str(tmp_path / "docs"), config=config)
-    done = citewell("ingest", "--json", config=config)
+    citewell_here("add", str(tmp_path / "docs"), config=config)
+    done = citewell_here("ingest", "--json", config=config)
     assert done.returncode == 3
     report = json.loads(done.stdout)["sources"][0]
     assert report["unreadable"][0]["document_id"] == "docs/bad.json"
     assert report["added"] == 1
-    assert "docs/bad.json" in citewell("status", config=config).stdout
+    assert "docs/bad.json" in citewell_here("status", config=config).stdout
 
 
 def test_a_source_that_fails_does_not_keep_the_others_from_being_read(config: Path, tmp_path: Path):
@@ -59,7 +59,7 @@ def test_a_source_that_fails_does_not_keep_the_others_from_being_read(config: Pa
     config.write_text(
         '[sources.a]\nkind = "files"\npaths = ["none/*"]\n[sources.b]\nkind = "files"\npaths = ["good.md"]\n'
     )
-    done = citewell("ingest", "--json", config=config)
+    done = citewell_here("ingest", "--json", config=config)
     first, second = json.loads(done.stdout)["sources"]
     assert done.returncode == 1
     assert "no file matches" in first["error"]
@@ -85,7 +85,7 @@ def test_a_source_that_fails_does_not_keep_the_others_from_being_read(config: Pa
 def test_mistakes_end_with_a_code_and_a_message_and_no_traceback(
     config: Path, arguments: list[str], code: int, message: str
 ):
-    done = citewell(*arguments, config=config)
+    done = citewell_here(*arguments, config=config)
     assert done.returncode == code
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
@@ -93,12 +93,12 @@ def test_mistakes_end_with_a_code_and_a_message_and_no_traceback(
 
 
 def test_an_error_with_json_is_one_document_on_stdout(config: Path):
-    done = citewell("ask", "", "--json", config=config)
+    done = citewell_here("ask", "", "--json", config=config)
     assert json.loads(done.stdout)["error"]["type"] == "QuestionError"
 
 
 def test_a_missing_configuration_says_how_to_make_one(tmp_path: Path):
-    done = citewell("ask", "x", config=tmp_path / "none.toml")
+    done = citewell_here("ask", "x", config=tmp_path / "none.toml")
     assert (done.returncode, "citewell init" in done.stderr) == (2, True)
 
 
@@ -106,7 +106,7 @@ def test_doctor_names_what_is_broken_and_goes_on(config: Path):
     config.write_text(
         '[llm]\nurls = ["http://127.0.0.1:1/v1"]\n[sources.shop]\nkind = "sql"\nurl = "sqlite:///none.sqlite"\n'
     )
-    done = citewell("doctor", "--json", config=config)
+    done = citewell_here("doctor", "--json", config=config)
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert done.returncode == 1
     assert {name for name, check in checks.items() if not check["ok"]} == {"source shop", "language model"}
@@ -119,7 +119,7 @@ def test_doctor_tells_a_short_context_another_tokenizer_and_the_troubles_of_a_lo
     with StubEngine() as engine:
         engine.window_tokens = 4096
         config.write_text(f'[llm]\nurls = ["{engine.url}"]\nmodel = "says:served"\n')
-        done = citewell("doctor", "--engine-log", str(log), "--json", config=config)
+        done = citewell_here("doctor", "--engine-log", str(log), "--json", config=config)
     details = {check["name"]: check["detail"] for check in json.loads(done.stdout)["checks"] if not check["ok"]}
     assert set(details) == {"context window", "token counts", "engine's log"}
     assert "citewell engine --profile chat" in details["context window"]
@@ -128,13 +128,13 @@ def test_doctor_tells_a_short_context_another_tokenizer_and_the_troubles_of_a_lo
 
 
 def test_engine_prints_a_command_or_says_why_it_does_not_fit(config: Path):
-    printed = citewell("engine", "--gpus", "1", "--gpu-memory", "80", "--profile", "book", config=config)
+    printed = citewell_here("engine", "--gpus", "1", "--gpu-memory", "80", "--profile", "book", config=config)
     assert printed.stdout.startswith("VLLM_NO_USAGE_STATS=1")
     assert "vllm serve Qwen/Qwen2.5-7B-Instruct" in printed.stdout
     assert "YaRN" in printed.stderr
-    found = citewell_json("engine", "--gpus", "2", "--gpu-memory", "80", config=config)
+    found = citewell_json("engine", "--gpus", "2", "--gpu-memory", "80", config=config, run=citewell_here)
     assert len(found["engines"]) == 2
-    small = citewell("engine", "--gpus", "1", "--gpu-memory", "12", config=config)
+    small = citewell_here("engine", "--gpus", "1", "--gpu-memory", "12", config=config)
     assert (small.returncode, "GiB of weights" in small.stderr) == (2, True)
 
 
@@ -153,12 +153,12 @@ def test_engine_runs_vllm_and_ends_with_it(config: Path, tmp_path: Path, monkeyp
 
 
 def test_the_configuration_is_private_and_keeps_what_stood_in_it(config: Path):
-    citewell("add", str(SAMPLE / "chinook.sqlite"), "--name", "shop", "--table", "Album", config=config)
+    citewell_here("add", str(SAMPLE / "chinook.sqlite"), "--name", "shop", "--table", "Album", config=config)
     text = config.read_text()
     assert text.startswith("# Citewell's configuration.")
     assert 'tables = ["Album"]' in text
     assert oct(config.stat().st_mode & 0o777) == "0o600"
-    again = citewell("add", str(SAMPLE / "chinook.sqlite"), "--name", "shop", config=config)
+    again = citewell_here("add", str(SAMPLE / "chinook.sqlite"), "--name", "shop", config=config)
     assert (again.returncode, "already" in again.stderr) == (2, True)
 
 

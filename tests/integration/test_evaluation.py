@@ -8,7 +8,7 @@ import pytest
 from rag.errors import ConfigError
 from service.evaluation import read_cases
 from service.knowledge_base import connect
-from tests.conftest import citewell, citewell_json, stop_engine
+from tests.conftest import citewell_here, citewell_json, stop_engine
 
 TEXTS = {
     "cats.md": "# Cats\n\nA cat sleeps for about sixteen hours a day.",
@@ -40,16 +40,19 @@ def test_own_questions_are_measured_and_compared_with_the_last_run(config: Path,
     with connect(config) as kb:
         kb.ingest()
     try:
-        first = citewell_json("eval", str(questions), "--legs", config=config)
+        first = citewell_json("eval", str(questions), "--legs", config=config, run=citewell_here)
         assert set(first["measures"]) == {"fused", "words", "meaning"}
         fused = first["measures"]["fused"]
         assert (fused["nDCG@10"], fused["recall@10"], fused["MRR@10"], fused["questions"]) == (1.0, 1.0, 1.0, 3)
         assert fused["answer@1"] == fused["answer in context"] == pytest.approx(2 / 3, abs=1e-4)
         assert first["before"] == {}
         assert Path(first["plot"]).read_text().startswith("<?xml")
-        again = citewell("eval", str(questions), config=config)
+        again = citewell_here("eval", str(questions), config=config)
         assert "nDCG@10" in again.stdout
-        assert citewell_json("eval", str(questions), config=config)["before"]["fused"]["recall@10"] == 1.0
+        assert (
+            citewell_json("eval", str(questions), config=config, run=citewell_here)["before"]["fused"]["recall@10"]
+            == 1.0
+        )
     finally:
         stop_engine(tmp_path / ".citewell" / "qdrant")
 
@@ -68,7 +71,7 @@ def test_a_beir_folder_is_measured_in_a_collection_of_its_own(config: Path, tmp_
         kb.ingest()
         before = kb.index.count()
         try:
-            found = citewell_json("eval", str(folder), config=config)["measures"]["fused"]
+            found = citewell_json("eval", str(folder), config=config, run=citewell_here)["measures"]["fused"]
             assert (found["nDCG@10"], found["questions"]) == (1.0, 1)
             assert kb.index.count() == before
             assert [c.name for c in kb.client.get_collections().collections] == ["citewell-1"]
@@ -107,7 +110,9 @@ def test_questions_without_an_answer_measure_the_refusal_and_set_its_threshold(c
     with connect(config) as kb:
         kb.ingest()
     try:
-        done = citewell_json("eval", str(questions), "--set-threshold", config=config)["measures"]["fused"]
+        done = citewell_json("eval", str(questions), "--set-threshold", config=config, run=citewell_here)["measures"][
+            "fused"
+        ]
         assert (done["refusal AUROC"], done["refused unanswerable"], done["false refusals"]) == (1.0, 1.0, 0.0)
         with connect(config) as kb:
             assert kb.settings.retrieval.threshold == done["threshold for 5% false refusals"]

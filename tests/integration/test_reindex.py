@@ -4,6 +4,7 @@ TEST_QUERIES sets how many questions are asked meanwhile (docs/benchmarks.md has
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,17 +35,26 @@ url = "sqlite:///source.sqlite"
 """
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with its rows read in, to be copied for each test."""
+    folder = tmp_path_factory.mktemp("reindex")
     rows = ", ".join(f"({i}, 'product {i}', 'A thing of colour {i % 7} and size {i % 11}')" for i in range(ROWS))
     sqlite_with(
-        tmp_path / "source.sqlite",
+        folder / "source.sqlite",
         "CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT, description TEXT)",
         f"INSERT INTO products VALUES {rows}",
     )
-    (tmp_path / "citewell.toml").write_text(CONFIG)
-    with connect(tmp_path / "citewell.toml") as kb:
+    (folder / "citewell.toml").write_text(CONFIG)
+    with connect(folder / "citewell.toml") as kb:
         kb.ingest()
+    stop_engine(folder / ".citewell" / "qdrant")
+    return folder
+
+
+@pytest.fixture
+def config(indexed: Path, tmp_path: Path) -> Iterator[Path]:
+    shutil.copytree(indexed, tmp_path, dirs_exist_ok=True)
     yield tmp_path / "citewell.toml"
     stop_engine(tmp_path / ".citewell" / "qdrant")
 

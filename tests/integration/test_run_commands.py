@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import Server, change, citewell, citewell_json, sqlite_with, stop_engine, wait_until
+from tests.conftest import Server, change, citewell, citewell_here, citewell_json, sqlite_with, stop_engine, wait_until
+
+ROWS = 1600  # several batches, so that a run is met between two
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def committed(tmp_path: Path) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(config: Path, tmp_path: Path, number: signal.Signals):
-    config.write_text(shop(tmp_path, 1600))
+    config.write_text(shop(tmp_path, ROWS))
     process = start(config, "ingest", "--json")
     wait_until(lambda: committed(tmp_path) > 0, timeout_s=60, what="the first commit")
     process.send_signal(number)
@@ -56,14 +58,14 @@ def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(config: Path, 
     assert process.returncode == 128 + number, err
     assert "stopped on request" in json.loads(out)["sources"][0]["error"]
     done = committed(tmp_path)
-    assert 0 < done < 1600
+    assert 0 < done < ROWS
     (report,) = citewell_json("ingest", config=config)["sources"]
-    assert report["added"] == report["chunks_embedded"] == 1600 - done
+    assert report["added"] == report["chunks_embedded"] == ROWS - done
     assert report["notes"] == []  # nothing had to be made good
 
 
 def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: Path):
-    config.write_text(shop(tmp_path, 1600))
+    config.write_text(shop(tmp_path, 800))
     first = start(config, "ingest")
     wait_until(lambda: committed(tmp_path) > 0, timeout_s=60, what="the first commit")
     first.send_signal(signal.SIGSTOP)  # so that it is under way for as long as we look
@@ -74,13 +76,13 @@ def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: 
     first.communicate()
     third = citewell_json("ingest", config=config)["sources"][0]  # at once: the holder is seen to be dead
     assert third["added"] > 0
-    assert citewell_json("status", config=config)["points"] == 1600
+    assert citewell_json("status", config=config)["points"] == 800
 
 
 def test_progress_is_json_lines_on_stderr_beside_one_document_on_stdout(config: Path, tmp_path: Path):
-    config.write_text(shop(tmp_path, 600))
+    config.write_text(shop(tmp_path, 50))
     done = citewell("ingest", "--json", config=config)
-    assert json.loads(done.stdout)["sources"][0]["added"] == 600
+    assert json.loads(done.stdout)["sources"][0]["added"] == 50
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert lines[0]["event"] == "progress"
     assert {"source", "read", "expected", "documents_per_s", "eta_s"} <= lines[0].keys()
@@ -116,7 +118,7 @@ def test_the_service_runs_schedules(config: Path, tmp_path: Path):
 
 def test_status_says_how_changes_are_found(config: Path, tmp_path: Path):
     config.write_text(shop(tmp_path, 3))
-    citewell("ingest", config=config)
-    (found,) = citewell_json("status", config=config)["sources"][0]["tables"]
+    citewell_here("ingest", config=config)
+    (found,) = citewell_json("status", config=config, run=citewell_here)["sources"][0]["tables"]
     assert (found["table"], found["documents"], found["method"]) == ("album", 3, "scan")
-    assert "scan" in citewell("status", config=config).stdout
+    assert "scan" in citewell_here("status", config=config).stdout
