@@ -166,7 +166,9 @@ class Problem(BaseModel):
 
 
 class SessionBody(_Body):
-    key: str = Field(min_length=1, max_length=3500, description="An API key, or a token of your provider")
+    key: str = Field(
+        max_length=3500, pattern=r"^[A-Za-z0-9._~+/=-]+$", description="An API key, or a token of your provider"
+    )
 
 
 class AskingOut(BaseModel):
@@ -193,9 +195,12 @@ class CallerOut(BaseModel):
     asking: AskingOut
 
 
+CheckKind = Literal["source", "state", "index", "embedder", "engine"]
+
+
 class CheckOut(BaseModel):
     name: str
-    kind: Literal["source", "state", "index", "embedder", "engine"]
+    kind: CheckKind
     ok: bool
     detail: str
     seconds: float

@@ -4,27 +4,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal
 
 from rag.errors import CitewellError
 from rag.ports import Embedder
 from service.knowledge_base import KnowledgeBase
+from service.schemas import CheckKind, CheckOut
 
 _KEPT_S = 5.0
 _OTHERS = 3  # checks beside the sources' that need a thread
 
-Kind = Literal["source", "state", "index", "embedder", "engine"]
 Probe = Callable[[], Awaitable[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    name: str
-    kind: Kind
-    ok: bool
-    detail: str
-    seconds: float
 
 
 class Checks:
@@ -36,12 +25,12 @@ class Checks:
     def __init__(self, kb: KnowledgeBase, *, longest_s: float = 5.0) -> None:
         self._kb, self._longest_s = kb, longest_s
         self._threads: ThreadPoolExecutor | None = None
-        self._tries: dict[tuple[Kind, str], tuple[float, asyncio.Future[Check]]] = {}
+        self._tries: dict[tuple[CheckKind, str], tuple[float, asyncio.Future[CheckOut]]] = {}
 
-    async def __call__(self, sources: Sequence[str]) -> list[Check]:
+    async def __call__(self, sources: Sequence[str]) -> list[CheckOut]:
         """The checks of these sources and of all that sources share."""
         generator = self._kb.generator
-        probes: list[tuple[Kind, str, Probe]] = [("source", name, self._source(name)) for name in sources]
+        probes: list[tuple[CheckKind, str, Probe]] = [("source", name, self._source(name)) for name in sources]
         probes += [
             ("state", "state store", self._in_thread(self._state)),
             ("index", "index", self._in_thread(self._index)),
@@ -51,7 +40,7 @@ class Checks:
             probes.append(("engine", "language model", generator.check))
         return list(await asyncio.gather(*(self._check(*probe) for probe in probes)))
 
-    async def _check(self, kind: Kind, name: str, probe: Probe) -> Check:
+    async def _check(self, kind: CheckKind, name: str, probe: Probe) -> CheckOut:
         begun, trying = self._tries.get((kind, name), (0.0, None))
         if trying is None or (trying.done() and time.monotonic() - begun >= _KEPT_S):
             begun, trying = time.monotonic(), asyncio.ensure_future(_tried(kind, name, probe))
@@ -60,7 +49,7 @@ class Checks:
         if trying.done():
             return trying.result()
         waited_s = time.monotonic() - begun
-        return Check(name=name, kind=kind, ok=False, detail=f"No answer for {waited_s:.0f} s.", seconds=waited_s)
+        return CheckOut(name=name, kind=kind, ok=False, detail=f"No answer for {waited_s:.0f} s.", seconds=waited_s)
 
     def _in_thread(self, function: Callable[[], str]) -> Probe:
         if self._threads is None:
@@ -92,10 +81,10 @@ class Checks:
         return embedder.name
 
 
-async def _tried(kind: Kind, name: str, probe: Probe) -> Check:
+async def _tried(kind: CheckKind, name: str, probe: Probe) -> CheckOut:
     begun = time.monotonic()
     try:
         detail, ok = await probe(), True
     except CitewellError as err:
         detail, ok = str(err), False
-    return Check(name=name, kind=kind, ok=ok, detail=detail, seconds=time.monotonic() - begun)
+    return CheckOut(name=name, kind=kind, ok=ok, detail=detail, seconds=time.monotonic() - begun)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
-from dataclasses import asdict
 from typing import Any
 
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -14,7 +13,7 @@ from rag.errors import CitewellError
 from rag.ports import Generator
 from service.http.parts import Shared, Who, operated_sources
 from service.knowledge_base import KnowledgeBase
-from service.schemas import CheckOut, HealthOut
+from service.schemas import HealthOut
 
 _KEPT_S = 5.0
 _CHECK_S = 5.0
@@ -45,8 +44,7 @@ async def readyz(parts: Shared) -> Any:
 
 async def health(parts: Shared, caller: Who) -> HealthOut:
     """What the service stands on, tried now: the caller's sources, the state store, the index, the models."""
-    found = await parts.checks(operated_sources(parts.kb, caller))
-    return HealthOut(checks=[CheckOut(**asdict(check)) for check in found])
+    return HealthOut(checks=await parts.checks(operated_sources(parts.kb, caller)))
 
 
 class Readiness:

@@ -22,7 +22,7 @@ _HEADERS = {
     "Content-Security-Policy": _CSP,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), interest-cohort=()",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 _FOR_EVER = "public, max-age=31536000, immutable"
 

@@ -36,7 +36,7 @@ export function showSignIn(then) {
     try {
       await call("POST", "v1/session", { key: key.value.trim() });
     } catch (error) {
-      problem.textContent = error.status === 401 ? t("signInFailed") : error.message || t("offline");
+      problem.textContent = [401, 422].includes(error.status) ? t("signInFailed") : error.message || t("offline");
       key.select();
       return;
     }
