@@ -240,8 +240,8 @@ def test_an_edited_question_takes_the_place_of_what_followed_and_the_old_stays_i
     assert "parking" in sent
     assert OPENING not in sent  # the service has forgotten both turns
     page.page.click("#to-history")
-    titles = page.page.locator(".conversations bdi").all_inner_texts()
-    assert titles == ["Is parking behind the Edmonton store free?", f"{OPENING} (before the change)"]
+    titles = page.page.locator(".conversations bdi")
+    expect(titles).to_have_text(["Is parking behind the Edmonton store free?", f"{OPENING} (before the change)"])
 
 
 def test_a_follow_up_is_understood_from_what_was_said_before(visit, says, engine: StubEngine):
@@ -433,6 +433,7 @@ def test_an_operator_sees_health_and_sources(visit):
         "embedder",
         "engine",
     }
+    expect(page.page.locator("tr[data-source=shop]")).to_be_visible()
     cells = page.page.locator("tr[data-source=shop] td").all_inner_texts()
     assert cells[:3] == ["sql", "2", "2"]
     assert "2 read, 2 added" in cells[3]
