@@ -201,18 +201,19 @@ def citewell(*arguments: str, config: Path, timeout_s: float = 300) -> subproces
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout_s, check=False)
 
 
-def citewell_json(*arguments: str, config: Path, run: Any = citewell) -> Any:
-    done = run(*arguments, "--json", config=config)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def citewell_here(*arguments: str, config: Path) -> subprocess.CompletedProcess[str]:
     """Run the command in this process: the same, without the seconds that a process takes to load."""
     done = CliRunner().invoke(app, list(arguments), env={"CITEWELL_CONFIG": str(config)})
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
+def citewell_json(*arguments: str, config: Path) -> Any:
+    """What the command prints with --json, run in this process."""
+    done = citewell_here(*arguments, "--json", config=config)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 class Server:

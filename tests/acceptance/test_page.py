@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from tests.acceptance.hostile import HOSTILE_QUESTION, write_hostile
 from tests.browser import CHROMIUM, MISSING, Browser, Visit
-from tests.conftest import SAMPLE, Server, citewell, citewell_json, sqlite_with, stop_engine, wait_until
+from tests.conftest import SAMPLE, Server, citewell_here, citewell_json, sqlite_with, stop_engine, wait_until
 from tests.stub_engine import StubEngine
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason=MISSING)
@@ -64,7 +64,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, engine: StubEngine) -> Iter
     write_hostile(folder / "hostile")
     config = folder / "citewell.toml"
     config.write_text(CONFIG.format(url=engine.url))
-    assert citewell("ingest", config=config).returncode == 3  # one document is broken
+    assert citewell_here("ingest", config=config).returncode == 3  # one document is broken
     yield config
     stop_engine(folder / ".citewell" / "qdrant")
 

@@ -20,7 +20,7 @@ from service.app import create_app
 from service.http.access import ACCESS
 from service.keys import Rights
 from service.knowledge_base import KnowledgeBase
-from tests.conftest import MakeKb, citewell, citewell_json
+from tests.conftest import MakeKb, citewell_here, citewell_json
 
 SECRETS = {"acme": "Zanzibar", "beta": "Reykjavik", "gamma": "Montevideo"}
 RULES = "".join(f'[[sources.docs.rules]]\npath = "docs/{t}.md"\ntenant = "{t}"\n' for t in SECRETS)
@@ -287,7 +287,7 @@ def test_keys_are_made_listed_rotated_and_revoked(config: Path):
     )
     assert re.fullmatch(r"cwk_[0-9a-f]{12}_[\w-]{43}", made["token"])
     rotated = citewell_json("keys", "rotate", made["id"], config=config)["token"]
-    listed = citewell("keys", "list", "--json", config=config).stdout
+    listed = citewell_here("keys", "list", "--json", config=config).stdout
     (row,) = json.loads(listed)["keys"]
     assert (row["valid"], row["rights"]["groups"], row["rights"]["rate"]) == (True, ["hr"], "60/minute")
     assert made["token"].split("_", 2)[2] not in listed
@@ -317,10 +317,10 @@ def test_keys_are_made_listed_rotated_and_revoked(config: Path):
     ],
 )
 def test_a_wrong_key_is_a_usage_error(config: Path, options: list[str], told: str):
-    done = citewell("keys", "create", "x", *options, config=config)
+    done = citewell_here("keys", "create", "x", *options, config=config)
     assert (done.returncode, told in done.stderr) == (2, True), done.stderr
 
 
 def test_an_unknown_key_cannot_be_revoked(config: Path):
-    done = citewell("keys", "revoke", "nope", config=config)
+    done = citewell_here("keys", "revoke", "nope", config=config)
     assert (done.returncode, "citewell keys list" in done.stderr) == (2, True)

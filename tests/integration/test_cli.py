@@ -29,13 +29,13 @@ def test_from_nothing_to_a_cited_answer(config: Path, tmp_path: Path):
     added = citewell("add", str(tmp_path / "shop.sqlite"), config=config)
     assert "Added source 'shop'" in added.stdout
     assert "1 read, 1 added" in citewell("ingest", config=config).stdout
-    answer = citewell_json("ask", "What is album 4?", config=config)
+    answer = json.loads(citewell("ask", "What is album 4?", "--json", config=config).stdout)
     assert answer["citations"][0]["primary_key"] == {"id": 4}
-    hits = citewell_json("retrieve", "rock", "-k", "1", config=config)["hits"]
+    hits = json.loads(citewell("retrieve", "rock", "-k", "1", "--json", config=config).stdout)["hits"]
     assert [hit["document_id"] for hit in hits] == ["album/4"]
-    found = citewell_json("status", config=config)
+    found = json.loads(citewell("status", "--json", config=config).stdout)
     assert (found["points"], found["sources"][0]["documents"]) == (1, 1)
-    assert citewell_json("doctor", config=config)["ok"]
+    assert json.loads(citewell("doctor", "--json", config=config).stdout)["ok"]
     printed = citewell("ask", "What is album 4?", config=config).stdout
     assert "Let There Be Rock" in printed
     assert "Album 4" in printed
@@ -132,7 +132,7 @@ def test_engine_prints_a_command_or_says_why_it_does_not_fit(config: Path):
     assert printed.stdout.startswith("VLLM_NO_USAGE_STATS=1")
     assert "vllm serve Qwen/Qwen2.5-7B-Instruct" in printed.stdout
     assert "YaRN" in printed.stderr
-    found = citewell_json("engine", "--gpus", "2", "--gpu-memory", "80", config=config, run=citewell_here)
+    found = citewell_json("engine", "--gpus", "2", "--gpu-memory", "80", config=config)
     assert len(found["engines"]) == 2
     small = citewell_here("engine", "--gpus", "1", "--gpu-memory", "12", config=config)
     assert (small.returncode, "GiB of weights" in small.stderr) == (2, True)

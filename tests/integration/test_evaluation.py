@@ -40,7 +40,7 @@ def test_own_questions_are_measured_and_compared_with_the_last_run(config: Path,
     with connect(config) as kb:
         kb.ingest()
     try:
-        first = citewell_json("eval", str(questions), "--legs", config=config, run=citewell_here)
+        first = citewell_json("eval", str(questions), "--legs", config=config)
         assert set(first["measures"]) == {"fused", "words", "meaning"}
         fused = first["measures"]["fused"]
         assert (fused["nDCG@10"], fused["recall@10"], fused["MRR@10"], fused["questions"]) == (1.0, 1.0, 1.0, 3)
@@ -49,10 +49,7 @@ def test_own_questions_are_measured_and_compared_with_the_last_run(config: Path,
         assert Path(first["plot"]).read_text().startswith("<?xml")
         again = citewell_here("eval", str(questions), config=config)
         assert "nDCG@10" in again.stdout
-        assert (
-            citewell_json("eval", str(questions), config=config, run=citewell_here)["before"]["fused"]["recall@10"]
-            == 1.0
-        )
+        assert citewell_json("eval", str(questions), config=config)["before"]["fused"]["recall@10"] == 1.0
     finally:
         stop_engine(tmp_path / ".citewell" / "qdrant")
 
@@ -71,7 +68,7 @@ def test_a_beir_folder_is_measured_in_a_collection_of_its_own(config: Path, tmp_
         kb.ingest()
         before = kb.index.count()
         try:
-            found = citewell_json("eval", str(folder), config=config, run=citewell_here)["measures"]["fused"]
+            found = citewell_json("eval", str(folder), config=config)["measures"]["fused"]
             assert (found["nDCG@10"], found["questions"]) == (1.0, 1)
             assert kb.index.count() == before
             assert [c.name for c in kb.client.get_collections().collections] == ["citewell-1"]
@@ -110,9 +107,7 @@ def test_questions_without_an_answer_measure_the_refusal_and_set_its_threshold(c
     with connect(config) as kb:
         kb.ingest()
     try:
-        done = citewell_json("eval", str(questions), "--set-threshold", config=config, run=citewell_here)["measures"][
-            "fused"
-        ]
+        done = citewell_json("eval", str(questions), "--set-threshold", config=config)["measures"]["fused"]
         assert (done["refusal AUROC"], done["refused unanswerable"], done["false refusals"]) == (1.0, 1.0, 0.0)
         with connect(config) as kb:
             assert kb.settings.retrieval.threshold == done["threshold for 5% false refusals"]

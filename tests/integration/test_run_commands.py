@@ -119,6 +119,6 @@ def test_the_service_runs_schedules(config: Path, tmp_path: Path):
 def test_status_says_how_changes_are_found(config: Path, tmp_path: Path):
     config.write_text(shop(tmp_path, 3))
     citewell_here("ingest", config=config)
-    (found,) = citewell_json("status", config=config, run=citewell_here)["sources"][0]["tables"]
+    (found,) = citewell_json("status", config=config)["sources"][0]["tables"]
     assert (found["table"], found["documents"], found["method"]) == ("album", 3, "scan")
     assert "scan" in citewell_here("status", config=config).stdout
