@@ -49,8 +49,6 @@ export function stop() {
   stopping?.abort();
 }
 
-export const isAnswering = () => stopping !== null;
-
 export async function ask(question) {
   const options = question ? asked() : null;
   if (!options || stopping) return;
@@ -188,7 +186,7 @@ function running(now) {
   byId("stop").hidden = !now;
 }
 
-export function say(text) {
+function say(text) {
   byId("status").textContent = text;
 }
 

@@ -13,7 +13,7 @@ export function newTurn(question, options) {
   return { question, options, at: Date.now() / 1000, state: "searching", text: "", passages: [], numbers: {}, answer: null, problem: null, firstToken_s: null, total_s: null };
 }
 
-export const isRunning = (turn) => RUNNING.includes(turn.state);
+const isRunning = (turn) => RUNNING.includes(turn.state);
 
 /** A turn's element. actions: retry() and edit(question). */
 export class TurnView {
@@ -257,7 +257,7 @@ function goOn(problem) {
 }
 
 /** An answer as text, with its citations by number and, below, where each stands and what it says there. */
-export function withSources(turn) {
+function withSources(turn) {
   const { numbers } = turn;
   const text = (turn.answer?.text ?? turn.text).replace(/\[((?:[a-z]\d){2,8})\]/g, (whole, label) => (label in numbers ? `[${numbers[label]}]` : whole));
   const cited = Object.entries(numbers).map(([label, own]) => {
