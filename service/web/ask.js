@@ -3,13 +3,13 @@
 import { call, events, Problem } from "./api.js";
 import * as history from "./history.js";
 import { t } from "./language.js";
+import { LABELS } from "./markdown.js";
 import { asked } from "./options.js";
 import { closePanel } from "./panel.js";
 import { keepingEnd, newTurn, TurnView } from "./turn.js";
 
 const byId = (id) => document.getElementById(id);
 const NEAREST = 5;
-const LABELS = / ?\[(?:[a-z]\d){2,8}\]/g;
 let me = null;
 let conversation = begin();
 let views = [];

@@ -4,6 +4,7 @@ import { el, link, safeUrl, visible } from "./dom.js";
 import MarkdownIt from "./vendor/markdown-it.mjs";
 
 const LABEL = /\[((?:[a-z]\d){2,8})\]/;
+export const LABELS = new RegExp(LABEL, "g"); // of a text, for replace and split
 const ELEMENTS = {
   paragraph: "p", bullet_list: "ul", ordered_list: "ol", list_item: "li", blockquote: "blockquote", em: "em",
   strong: "strong", s: "s", table: "table", thead: "thead", tbody: "tbody", tr: "tr", th: "th", td: "td",
@@ -46,7 +47,7 @@ export class LiveMarkdown {
 
 /** Text as it stands, with its labels as citations: quotes are no Markdown. */
 export function plainText(text, { cite, isLabel }) {
-  return text.split(new RegExp(LABEL, "g")).flatMap((part, at) => {
+  return text.split(LABELS).flatMap((part, at) => {
     if (at % 2 === 0) return visible(part);
     return isLabel(part) ? [cite(part)] : visible(`[${part}]`);
   });

@@ -7,18 +7,19 @@ const panel = document.getElementById("panel");
 const body = document.getElementById("panel-body");
 const title = document.getElementById("panel-title");
 let opener = null;
-let listed = null; // the turn whose passages are listed
+let listed = null; // the passages that are listed
 
 /** Show a passage of a turn, with a citation's quote marked, or those of all its citations when none is given. */
 export function openPanel(turn, passage, citation = null) {
   if (panel.hidden) opener = document.activeElement;
   const own = (turn.answer?.citations ?? []).filter((each) => each.label === passage.label);
   const shown = detail(passage, citation ? [citation] : own, turn);
-  if (!panel.hidden && listed === turn) body.firstElementChild.replaceWith(shown);
+  const all = passagesOf(turn); // others once the answer is whole: only then is it known which are used
+  if (!panel.hidden && listed === all) body.firstElementChild.replaceWith(shown);
   else body.replaceChildren(shown, ...lists(turn));
-  listed = turn;
+  listed = all;
   for (const choice of body.querySelectorAll(".passage-choice")) {
-    if (Number(choice.dataset.at) === passagesOf(turn).indexOf(passage)) choice.setAttribute("aria-current", "true");
+    if (Number(choice.dataset.at) === all.indexOf(passage)) choice.setAttribute("aria-current", "true");
     else choice.removeAttribute("aria-current");
   }
   panel.hidden = false;
@@ -40,9 +41,10 @@ export const passagesOf = (turn) => (turn.answer?.passages.length ? turn.answer.
 
 /** Where a passage or citation stands, in a few words. */
 export function placeOf(at) {
-  const key = at.primary_key ? Object.entries(at.primary_key).map(([name, value]) => `${name} = ${value}`).join(", ") : "";
-  return [at.source, key, at.page === null ? "" : `${t("page")} ${at.page}`].filter(Boolean).join(" · ");
+  return [at.source, keyOf(at), at.page === null ? "" : `${t("page")} ${at.page}`].filter(Boolean).join(" · ");
 }
+
+const keyOf = (at) => Object.entries(at.primary_key ?? {}).map(([name, value]) => `${name} = ${value}`).join(", ");
 
 function detail(passage, citations, turn) {
   const quotes = citations.map((citation) => [
@@ -52,7 +54,7 @@ function detail(passage, citations, turn) {
   const url = safeUrl(passage.uri);
   const facts = [
     [t("panel"), passage.source],
-    [t("key"), passage.primary_key && Object.entries(passage.primary_key).map(([name, value]) => `${name} = ${value}`).join(", ")],
+    [t("key"), keyOf(passage)],
     [t("page"), passage.page],
     [t("pointer"), citations.map((citation) => citation.pointer).filter(Boolean).join(", ")],
     [t("label"), passage.label],

@@ -2,7 +2,7 @@
 
 import { copy, el, visible } from "./dom.js";
 import { duration, languageName, number, t, time } from "./language.js";
-import { LiveMarkdown, plainText } from "./markdown.js";
+import { LABELS, LiveMarkdown, plainText } from "./markdown.js";
 import { openPanel, passagesOf, placeOf } from "./panel.js";
 
 const RUNNING = ["searching", "answering"];
@@ -259,7 +259,7 @@ function goOn(problem) {
 /** An answer as text, with its citations by number and, below, where each stands and what it says there. */
 function withSources(turn) {
   const { numbers } = turn;
-  const text = (turn.answer?.text ?? turn.text).replace(/\[((?:[a-z]\d){2,8})\]/g, (whole, label) => (label in numbers ? `[${numbers[label]}]` : whole));
+  const text = (turn.answer?.text ?? turn.text).replace(LABELS, (whole, label) => (label in numbers ? `[${numbers[label]}]` : whole));
   const cited = Object.entries(numbers).map(([label, own]) => {
     const passage = passagesOf(turn).find((each) => each.label === label);
     const quotes = (turn.answer?.citations ?? []).filter((each) => each.label === label).map((each) => `    “${each.quote.trim().replace(/\s*\n\s*/g, "; ")}”`);

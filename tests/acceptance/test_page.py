@@ -161,6 +161,18 @@ def test_a_citation_opens_while_the_answer_still_streams(visit, says):
     assert page.ended(1) == "stopped"
 
 
+def test_a_panel_that_was_opened_early_tells_what_was_used_once_the_answer_is_whole(visit, says):
+    page = visit()
+    says(behaviour="stub:ttft=0.1,tpot=0.02,tokens=80,text=markdown")
+    page.start(OPENING)
+    page.page.locator(".turn[data-state=answering] button.cite").first.click()
+    assert page.page.locator("#panel section h3").first.inner_text() == "Used (0)"
+    assert page.ended(1) == "done"
+    page.page.locator(".answer button.cite").first.click()
+    assert page.page.locator("#panel section h3").first.inner_text() == "Used (1)"
+    assert page.page.locator(".passage-choice[aria-current]").count() == 1
+
+
 def test_markdown_is_rendered_and_a_label_is_never_a_link(visit, says):
     page = visit()
     says(
