@@ -25,6 +25,7 @@ from rag.ports import Embedder
 from service.cli import app
 from service.knowledge_base import KnowledgeBase, connect
 from service.settings import StateSettings, load_settings
+from tests.noise.hook import VARIABLE
 
 # A busy machine is no reason for a property to fail.
 hypothesis.settings.register_profile("citewell", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -92,6 +93,12 @@ def engine_folder(tmp_path: Path) -> Iterator[Path]:
     stop_engine(tmp_path / "qdrant")
 
 
+@pytest.fixture
+def exact_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embedders without noise, here and in the test's processes, in a run with noise too."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
 MakeKb = Callable[..., KnowledgeBase]
 
 
@@ -138,7 +145,7 @@ def change(url: str, *statements: str) -> None:
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     with engine.begin() as connection:
         for statement in statements:
-            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
     engine.dispose()
 
 

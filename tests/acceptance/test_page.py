@@ -340,7 +340,7 @@ def test_each_place_of_a_citation_opens_its_own_quote(visit, says):
 
 def test_passages_are_listed_used_and_not_used_with_scores(visit, says):
     page = visit()
-    page.ask("When do the Edmonton store and the employees start, and which album is by AC/DC?")
+    page.ask(OPENING)  # the buying guide tells of the Edmonton store too
     page.page.click("button.all-sources")
     headings = page.page.locator("#panel section h3").all_inner_texts()
     used, unused = (int(re.search(r"\d+", heading).group()) for heading in headings)
@@ -376,19 +376,19 @@ def test_options_reach_the_service_and_outlive_the_page(visit, says, engine: Stu
     page.page.click("#options summary")
     assert "131,072" in page.page.locator("#option-profile option").last.inner_text()
     page.page.select_option("#option-profile", "document")
-    for name, value in (("max_tokens", "100"), ("temperature", "0.7"), ("top_p", "0.9"), ("max_passages", "2")):
+    for name, value in (("max_tokens", "100"), ("temperature", "0.7"), ("top_p", "0.9"), ("max_passages", "1")):
         page.page.fill(f"#option-{name}", value)
     page.page.check("input[name=source][value=docs]")
     page.page.check("input[name=source][value=shop]")
     page.page.fill("#option-filter", '{"source": "docs"}')
     page.open()
     assert page.page.inner_text("#options summary") == "Options (7 set)"
-    assert page.ask("When do the Edmonton store and the employees start, and which album is by AC/DC?") == "done"
+    assert page.ask(OPENING) == "done"
     sent = engine.asked[-1]
     assert (sent["max_tokens"], sent["temperature"], sent["top_p"]) == (100, 0.7, 0.9)
-    assert len(blocks_of(sent)) == 2
-    page.page.click("button.all-sources")
-    assert "album" not in page.text("#panel-body").lower()
+    assert len(blocks_of(sent)) == 1  # of two that tell of the Edmonton store
+    page.open()
+    assert page.ask("Who recorded the album Let There Be Rock?") == "refused"  # what only the shop knows
 
 
 def test_an_option_that_cannot_be_read_is_told_before_anything_is_sent(visit, says, engine: StubEngine):

@@ -94,7 +94,7 @@ def test_the_last_turns_of_a_conversation_can_be_forgotten(ask: Any):
 
 def test_no_more_passages_than_wanted_go_into_the_prompt(ask: Any, engines: list[StubEngine]):
     client = TestClient(create_app(ask()))
-    body = {"question": "How are Edmonton parking and vinyl records kept upright?"}
+    body = {"question": "Is parking free in Edmonton, and are vinyl records stored upright and away from heat?"}
     for wanted in ({}, {"max_passages": 1}):
         client.post("/v1/ask", json=body | wanted)
     found = [re.findall(r"^\[\w+\] ", chat[-1]["content"], re.M) for chat in chats(engines[0])]

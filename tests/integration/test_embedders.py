@@ -15,6 +15,7 @@ from rag.likeness import NO_SCALE, measure_likeness, scale_for
 from tests.conftest import free_port
 from tests.stub_engine import StubEngine
 
+pytestmark = pytest.mark.usefixtures("exact_vectors")
 TEXTS = ["AC/DC released Let There Be Rock", "a much longer text about the returns of records, " * 8, "短文本", ""]
 
 

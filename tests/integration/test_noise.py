@@ -1,0 +1,36 @@
+"""The noise that `make test NOISE=…` puts on the vectors reaches the programs that the tests start."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import citewell, citewell_here, stop_engine
+from tests.noise.hook import environment
+
+pytestmark = pytest.mark.usefixtures("exact_vectors")
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    (tmp_path / "stores.md").write_text("# Stores\n\nThe Edmonton store opens at 11:00.\n")
+    (tmp_path / "citewell.toml").write_text('[sources.docs]\nkind = "files"\npaths = ["stores.md"]\n')
+    assert citewell_here("ingest", config=tmp_path / "citewell.toml").returncode == 0
+    yield tmp_path / "citewell.toml"
+    stop_engine(tmp_path / ".citewell" / "qdrant")
+
+
+def cosine(config: Path) -> float:
+    """Between a question, as the installed command embeds it, and the stored text."""
+    done = citewell("retrieve", "When does the Edmonton store open?", "--json", config=config)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["hits"][0]["scores"]["dense"]
+
+
+def test_the_installed_command_embeds_with_noise_where_there_is_a_seed(config: Path, monkeypatch: pytest.MonkeyPatch):
+    exact = cosine(config)
+    for name, value in environment("1").items():
+        monkeypatch.setenv(name, value)
+    noisy = cosine(config)
+    assert noisy == pytest.approx(exact, abs=0.05)
+    assert abs(noisy - exact) > 0.001
