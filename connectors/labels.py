@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import sqlalchemy as sa
 
-from connectors.rows import metadata_value
+from connectors.rows import is_text, metadata_value
 from rag.errors import SourceError
 
 
@@ -48,6 +48,9 @@ class RowLabels:
         tenant = values[self.tenant_column] if self.tenant_column else self.tenant
         if tenant is None or not str(tenant).strip():
             raise ValueError(f"its {self.tenant_column} is empty, so it belongs to no tenant")
+        for column in filter(None, (self.tenant_column, self.acl_column)):
+            if not is_text(str(values[column])):
+                raise ValueError(f"its {column} is not UTF-8, so nobody can say who may see it")
         return Labels(
             tenant=str(tenant).strip(),
             acl=(_groups(values[self.acl_column]) if self.acl_column else ()) or self.acl,

@@ -1,7 +1,7 @@
 """A database row as readable text, the same text whatever database it came from."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -12,7 +12,6 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from rag.text import humanize
-from rag.types import Key
 
 _LABEL_NAMES = (
     "name", "title", "label", "full_name", "display_name", "subject", "名称", "姓名", "标题", "名字", "name_en", "code",
@@ -31,6 +30,13 @@ class Field:
     comment: str = ""
     reference: str = ""
     reference_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """In a value's place: the driver could not decode it."""
+
+    reason: str
 
 
 def label_columns(names: Sequence[str], text_names: Sequence[str], key: Sequence[str]) -> tuple[str, ...]:
@@ -84,7 +90,7 @@ def format_value(value: Any, column_type: sa.types.TypeEngine[Any]) -> str:
         case date() | time():
             return value.isoformat()
         case timedelta():
-            return str(value)
+            return _duration(value) if isinstance(column_type, sa.Time) else str(value)
         case Decimal():
             return f"{value:f}"
         case float():
@@ -97,8 +103,25 @@ def format_value(value: Any, column_type: sa.types.TypeEngine[Any]) -> str:
             return ", ".join(format_value(item, sa.types.NullType()) for item in value)
         case dict():
             return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+        case str() if not is_text(value):
+            return f"(cannot be read: {len(value.encode('utf-8', 'surrogateescape'))} bytes that are not UTF-8)"
+        case Unread():
+            return f"(cannot be read: {value.reason})"
         case _:
             return str(value).strip()
+
+
+def is_text(value: str) -> bool:
+    """Whether a string holds characters only, and no bytes that could not be decoded (PEP 383)."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _duration(value: timedelta) -> str:
+    """[-]H:MM:SS, as databases write it; Python would write a negative one as '-1 day, 23:00:00'."""
+    seconds, micros = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
+    fraction = f".{micros:06}" if micros else ""
+    sign = "-" if value < timedelta() else ""
+    return f"{sign}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}{fraction}"
 
 
 def _as_declared(value: Any, column_type: sa.types.TypeEngine[Any]) -> Any:
@@ -153,24 +176,15 @@ def metadata_value(value: Any, column_type: sa.types.TypeEngine[Any]) -> str | i
         return value.isoformat()
     if isinstance(value, Decimal) and value != value.to_integral_value():
         return float(value)
-    return _json_value(value)
+    return json_value(value)
 
 
-def key_of(columns: Sequence[str], values: Sequence[Any]) -> Key:
-    """A primary key as JSON can hold it."""
-    return {column: _json_value(value) for column, value in zip(columns, values, strict=True)}
-
-
-def _json_value(value: Any) -> str | int | float | bool | None:
-    if value is None or isinstance(value, str | int | float | bool):
+def json_value(value: Any) -> str | int | float | bool | None:
+    """A value as JSON can hold it, and as it stands in titles."""
+    if value is None or isinstance(value, int | float | bool) or (isinstance(value, str) and is_text(value)):
         return value
     if isinstance(value, Decimal) and value == value.to_integral_value():
         return int(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
     return format_value(value, sa.types.NullType())
-
-
-def key_text(key: Mapping[str, Any]) -> str:
-    """A key as the tail of a document id: values joined by commas, commas and percent signs inside them escaped."""
-    return ",".join(str(value).replace("%", "%25").replace(",", "%2C").replace("/", "%2F") for value in key.values())

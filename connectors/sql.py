@@ -2,20 +2,32 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
 from connectors.labels import RowLabels
-from connectors.rows import key_of, key_text
-from connectors.sql_connection import create_engine, explained, masked, start_read_only
+from connectors.sql_connection import create_engine, explained, masked
 from connectors.sql_digest import choose_method
-from connectors.sql_schema import Table, read_table, table_names
+from connectors.sql_documents import Place, document_of
+from connectors.sql_ids import key_values, legacy_row_id, row_id
+from connectors.sql_schema import Chosen, Relations, Table, choose_tables, read_relations, read_table
 from connectors.sql_sync import Patience, read_changes
-from connectors.sql_table import Place, TableReader, document_of
+from connectors.sql_table import TableReader
 from connectors.sql_unkeyed import read_unkeyed
 from rag.errors import SourceError
 from rag.ports import Cursor
-from rag.types import SnapshotComplete, SourceEvent, Unreadable, Upsert
+from rag.types import (
+    Listed,
+    Listing,
+    Note,
+    ScopeComplete,
+    ScopeFailed,
+    SnapshotComplete,
+    SourceEvent,
+    Unreadable,
+    Upsert,
+)
 
 _PAGE_ROWS = 1000
 
@@ -46,30 +58,31 @@ class SqlSource:
     def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
         """Yield what changed since the cursor's notes, table by table in key order; every row when there are none.
 
-        Raises SourceError when the database cannot be reached, or a table, key or column is missing.
+        A table that cannot be read ends with ScopeFailed, and the others go on. Raises SourceError when the database
+        cannot be reached, or holds none of the tables.
         """
         engine = create_engine(self.url)
         try:
-            with explained(self.url), engine.connect() as connection:
-                start_read_only(connection)
-                if self.query:
-                    yield from _read_query(self, connection)
-                else:
-                    yield from _read_tables(self, connection, cursor)
+            yield from _read_query(self, engine) if self.query else _read_tables(self, engine, cursor)
         finally:
             engine.dispose()
 
     def check(self) -> str:
-        """What the source holds, in one line. Raises SourceError like `read`."""
+        """What the source holds, in one line. Raises SourceError like `read`, and for any table that cannot be read."""
         engine = create_engine(self.url)
         try:
             with explained(self.url), engine.connect() as connection:
                 if self.query:
                     _query_columns(self, connection)
                     return f"{masked(self.url)}: the query runs"
-                tables = _tables(self, connection)
-                names = ", ".join(table.name for table in tables[:8]) + ("…" if len(tables) > 8 else "")
-                return f"{masked(self.url)}: {len(tables)} tables ({names})"
+                inspector = sa.inspect(connection)
+                chosen, relations = _chosen(self, connection, inspector)
+                for name in chosen.missing:
+                    raise SourceError(chosen.no_table(name, self.schema))
+                for name in chosen.names:
+                    _table(self, inspector, name, relations)
+                names = ", ".join(chosen.names[:8]) + ("…" if len(chosen.names) > 8 else "")
+                return f"{masked(self.url)}: {len(chosen.names)} tables ({names})"
         finally:
             engine.dispose()
 
@@ -78,29 +91,34 @@ class SqlSource:
         return Place(source=self.name, url=self.url, labels=self.labels)
 
 
-def _tables(source: SqlSource, connection: sa.Connection) -> list[Table]:
-    inspector = sa.inspect(connection)
+def _chosen(source: SqlSource, connection: sa.Connection, inspector: sa.Inspector) -> tuple[Chosen, Relations]:
     for setting, named in (("keys", source.keys), ("cursors", source.cursors), ("tombstones", source.tombstones)):
         for name in named:
             if source.tables and name not in source.tables:
                 raise SourceError(f"{setting} names table {name!r}, which is not among tables = {list(source.tables)}.")
-    names = table_names(inspector, source.schema, source.tables, source.exclude)
-    if not names:
+    relations = read_relations(connection, source.schema)
+    chosen = choose_tables(inspector, source.schema, source.tables, source.exclude, relations)
+    if not chosen.names:
+        if source.tables and chosen.missing:
+            raise SourceError(chosen.no_table(chosen.missing[0], source.schema))
         raise SourceError(
             f"{masked(source.url)} holds no tables{f' in schema {source.schema!r}' if source.schema else ''}."
         )
-    tables = [read_table(inspector, name, source.schema, source.keys.get(name, ())) for name in names]
+    return chosen, relations
+
+
+def _table(source: SqlSource, inspector: sa.Inspector, name: str, relations: Relations) -> Table:
+    """Raises SourceError for a table that does not have what the configuration says of it."""
+    table = read_table(inspector, name, source.schema, source.keys.get(name, ()), relations)
     for setting, named in (("cursors", source.cursors), ("tombstones", source.tombstones)):
-        for table in tables:
-            _require_column(table, named.get(table.name), setting)
-    for table in tables:
-        if not table.key and (table.name in source.cursors or table.name in source.tombstones):
-            raise SourceError(
-                f"Table {table.name!r} has no primary key, which cursors and tombstones need. Name the columns that "
-                f'tell its rows apart with keys = {{ {table.name} = ["…"] }}. Its columns: {", ".join(table.columns)}.'
-            )
-        source.labels.check(table.name, list(table.columns))
-    return tables
+        _require_column(table, named.get(name), setting)
+    if not table.key and (name in source.cursors or name in source.tombstones):
+        raise SourceError(
+            f"Table {name!r} has no primary key, which cursors and tombstones need. Name the columns that "
+            f'tell its rows apart with keys = {{ {name} = ["…"] }}. Its columns: {", ".join(table.columns)}.'
+        )
+    source.labels.check(name, list(table.columns))
+    return table
 
 
 def _require_unique(reader: TableReader) -> None:
@@ -123,42 +141,96 @@ def _require_column(table: Table, column: str | None, setting: str) -> None:
         )
 
 
-def _read_tables(source: SqlSource, connection: sa.Connection, cursor: Cursor | None) -> Iterator[SourceEvent]:
-    tables = _tables(source, connection)
-    for table in tables:
-        if not table.key:
-            yield from read_unkeyed(connection, table, source.place)
-            continue
-        method = choose_method(connection, table, source.cursors.get(table.name, ""))
-        reader = TableReader(connection, table, source.place, method, source.tombstones.get(table.name, ""))
-        if table.name in source.keys:
-            _require_unique(reader)
-        yield from read_changes(reader, cursor, source.patience)
-    scopes = frozenset(table.name for table in tables)
-    yield SnapshotComplete(scopes=scopes, fixed_scopes=True, changes_only=True)
-
-
-def _read_query(source: SqlSource, connection: sa.Connection) -> Iterator[SourceEvent]:
-    """One pass with a server-side cursor, in key order where the database sorts."""
-    columns = _query_columns(source, connection)
-    table = Table(name=source.name, schema=None, columns=dict.fromkeys(columns, sa.types.NullType()), key=source.key)
-    statement = sa.text(source.query.rstrip().rstrip(";"))
-    seen_null = 0
-    with connection.execution_options(yield_per=_PAGE_ROWS).execute(statement) as result:
-        for row in result:
-            values = dict(zip(columns, row, strict=True))
-            if any(values[column] is None for column in source.key):
-                seen_null += 1
-                continue
+def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) -> Iterator[SourceEvent]:
+    """Each table by itself: what goes wrong with one is told, and the next gets a connection that works."""
+    connection = _connected(source, engine)
+    try:
+        with explained(source.url):
+            inspector = sa.inspect(connection)
+            chosen, relations = _chosen(source, connection, inspector)
+        for name in chosen.missing:
+            if name in source.tables:
+                yield ScopeFailed(scope=name, reason=chosen.no_table(name, source.schema))
+            else:
+                yield Note(text=f"exclude names {name!r}, which is not there.")
+        for name in chosen.names:
             try:
-                yield Upsert(document=document_of(table, source.place, tuple(row)))
-            except ValueError as err:
-                name = f"{table.name}/{key_text(key_of(table.key, [values[column] for column in table.key]))}"
-                yield Unreadable(document_id=name, scope=table.name, reason=f"the row cannot be rendered: {err}")
+                with explained(source.url):
+                    if connection.closed:
+                        connection = _connected(source, engine)
+                        inspector = sa.inspect(connection)
+                    table = _table(source, inspector, name, relations)
+                    yield from _read_table(source, connection, table, cursor)
+            except Exception as err:  # noqa: BLE001 whatever one table's schema or driver does; the others go on
+                connection.close()
+                reason = str(err) if isinstance(err, SourceError) else f"{type(err).__name__}: {err}"
+                yield ScopeFailed(scope=name, reason=reason)
+    finally:
+        connection.close()
+    covered = {name: root for name, root in relations.partitions.items() if root in chosen.names}
+    yield SnapshotComplete(
+        scopes=frozenset({*chosen.names, *(set(chosen.missing) & set(source.tables))}) - covered.keys(),
+        fixed_scopes=True,
+        changes_only=True,
+        covered={name: root for name, root in covered.items() if name not in chosen.names},
+    )
+
+
+def _connected(source: SqlSource, engine: sa.Engine) -> sa.Connection:
+    with explained(source.url):
+        return engine.connect()
+
+
+def _read_table(
+    source: SqlSource, connection: sa.Connection, table: Table, cursor: Cursor | None
+) -> Iterator[SourceEvent]:
+    if not table.key:
+        yield from read_unkeyed(connection, table, source.place)
+        return
+    method = choose_method(connection, table, source.cursors.get(table.name, ""))
+    reader = TableReader(connection, table, source.place, method, source.tombstones.get(table.name, ""))
+    if table.name in source.keys:
+        _require_unique(reader)
+    yield from read_changes(reader, cursor, source.patience)
+
+
+def _read_query(source: SqlSource, engine: sa.Engine) -> Iterator[SourceEvent]:
+    """One pass with a server-side cursor, in key order where the database sorts."""
+    with explained(source.url), engine.connect() as connection:
+        columns = _query_columns(source, connection)
+        types = dict.fromkeys(columns, sa.types.NullType())
+        table = Table(name=source.name, schema=None, columns=types, key=source.key)
+        statement = sa.text(source.query.rstrip().rstrip(";"))
+        seen = seen_null = 0
+        yield Listing(scope=table.name)
+        with connection.execution_options(yield_per=_PAGE_ROWS).execute(statement) as result:
+            for row in result:
+                values = dict(zip(columns, row, strict=True))
+                if any(values[column] is None for column in source.key):
+                    seen_null += 1
+                else:
+                    seen += 1
+                    yield _query_event(source, table, values, connection.dialect.name)
+        connection.commit()
     if seen_null:
         reason = f"{seen_null} rows of the query have NULL in their key ({', '.join(source.key)})"
         yield Unreadable(document_id=f"{table.name}/NULL", scope=table.name, reason=reason)
-    yield SnapshotComplete(scopes=frozenset({table.name}), fixed_scopes=True)
+    yield Listed(scope=table.name)
+    yield ScopeComplete(scope=table.name, documents=seen + bool(seen_null))
+    yield SnapshotComplete(scopes=frozenset({table.name}), fixed_scopes=True, changes_only=True)
+
+
+def _query_event(source: SqlSource, table: Table, values: Mapping[str, Any], dialect: str) -> Upsert | Unreadable:
+    raw = [values[column] for column in table.key]
+    shown = key_values(raw, raw, [table.columns[column] for column in table.key], dialect)
+    name, legacy = row_id(shown), legacy_row_id(raw)
+    try:
+        key = {column: value.held for column, value in zip(table.key, shown, strict=True)}
+        document = document_of(table, source.place, list(values.values()), name=name, key=key)
+        return Upsert(document=document, moved_from=f"{table.name}/{legacy}" if legacy != name else "")
+    except ValueError as err:
+        reason = f"the row cannot be rendered: {err}"
+        return Unreadable(document_id=f"{table.name}/{name}", scope=table.name, reason=reason)
 
 
 def _query_columns(source: SqlSource, connection: sa.Connection) -> list[str]:

@@ -17,13 +17,14 @@ _CONNECT_ARGS: dict[str, dict[str, Any]] = {
     },
     "pymysql": {"connect_timeout": 10, "read_timeout": 600, "write_timeout": 60, "charset": "utf8mb4"},
 }  # fmt: skip
-# Read-only, and no waiting for ever on somebody's ALTER TABLE.
-_SESSION = {
-    "sqlite": ("PRAGMA query_only = ON",),
-    "postgresql": ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET SESSION lock_timeout = '60s'"),
-    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION lock_wait_timeout = 60"),
-    "mariadb": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION lock_wait_timeout = 60"),
-}
+_LOCK_WAIT_S = 60  # no waiting for ever on somebody's ALTER TABLE
+# Read-only, and values written the same way whatever the server, database or role has set. For the transaction alone:
+# behind a pooler the session is somebody else's a moment later.
+_POSTGRES_BEGIN = (
+    f"SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'; SET LOCAL TimeZone = 'UTC'; "
+    "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL extra_float_digits = 1; "
+    "SET LOCAL bytea_output = 'hex'"
+)
 
 
 def masked(url: str) -> str:
@@ -49,7 +50,9 @@ def create_engine(url: str) -> sa.Engine:
         _require_sqlite_file(parsed)
     try:
         driver = parsed.get_driver_name()
-        return sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=_CONNECT_ARGS.get(driver, {}))
+        engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=_CONNECT_ARGS.get(driver, {}))
+        _make_guest(engine)
+        return engine
     except sa.exc.NoSuchModuleError as err:
         raise SourceError(
             f"SQLAlchemy knows no database {parsed.drivername!r}: {err}. Check the part before :// in {masked(url)}."
@@ -82,10 +85,38 @@ def _require_sqlite_file(url: sa.URL) -> None:
         raise SourceError(f"There is no SQLite database at {os.path.abspath(database)}.")
 
 
-def start_read_only(connection: sa.Connection) -> None:
-    for statement in _SESSION.get(connection.dialect.name, ()):
-        connection.execute(sa.text(statement))
-        connection.commit()
+def _make_guest(engine: sa.Engine) -> None:
+    """Have every transaction of an engine read only, and every value decoded that can be."""
+    match engine.dialect.name:
+        case "sqlite":
+            sa.event.listen(engine, "connect", _prepare_sqlite)
+        case "postgresql":
+            sa.event.listen(engine, "begin", lambda connection: _execute(connection, _POSTGRES_BEGIN))
+            if engine.dialect.driver == "psycopg":
+                from connectors.sql_psycopg import load_everything
+
+                sa.event.listen(engine, "connect", load_everything, insert=True)  # before SQLAlchemy's own first words
+        case "mysql" | "mariadb":
+            sa.event.listen(engine, "connect", _prepare_mysql)
+            sa.event.listen(engine, "begin", lambda c: _execute(c, "START TRANSACTION READ ONLY"))
+
+
+def _execute(connection: sa.Connection, statement: str) -> None:
+    """By a cursor of the driver's: SQLAlchemy would stream the statement where the connection streams."""
+    cursor = connection.connection.cursor()
+    cursor.execute(statement)
+    cursor.close()
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:
+    """Read-only; and text that is not UTF-8 costs its value, not the row (connectors/rows.py)."""
+    connection.execute("PRAGMA query_only = ON")
+    connection.text_factory = lambda stored: stored.decode("utf-8", "surrogateescape")
+
+
+def _prepare_mysql(connection: Any, record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
 
 
 class explained:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import BIGINT
 from sqlalchemy.dialects.postgresql import BIT
 
+from connectors.sql_keys import is_single
 from connectors.sql_schema import Table
 
 UNKNOWN = -1  # the digest of a row that could not be decoded
@@ -85,7 +86,8 @@ def database_digest(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> s
         # NULL is '-', so that it differs from ''. A row over max_allowed_packet has no hash: it counts as changed.
         present: sa.ColumnElement[str] = sa.literal_column("'='")
         absent: sa.ColumnElement[str] = sa.literal_column("'-'")
-        parts = [sa.func.coalesce(sa.func.concat(present, column), absent) for column in columns]
+        exact = [column + sa.literal_column("0e0") if is_single(column.type) else column for column in columns]
+        parts = [sa.func.coalesce(sa.func.concat(present, column), absent) for column in exact]
         digits = sa.func.substr(sa.func.md5(sa.func.concat_ws(sa.literal_column("char(31)"), *parts)), 1, 15)
         number = sa.func.conv(digits, sa.literal_column("16"), sa.literal_column("10"))
         return sa.cast(sa.func.coalesce(number, sa.func.floor(sa.func.rand() * 1e15)), BIGINT(unsigned=True))

@@ -15,17 +15,23 @@ _TEXT = (sa.String, sa.Enum)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A foreign key, with the columns of the referenced table that name its rows."""
+    """A foreign key, with the columns of the referenced table that name its rows.
+
+    only: the referenced table is read without those that inherit from it, as the constraint means it.
+    """
 
     columns: tuple[str, ...]
     schema: str | None
     table: str
     referenced: tuple[str, ...]
     labels: tuple[str, ...]
+    only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
+    """A table or view. key: the columns that tell its rows apart; only: read it without those that inherit from it."""
+
     name: str
     schema: str | None
     columns: Mapping[str, sa.types.TypeEngine[Any]]
@@ -35,25 +41,75 @@ class Table:
     references: tuple[Reference, ...] = ()
     labels: tuple[str, ...] = ()
     nullable_key: bool = False
+    only: bool = False
 
 
-def table_names(
-    inspector: sa.Inspector, schema: str | None, wanted: Sequence[str], exclude: Sequence[str]
-) -> list[str]:
-    """The tables to read: all of them, or those wanted (a view may be wanted too).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relations:
+    """How PostgreSQL's tables hang together; empty elsewhere.
 
-    Raises SourceError for a wanted or excluded name that is not there, listing those that are.
+    partitions: each with the table that it is in the end a part of; inherited: tables that others inherit from.
     """
+
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    inherited: frozenset[str] = frozenset()
+
+
+def read_relations(connection: sa.Connection, schema: str | None) -> Relations:
+    if connection.dialect.name != "postgresql":
+        return Relations()
+    statement = sa.text(
+        "SELECT c.relname, c.relkind, c.relispartition, c.relhassubclass, p.relname FROM pg_class c "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_inherits i ON i.inhrelid = c.oid "
+        "LEFT JOIN pg_class p ON p.oid = i.inhparent AND p.relnamespace = c.relnamespace "
+        "WHERE n.nspname = coalesce(:schema, current_schema()) AND c.relkind IN ('r', 'p')"
+    )
+    rows = connection.execute(statement, {"schema": schema}).all()
+    connection.commit()
+    parents = {name: parent for name, _, is_partition, _, parent in rows if is_partition and parent is not None}
+    return Relations(
+        partitions={name: _root(name, parents) for name in parents},
+        inherited=frozenset(name for name, kind, _, has_children, _ in rows if kind == "r" and has_children),
+    )
+
+
+def _root(name: str, parents: Mapping[str, str]) -> str:
+    while name in parents:
+        name = parents[name]
+    return name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The tables to read. missing: those that the configuration names and that are not there; known: all there are."""
+
+    names: tuple[str, ...]
+    missing: tuple[str, ...]
+    known: tuple[str, ...]
+
+    def no_table(self, name: str, schema: str | None) -> str:
+        shown = ", ".join(sorted(self.known)[:40]) or "none"
+        return f"There is no table {name!r}{_in(schema)}. Tables there: {shown}."
+
+
+def choose_tables(
+    inspector: sa.Inspector, schema: str | None, wanted: Sequence[str], exclude: Sequence[str], relations: Relations
+) -> Chosen:
+    """All tables, or those wanted (a view may be wanted too). A partition is read through the table it is a part of."""
     tables = inspector.get_table_names(schema=schema)
     known = [*tables, *inspector.get_view_names(schema=schema)]
-    for name in [*wanted, *exclude]:
-        if name not in known:
-            shown = ", ".join(sorted(known)[:40]) or "none"
-            raise SourceError(f"There is no table {name!r}{_in(schema)}. Tables there: {shown}.")
-    return [name for name in (wanted or sorted(tables)) if name not in exclude]
+    left = [name for name in (wanted or sorted(tables)) if name not in exclude]
+    partitions = {n for n, root in relations.partitions.items() if not wanted or root in left}
+    return Chosen(
+        names=tuple(name for name in left if name in known and name not in partitions),
+        missing=tuple(name for name in [*wanted, *exclude] if name not in known),
+        known=tuple(known),
+    )
 
 
-def read_table(inspector: sa.Inspector, name: str, schema: str | None, key: Sequence[str]) -> Table:
+def read_table(
+    inspector: sa.Inspector, name: str, schema: str | None, key: Sequence[str], relations: Relations = Relations()
+) -> Table:
     """A table's columns, key, references and labels.
 
     key: the key that the configuration gives; the primary key, or else a unique constraint over columns that are
@@ -77,9 +133,12 @@ def read_table(inspector: sa.Inspector, name: str, schema: str | None, key: Sequ
         key=found,
         comment=_table_comment(inspector, name, schema),
         column_comments={c["name"]: str(c.get("comment") or "") for c in columns},
-        references=tuple(_reference(inspector, fk, schema) for fk in inspector.get_foreign_keys(name, schema=schema)),
+        references=tuple(
+            _reference(inspector, fk, schema, relations) for fk in inspector.get_foreign_keys(name, schema=schema)
+        ),
         labels=label_columns(list(types), [c for c, t in types.items() if isinstance(t, _TEXT)], found),
         nullable_key=bool(nullable & set(found)),
+        only=name in relations.inherited,
     )
 
 
@@ -110,7 +169,9 @@ def _table_comment(inspector: sa.Inspector, name: str, schema: str | None) -> st
         return ""
 
 
-def _reference(inspector: sa.Inspector, fk: ReflectedForeignKeyConstraint, schema: str | None) -> Reference:
+def _reference(
+    inspector: sa.Inspector, fk: ReflectedForeignKeyConstraint, schema: str | None, relations: Relations
+) -> Reference:
     target_schema = fk["referred_schema"] or schema
     columns = inspector.get_columns(fk["referred_table"], schema=target_schema)
     names = [c["name"] for c in columns]
@@ -122,4 +183,5 @@ def _reference(inspector: sa.Inspector, fk: ReflectedForeignKeyConstraint, schem
         table=fk["referred_table"],
         referenced=referenced,
         labels=label_columns(names, texts, referenced),
+        only=target_schema == schema and fk["referred_table"] in relations.inherited,
     )

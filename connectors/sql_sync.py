@@ -3,24 +3,39 @@
 The table is noted as ranges of keys that together cover all keys: each with its bounds, the number of its rows and the
 sum of their digests, and in its body each row's digest. A range whose number and sum are the same in the database is
 not read. Of one that differs, keys and digests are read; then the rows that differ, and nothing else.
+
+Two things are never given up. The ranges are disjoint and cover all keys: one that is split is noted with all its
+pieces at once or not at all (CheckpointGroup), and notes that do not hold together are dropped. And a row is gone only
+where its range was read, in order, and it was not in it: a look-up of its key that finds nothing shows nothing.
 """
 
 import json
 import time
-import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.sql_keys import Key, decode, encode
+from connectors.sql_ranges import Range, digests_in, in_order, note_of, range_of
 from connectors.sql_table import Row, TableReader
 from rag.ports import Cursor
-from rag.types import Checkpoint, Expected, Listed, Listing, Note, SourceEvent, Tombstone, Unreadable
+from rag.types import (
+    Checkpoint,
+    CheckpointGroup,
+    Expected,
+    Listed,
+    Listing,
+    Note,
+    ScopeComplete,
+    SourceEvent,
+    Tombstone,
+    Unreadable,
+)
 
 _PAGE_ROWS = 1024
 _MOST_PIECES = 8  # that a range is cut into when it is refreshed; one that has grown more is read in pages
-_FORMAT = 1  # of rendered rows and of notes: a change has every table read and compared anew
+_FORMAT = 2  # of rendered rows and of notes: a change has every table read and compared anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,21 +47,6 @@ class Patience:
     reconcile_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Range:
-    """Keys after low, up to high (None: no limit), as the last read found them."""
-
-    number: int
-    low: Key | None
-    high: Key | None
-    rows: int = 0
-    total: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"range-{self.number}"
-
-
 @dataclass(slots=True, kw_only=True)
 class _Sync:
     """A table's read under way."""
@@ -55,7 +55,7 @@ class _Sync:
     cursor: Cursor | None
     patience: Patience
     next_number: int = 0
-    gone: list[str] = field(default_factory=list)
+    rows: dict[int, int] = field(default_factory=dict)  # of each range, by its number, as it is noted by now
 
     @property
     def scope(self) -> str:
@@ -75,42 +75,95 @@ class _Sync:
         self.next_number += 1
         return self.next_number
 
+    def event(self, row: Row) -> SourceEvent:
+        return self.reader.event(row)
+
+    def note(self, r: Range, rows: Sequence[Row], gone: Collection[str] = ()) -> Checkpoint:
+        """Note a range as it was found. gone: names of rows that it does not have any more."""
+        self.rows[r.number] = len(rows)
+        return note_of(self.scope, r, {row.name: row.digest for row in rows}, gone)
+
+    def split(self, r: Range) -> "_Split":
+        body = self.cursor.body(self.scope, r.name) if self.cursor is not None else b""
+        return _Split(sync=self, range=r, old=digests_in(body), low=r.low)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Split:
+    """A range that is being noted anew, in pieces where it has grown: all of them at once, in the old one's place.
+
+    old: the rows that it had, their names and digests.
+    """
+
+    sync: _Sync
+    range: Range
+    old: Mapping[str, int]
+    low: Key | None
+    waiting: list[Row] = field(default_factory=list)
+    parts: list[Checkpoint] = field(default_factory=list)
+    met: set[str] = field(default_factory=set)  # of the old rows
+    differs: bool = False
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Take rows in key order. Only names and digests are kept of them."""
+        self.met.update(row.name for row in rows if row.name in self.old)
+        self.differs = self.differs or any(self.old.get(row.name) != row.digest for row in rows)
+        self.waiting += [replace(row, values=()) for row in rows]
+        size = self.sync.range_rows
+        while len(self.waiting) > 2 * size:
+            piece, self.waiting = self.waiting[:size], self.waiting[size:]
+            noted = Range(number=self.sync.number(), low=self.low, high=piece[-1].key)
+            self.parts.append(self.sync.note(noted, piece))
+            self.low = noted.high
+
+    def end(self) -> Iterator[CheckpointGroup]:
+        """The pieces; the last keeps the range's number and says what is gone. None where nothing has changed."""
+        gone = self.old.keys() - self.met
+        if not gone and not self.differs:
+            return
+        last = replace(self.range, low=self.low)
+        yield CheckpointGroup(parts=(*self.parts, self.sync.note(last, self.waiting, gone)))
+
 
 def read_changes(reader: TableReader, cursor: Cursor | None, patience: Patience) -> Iterator[SourceEvent]:
     """Yield what changed in a table since the cursor's notes; all of it when there are none that still hold."""
     sync = _Sync(reader=reader, cursor=cursor, patience=patience)
     notes = {name: head for _, name, head in cursor.find(scope=sync.scope)} if cursor is not None else {}
     head = notes.get("table")
-    ranges = sorted((_range(name, note) for name, note in notes.items() if name.startswith("range-")), key=_number)
-    sync.next_number = ranges[-1].number if ranges else 0
+    found = [range_of(name, note) for name, note in notes.items() if name.startswith("range-")]
+    ranges = in_order(found)
+    sync.next_number = max((r.number for r in found), default=0)
     now = _signature(reader)
+    counts = True  # whether every range is compared, so that their rows are the table's
     if head is None or head["signature"] != now:
         if head is not None and (drift := _drift(head["signature"], now, sync.scope)):
             yield Note(text=drift)
         yield from _list(sync, now, after=None)
+    elif ranges is None or not (head["listing"] or (ranges and ranges[-1].high is None)):
+        yield Note(text=f"Table {sync.scope}: the notes of its last read do not hold together. It is compared anew.")
+        yield from _list(sync, now, after=None)
     elif head["listing"]:
+        sync.rows = {r.number: r.rows for r in ranges}
         yield from _compare(sync, ranges)
-        yield from _list(sync, now, after=ranges[-1] if ranges else None)
-    elif not any(r.high is None for r in ranges) or _is_worn(ranges):
+        yield from _list(sync, now, after=ranges[-1]) if ranges else _list(sync, now, after=None)
+    elif _is_worn(ranges):
         yield from _list(sync, now, after=None)
     else:
-        yield from _changes(sync, ranges, notes.get("mark"))
-    yield from _rows_without_key(sync, notes.get("no-key"))
+        sync.rows = {r.number: r.rows for r in ranges}
+        counts = yield from _changes(sync, ranges, notes.get("mark"))
+    without_key = yield from _rows_without_key(sync, notes.get("no-key"))
+    yield ScopeComplete(scope=sync.scope, documents=sum(sync.rows.values()) + without_key if counts else None)
 
 
-def _number(r: _Range) -> int:
-    return r.number
-
-
-def _is_worn(ranges: Sequence[_Range]) -> bool:
+def _is_worn(ranges: Sequence["Range"]) -> bool:
     """Whether so many ranges are empty that the table is better noted anew."""
     return len(ranges) > 64 and sum(r.rows == 0 for r in ranges) > len(ranges) / 2
 
 
 def _signature(reader: TableReader) -> dict[str, Any]:
-    """All that a row's text and digest hang on, besides its values."""
+    """All that a row's text and digest hang on, besides its values; in the form that it comes back from JSON in."""
     table = reader.table
-    return {
+    found = {
         "format": _FORMAT,
         "method": [reader.method.name, reader.method.column, reader.tombstone],
         "columns": {name: repr(column_type) for name, column_type in table.columns.items()},
@@ -119,7 +172,10 @@ def _signature(reader: TableReader) -> dict[str, Any]:
         "references": [[list(r.columns), r.table, list(r.referenced), list(r.labels)] for r in table.references],
         "labels": list(table.labels),
         "place": [asdict(reader.place.labels), reader.place.address],
+        "only": table.only,
     }
+    kept: dict[str, Any] = json.loads(json.dumps(found))
+    return kept
 
 
 def _drift(before: Mapping[str, Any], now: Mapping[str, Any], scope: str) -> str:
@@ -138,18 +194,19 @@ def _drift(before: Mapping[str, Any], now: Mapping[str, Any], scope: str) -> str
 # A whole read.
 
 
-def _list(sync: _Sync, signature: dict[str, Any], *, after: _Range | None) -> Iterator[SourceEvent]:
+def _list(sync: _Sync, signature: dict[str, Any], *, after: Range | None) -> Iterator[SourceEvent]:
     """Yield every row, from the start or after the last range that an interrupted listing noted."""
     reader = sync.reader
     head = {"signature": signature, "listing": True, "method": reader.method.as_dict()}
     yield Listing(scope=sync.scope, resumes=after is not None)
     if after is None:
+        sync.rows = {}
         yield Checkpoint(scope=sync.scope, name="table", head=head)
     yield Expected(documents=max(reader.count(), 0))
     started = time.time()
     mark = reader.newest() if reader.method.name == "cursor" else None
-    low = after.high if after is not None else None
-    yield from _pages(sync, _Range(number=sync.number(), low=low, high=None), old={})
+    if after is None or after.high is not None:  # else only the end of the listing was not kept
+        yield from _list_rows(sync, after.high if after is not None else None)
     if reader.method.name == "cursor":
         yield _mark(sync, mark, started)
     yield Listed(
@@ -157,48 +214,52 @@ def _list(sync: _Sync, signature: dict[str, Any], *, after: _Range | None) -> It
     )
 
 
-def _pages(sync: _Sync, whole: _Range, old: dict[str, int]) -> Iterator[SourceEvent]:
-    """Read a range in pages, yield the rows whose digest is new, and note it in pieces; the last keeps its number."""
-    low, gone = whole.low, set(old)
-    while True:
-        page = sync.reader.page(low, whole.high, limit=_PAGE_ROWS)
-        gone.difference_update(row.name for row in page)
-        last = len(page) < _PAGE_ROWS
+def _list_rows(sync: _Sync, low: Key | None) -> Iterator[SourceEvent]:
+    """Yield all rows after a key, and note each piece as soon as it is read, so that a listing can be gone on with."""
+    for page, last in _pages_of(sync, low, None):
         for start in range(0, max(len(page), 1), sync.range_rows):
             piece = page[start : start + sync.range_rows]
-            for row in piece:
-                if row.digest != old.get(row.name):
-                    yield sync.reader.event(row)
+            yield from map(sync.event, piece)
             ends = last and start + sync.range_rows >= len(page)
-            high = whole.high if ends else piece[-1].key
-            noted = _Range(number=whole.number if ends else sync.number(), low=low, high=high)
-            yield _note(sync, noted, {row.name: row.digest for row in piece}, gone if ends else ())
-            low = high
-        if last:
+            noted = Range(number=sync.number(), low=low, high=None if ends else piece[-1].key)
+            yield sync.note(noted, piece)
+            low = noted.high
+
+
+def _pages_of(sync: _Sync, low: Key | None, high: Key | None) -> Iterator[tuple[list[Row], bool]]:
+    """The rows of a range in pages, each with whether it is the last."""
+    while True:
+        page = sync.reader.page(low, high, limit=_PAGE_ROWS)
+        yield page, len(page) < _PAGE_ROWS
+        if len(page) < _PAGE_ROWS:
             return
+        low = page[-1].key
 
 
 # A read of changes.
 
 
-def _changes(sync: _Sync, ranges: Sequence[_Range], mark: Mapping[str, Any] | None) -> Iterator[SourceEvent]:
+def _changes(
+    sync: _Sync, ranges: Sequence[Range], mark: Mapping[str, Any] | None
+) -> Generator[SourceEvent, None, bool]:
+    """Yield what changed. Returns whether every range was compared."""
     if sync.reader.method.name != "cursor":
         yield from _compare(sync, ranges)
-        return
+        return True
     newest = sync.reader.newest()
     reconciled_at = float(mark["reconciled_at"]) if mark is not None else 0.0
     if mark is not None:
         yield from _since(sync, mark)
-    if time.time() - reconciled_at >= sync.patience.reconcile_s:
+    due = time.time() - reconciled_at >= sync.patience.reconcile_s
+    if due:
         reconciled_at = time.time()
         yield from _compare(sync, ranges)
     yield _mark(sync, newest, reconciled_at)
+    return due
 
 
-def _compare(sync: _Sync, ranges: Sequence[_Range]) -> Iterator[SourceEvent]:
+def _compare(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
     """Refresh the ranges that differ from their notes, a group in as few statements as can be."""
-    if sync.reader.counts_keys:
-        ranges = sorted(ranges, key=lambda r: (r.low is not None, r.low or ()))
     for start in range(0, len(ranges), sync.group_ranges):
         group = ranges[start : start + sync.group_ranges]
         if not sync.reader.hashes_inside:
@@ -210,17 +271,11 @@ def _compare(sync: _Sync, ranges: Sequence[_Range]) -> Iterator[SourceEvent]:
         different = [(r, rows) for r, (rows, total) in pairs if (rows, total) != (r.rows, r.total)]
         for r, rows in different:
             if rows > most:
-                yield from _pages(sync, r, _digests_of(sync, r))
+                yield from _read_range(sync, r)
         yield from _refresh(sync, [r for r, rows in different if rows <= most])
 
 
-def _digests_of(sync: _Sync, r: _Range) -> dict[str, int]:
-    """A range's rows as they were noted: their names and digests."""
-    body = sync.cursor.body(sync.scope, r.name) if sync.cursor is not None else b""
-    return dict(json.loads(zlib.decompress(body))) if body else {}
-
-
-def _refresh(sync: _Sync, ranges: Sequence[_Range]) -> Iterator[SourceEvent]:
+def _refresh(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
     """Yield the rows of ranges that differ, and note the ranges anew."""
     if not ranges:
         return
@@ -228,48 +283,38 @@ def _refresh(sync: _Sync, ranges: Sequence[_Range]) -> Iterator[SourceEvent]:
     found = sync.reader.digests([(r.low, r.high) for r in ranges], limit=limit + 1)
     if sum(map(len, found)) > limit:  # they have grown meanwhile, or nobody had counted them
         for r in ranges:
-            yield from _pages(sync, r, _digests_of(sync, r))
+            yield from _read_range(sync, r)
         return
-    olds = [_digests_of(sync, r) for r in ranges]
+    splits = [sync.split(r) for r in ranges]
     different = [
-        row
-        for rows, old in zip(found, olds, strict=True)
-        for row in rows
-        if row.digest != old.get(row.name) or row.error
+        [row for row in rows if row.digest != split.old.get(row.name)]
+        for rows, split in zip(found, splits, strict=True)
     ]
-    now = {row.name: row.digest for rows in found for row in rows}
-    for row in different if all(row.values or row.error for row in different) else _reread(sync, different, now):
-        yield sync.reader.event(row)
-    for r, rows, old in zip(ranges, found, olds, strict=True):
-        digests = {row.name: now[row.name] for row in rows if row.name in now}
-        if digests != old:
-            yield from _note_pieces(
-                sync, r, [row for row in rows if row.name in now], digests, old.keys() - digests.keys()
-            )
+    current = _current(sync, [row for rows in different for row in rows])
+    for r, rows, wanted, split in zip(ranges, found, different, splits, strict=True):
+        if not all(row.name in current for row in wanted):
+            yield from _read_range(sync, r)
+            continue
+        for row in wanted:
+            yield sync.event(current[row.name])
+        split.add([current.get(row.name, row) for row in rows])
+        yield from split.end()
 
 
-def _reread(sync: _Sync, different: Sequence[Row], now: dict[str, int]) -> list[Row]:
-    """The rows themselves, as they are at this moment: some may have changed again, or gone."""
-    rows = list(sync.reader.by_keys([row.key for row in different]))
-    for row in different:
-        del now[row.name]
-    now.update((row.name, row.digest) for row in rows)
-    return rows
+def _current(sync: _Sync, different: Sequence[Row]) -> dict[str, Row]:
+    """Rows by name, as they are at this moment; one that has changed its key, or gone, or is not found is left out."""
+    if all(row.values or row.error for row in different):
+        return {row.name: row for row in different}
+    return {row.name: row for row in sync.reader.by_keys([row.key for row in different])}
 
 
-def _note_pieces(
-    sync: _Sync, r: _Range, rows: Sequence[Row], digests: Mapping[str, int], gone: Collection[str]
-) -> Iterator[Checkpoint]:
-    """Note a range, in pieces when it has grown; the last piece keeps its number and tells what is gone."""
-    starts = range(0, len(rows), sync.range_rows) if len(rows) > 2 * sync.range_rows else [0]
-    low = r.low
-    for start in starts:
-        ends = start == starts[-1]
-        piece = rows[start:] if ends else rows[start : start + sync.range_rows]
-        high = r.high if ends else piece[-1].key
-        noted = _Range(number=r.number if ends else sync.number(), low=low, high=high)
-        yield _note(sync, noted, {row.name: digests[row.name] for row in piece}, gone if ends else ())
-        low = high
+def _read_range(sync: _Sync, r: Range) -> Iterator[SourceEvent]:
+    """Read a range whole, in pages; yield the rows whose digest is new, and note it."""
+    split = sync.split(r)
+    for page, _ in _pages_of(sync, r.low, r.high):
+        yield from (sync.event(row) for row in page if row.digest != split.old.get(row.name))
+        split.add(page)
+    yield from split.end()
 
 
 def _since(sync: _Sync, mark: Mapping[str, Any]) -> Iterator[SourceEvent]:
@@ -277,7 +322,7 @@ def _since(sync: _Sync, mark: Mapping[str, Any]) -> Iterator[SourceEvent]:
     reader = sync.reader
     (value,) = decode(mark["value"])
     for row in reader.without_cursor():
-        yield reader.event(row)
+        yield sync.event(row)
     if value is None:
         return
     start = _earlier(value, sync.patience.overlap_s)
@@ -286,7 +331,7 @@ def _since(sync: _Sync, mark: Mapping[str, Any]) -> Iterator[SourceEvent]:
         while True:
             page = reader.since(start, after, limit=_PAGE_ROWS, dead=dead)
             for _, row in page:
-                yield Tombstone(document_id=f"{sync.scope}/{row.name}") if dead else reader.event(row)
+                yield Tombstone(document_id=f"{sync.scope}/{row.name}") if dead else sync.event(row)
             if len(page) < _PAGE_ROWS:
                 break
             after = (page[-1][0], *page[-1][1].key)
@@ -310,8 +355,11 @@ def _mark(sync: _Sync, value: Any, reconciled_at: float) -> Checkpoint:
     return Checkpoint(scope=sync.scope, name="mark", head=head)
 
 
-def _rows_without_key(sync: _Sync, noted: Mapping[str, Any] | None) -> Iterator[SourceEvent]:
-    """SQLite, and a key given in the configuration, allow NULL in a key; such rows are reported, not lost silently."""
+def _rows_without_key(sync: _Sync, noted: Mapping[str, Any] | None) -> Generator[SourceEvent, None, int]:
+    """SQLite, and a key given in the configuration, allow NULL in a key; such rows are reported, not lost silently.
+
+    Returns 1 where there are any: together they are one entry of what was set aside.
+    """
     count = sync.reader.count_without_key() if sync.reader.table.nullable_key else 0
     document_id = f"{sync.scope}/NULL"
     if count:
@@ -321,23 +369,4 @@ def _rows_without_key(sync: _Sync, noted: Mapping[str, Any] | None) -> Iterator[
         yield Checkpoint(scope=sync.scope, name="no-key", head={"rows": count})
     elif noted is not None:
         yield Checkpoint(scope=sync.scope, name="no-key", head=None, gone=(document_id,))
-
-
-# Notes.
-
-
-def _range(name: str, head: Mapping[str, Any]) -> _Range:
-    low, high = (decode(head[side]) if head[side] is not None else None for side in ("low", "high"))
-    return _Range(number=int(name.partition("-")[2]), low=low, high=high, rows=head["rows"], total=int(head["total"]))
-
-
-def _note(sync: _Sync, r: _Range, digests: Mapping[str, int], gone: Collection[str]) -> Checkpoint:
-    head = {
-        "low": encode(r.low) if r.low is not None else None,
-        "high": encode(r.high) if r.high is not None else None,
-        "rows": len(digests),
-        "total": str(sum(digests.values())),
-    }
-    body = zlib.compress(json.dumps(digests).encode(), 1)
-    ids = tuple(f"{sync.scope}/{name}" for name in sorted(gone))
-    return Checkpoint(scope=sync.scope, name=r.name, head=head, body=body, gone=ids)
+    return int(count > 0)

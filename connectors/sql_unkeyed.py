@@ -12,21 +12,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from connectors.rows import format_value
+from connectors.sql_documents import Place, document_of
+from connectors.sql_joined import Joined, numbered, raw_column
 from connectors.sql_schema import Table
-from connectors.sql_table import Place, document_of, join_references, raw_column
-from rag.types import Listed, Listing, SourceEvent, Unreadable, Upsert
+from rag.types import Listed, Listing, ScopeComplete, SourceEvent, Unreadable, Upsert
 
 _PAGE_ROWS = 1000
 
 
 def read_unkeyed(connection: sa.Connection, table: Table, place: Place) -> Iterator[SourceEvent]:
     """Yield all rows of a table in one pass with a server-side cursor."""
-    base = sa.table(table.name, *(sa.column(c, t) for c, t in table.columns.items()), schema=table.schema)
-    joined, labels = join_references(base, table)
-    columns = [raw_column(column).label(f"c{i}") for i, column in enumerate([*base.c, *labels])]
+    joined = Joined.of(table)
+    statement = joined.select(*numbered([*map(raw_column, joined.base.c), *joined.labels]))
     seen: Counter[bytes] = Counter()
-    yield Listing(scope=table.name)
-    statement = sa.select(*columns).select_from(joined)
+    yield Listing(scope=table.name, by_content=True)
     with connection.execution_options(yield_per=_PAGE_ROWS).execute(statement) as result:
         for row in result:
             digest = _digest(table, tuple(row)[: len(table.columns)])
@@ -34,12 +33,13 @@ def read_unkeyed(connection: sa.Connection, table: Table, place: Place) -> Itera
             again = f"-{seen[digest]}" if seen[digest] > 1 else ""
             name = f"~{digest.hex()}{again}"
             try:
-                yield Upsert(document=document_of(table, place, tuple(row), name=name))
+                yield Upsert(document=document_of(table, place, tuple(row), name=name, key=None))
             except ValueError as err:
                 reason = f"the row cannot be rendered: {err}"
                 yield Unreadable(document_id=f"{table.name}/{name}", scope=table.name, reason=reason)
     connection.commit()
     yield Listed(scope=table.name)
+    yield ScopeComplete(scope=table.name, documents=seen.total())
 
 
 def _digest(table: Table, values: tuple[Any, ...]) -> bytes:

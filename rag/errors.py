@@ -10,6 +10,7 @@
     ├── SourceBusy             another run holds the source
     │   └── LeaseLost          another run took the source over
     ├── RunStopped             a run ended because it was asked to
+    ├── StateUnavailable       the state store cannot be read or written
     ├── IndexUnavailable       Qdrant or the embedded engine does not answer
     │   └── IndexMoved         a re-index replaced the collection that was in use
     ├── IndexMismatch          the collection was built by another embedder or encoder
@@ -62,6 +63,10 @@ class LeaseLost(SourceBusy):
 
 
 class RunStopped(CitewellError):
+    pass
+
+
+class StateUnavailable(CitewellError):
     pass
 
 

@@ -34,8 +34,11 @@ class Scope:
     where: Filter | None = None
 
 
+LISTING = "listing"  # the name of a note that is not the source's: a whole read of the scope was begun and not ended
+
+
 class Cursor(Protocol):
-    """What a source noted in earlier reads (its Checkpoints)."""
+    """What a source noted in earlier reads (its Checkpoints), and which scopes were not read to their end (LISTING)."""
 
     def find(self, *, scope: str | None = None, name: str | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Notes as (scope, name, head)."""

@@ -271,10 +271,15 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """From here to Listed, every document of the scope is yielded. resumes: it goes on where a broken read stopped."""
+    """From here to Listed, every document of the scope is yielded, each once.
+
+    resumes: it goes on where a broken read stopped. by_content: ids are made of the content, so that a document that
+    changed is one that goes and one that comes.
+    """
 
     scope: str
     resumes: bool = False
+    by_content: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +298,13 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointGroup:
+    """Checkpoints that only make sense together (the pieces of a range that was split): all are kept, or none."""
+
+    parts: tuple[Checkpoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
     """Every document of the scope was yielded: those not seen since Listing are gone. Then `checkpoint` is kept."""
 
@@ -301,16 +313,52 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeComplete:
+    """All that was to say of a scope (a table) has been said: it is brought in step, whatever becomes of the others.
+
+    documents: how many the scope holds by this read, those too that were not yielded; None where it did not count them.
+    """
+
+    scope: str
+    documents: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeFailed:
+    """A scope could not be read to its end: nothing of it is deleted, and the other scopes go on."""
+
+    scope: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotComplete:
     """The read is complete, and these are all scopes there are; documents of other scopes are gone.
 
-    fixed_scopes: a scope that an earlier read had and this one lacks is an error (a dropped table), not a deletion.
+    fixed_scopes: a scope that an earlier read had and this one lacks (a dropped table) keeps its documents; it is told.
     changes_only: only what changed was yielded, so that of a scope not listed nothing is gone but what was said to be.
+    covered: scopes whose documents are read under another one, which is the value (a partition, and its parent).
+    documents: how many the source holds by this read, where it knows.
     """
 
     scopes: frozenset[str]
     fixed_scopes: bool = False
     changes_only: bool = False
+    covered: Mapping[str, str] = field(default_factory=dict)
+    documents: int | None = None
 
 
-SourceEvent = Upsert | Tombstone | Unreadable | Expected | Note | Listing | Checkpoint | Listed | SnapshotComplete
+SourceEvent = (
+    Upsert
+    | Tombstone
+    | Unreadable
+    | Expected
+    | Note
+    | Listing
+    | Checkpoint
+    | CheckpointGroup
+    | Listed
+    | ScopeComplete
+    | ScopeFailed
+    | SnapshotComplete
+)

@@ -1,9 +1,10 @@
 """What a sync finds, and what it reads to find it, on each kind of database."""
 
 import itertools
+import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,13 +14,23 @@ import sqlalchemy as sa
 from connectors.sql import SqlSource
 from connectors.sql_connection import create_engine
 from connectors.sql_sync import Patience
-from rag.types import Checkpoint, Listed, Listing, Note, SourceEvent, Tombstone, Unreadable, Upsert
+from rag.types import (
+    Checkpoint,
+    CheckpointGroup,
+    Listed,
+    Listing,
+    Note,
+    SourceEvent,
+    Tombstone,
+    Unreadable,
+    Upsert,
+)
 from tests.conftest import server_database
 
 
 @dataclass
 class Notes:
-    """A cursor over the checkpoints of earlier reads, kept in memory."""
+    """A cursor over the checkpoints of earlier reads, kept in memory; heads come back as the state's JSON gives them."""
 
     kept: dict[tuple[str, str], Checkpoint] = field(default_factory=dict)
 
@@ -35,7 +46,7 @@ class Notes:
         if note is not None and note.head is None:
             self.kept.pop((note.scope, note.name), None)
         elif note is not None:
-            self.kept[note.scope, note.name] = note
+            self.kept[note.scope, note.name] = replace(note, head=json.loads(json.dumps(note.head)))
 
 
 @dataclass(kw_only=True)
@@ -54,10 +65,11 @@ class Synced:
                     self.rows[event.document.id] = event.document.text
                 case Tombstone():
                     self.rows.pop(event.document_id, None)
-                case Checkpoint():
-                    for document_id in event.gone:
-                        self.rows.pop(document_id, None)
-                    self.notes.keep(event)
+                case Checkpoint() | CheckpointGroup():
+                    for note in event.parts if isinstance(event, CheckpointGroup) else (event,):
+                        for document_id in note.gone:
+                            self.rows.pop(document_id, None)
+                        self.notes.keep(note)
                 case Listing() if not event.resumes:
                     for key in [key for key in self.notes.kept if key[0] == event.scope]:
                         del self.notes.kept[key]

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from connectors.rows import Field, format_value, key_of, key_text, label_columns, render
+from connectors.rows import Field, Unread, format_value, json_value, label_columns, render
 
 NULL = sa.types.NullType()
 
@@ -62,7 +62,20 @@ def test_the_columns_that_name_a_row_are_found(names: list[str], labels: tuple[s
     assert label_columns(names, names, key=names[:1]) == labels
 
 
-def test_keys_are_json_and_their_text_is_unambiguous():
-    key = key_of(["a", "b"], [Decimal(3), "x,y/z"])
-    assert key == {"a": 3, "b": "x,y/z"}
-    assert key_text(key) == "3,x%2Cy%2Fz"
+def test_values_of_keys_are_json():
+    assert [json_value(value) for value in (Decimal(3), "x,y/z", b"\xff", None, 1.5)] == [3, "x,y/z", "ff", None, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (timedelta(hours=-12, minutes=-30), sa.Time(), "-12:30:00"),
+        (timedelta(hours=100, minutes=15), sa.Time(), "100:15:00"),
+        (timedelta(seconds=1, microseconds=5), sa.Time(), "0:00:01.000005"),
+        (timedelta(days=1), sa.Interval(), "1 day, 0:00:00"),
+        (Unread("year 20000 is out of range"), NULL, "(cannot be read: year 20000 is out of range)"),
+        (b"ab\xff".decode("utf-8", "surrogateescape"), NULL, "(cannot be read: 3 bytes that are not UTF-8)"),
+    ],
+)
+def test_durations_and_values_that_cannot_be_read(value: object, kind: sa.types.TypeEngine, text: str):
+    assert format_value(value, kind) == text
