@@ -1,22 +1,23 @@
 """Reads folders: each file, or each record of a table-like file, becomes a document with its positions.
 
-A file whose size and time are as the last read noted them is not opened; one whose content has the same hash is not
-parsed. PDF and office files are parsed in a process of their own, with limits.
+A file whose size, times and inode are as the last read noted them is not opened; one whose content has the same hash
+is not parsed. PDF and office files are parsed in a process of their own, with limits.
 """
 
 import hashlib
+import os
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectors.file_search import find_files, matching
+from connectors.file_search import below, find_files, matching
 from connectors.labels import FileLabels, Labels
 from connectors.parsers import Parsed, Record, is_binary, parse
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse, Ignored
-from rag.ports import Cursor
+from rag.ports import LISTING, Cursor
 from rag.types import (
     Checkpoint,
     Document,
@@ -32,6 +33,7 @@ from rag.types import (
 
 _FORMAT = 1  # of parsed documents: a change has every file parsed anew
 _SETTLED_NS = 2_000_000_000  # a file changed so shortly before it was read may change again within one tick of its time
+_REPLACED = -1
 _ATTEMPTS = 3  # at a file that is replaced while it is read
 
 
@@ -58,31 +60,62 @@ class FilesSource:
         """
         found = find_files(self.name, self.root, self.paths, self.exclude)
         notes = {scope: head for scope, _, head in cursor.find(name="file")} if cursor is not None else {}
-        matched = [matching(self.root, rule.path) for rule in self.labels.rules]
-        labels = {file: self.labels.of(file, matched) for file in found.files}
+        unfinished = {scope for scope, _, _ in cursor.find(name=LISTING)} if cursor is not None else set()
+        labels = yield from self._labels_of(found.files)
+        documents = yield from self._read_changed(found.files, notes, labels, unfinished)
+        for place, reason in found.unreadable.items():
+            yield Unreadable(document_id=place, scope=place, reason=reason)
+        kept = {*found.unreadable, *below(self.root, found.unreadable, notes)}
+        yield SnapshotComplete(
+            scopes=frozenset({*found.files, *kept}),
+            changes_only=True,
+            documents=_total(documents) if not found.unreadable else None,
+        )
+
+    def _labels_of(self, files: Collection[str]) -> Generator[SourceEvent, None, dict[str, Labels]]:
+        matched = [matching(self.root, rule.path, files) for rule in self.labels.rules]
         for rule, named in zip(self.labels.rules, matched, strict=True):
-            if named.isdisjoint(found.files):
+            if not named:
                 yield Note(text=f"The rule for {rule.path!r} names no file of this source.")
-        changed = [file for file in found.files if not self._looks_unchanged(file, notes.get(file), labels[file])]
+        return {file: self.labels.of(file, matched) for file in files}
+
+    def _read_changed(
+        self,
+        files: Collection[str],
+        notes: Mapping[str, Mapping[str, Any]],
+        labels: Mapping[str, Labels],
+        unfinished: Collection[str],
+    ) -> Generator[SourceEvent, None, list[int | None]]:
+        """Yield what changed. Returns how many documents each file has, None where that is not known."""
+        changed = [file for file in files if not self._looks_unchanged(file, notes.get(file), labels[file])]
         yield Expected(documents=len(changed))
-        missing = {head["hash"]: scope for scope, head in notes.items() if scope not in found.files}
+        documents = {file: notes[file].get("documents") if file in notes else None for file in files}
+        missing = {head["hash"]: scope for scope, head in notes.items() if scope not in files}
         limits = ParserProcess(timeout_s=self.parse_timeout_s, memory_bytes=self.parse_memory_mb << 20)
         try:
             for file in changed:
-                yield from _File(
-                    source=self, path=file, labels=labels[file], note=notes.get(file), missing=missing, child=limits
+                documents[file] = yield from _File(
+                    source=self,
+                    path=file,
+                    labels=labels[file],
+                    note=notes.get(file),
+                    unfinished=file in unfinished,
+                    missing=missing,
+                    child=limits,
                 ).read()
         finally:
             limits.close()
-        kept = set()
-        for folder, reason in found.unreadable.items():
-            yield Unreadable(document_id=folder, scope=folder, reason=reason)
-            kept |= {folder, *(scope for scope in notes if scope.startswith(folder + "/"))}
-        yield SnapshotComplete(scopes=frozenset({*found.files, *kept}), changes_only=True)
+        return list(documents.values())
 
     def check(self) -> str:
         """What the source holds, in one line. Raises SourceError when a path matches nothing."""
-        return f"{', '.join(self.paths)}: {len(find_files(self.name, self.root, self.paths, self.exclude).files)} files"
+        found = find_files(self.name, self.root, self.paths, self.exclude)
+        unreadable = f", {len(found.unreadable)} places that cannot be read" if found.unreadable else ""
+        return f"{', '.join(self.paths)}: {len(found.files)} files{unreadable}"
+
+    def place_of(self, file: str) -> Path:
+        """Where a file is; one outside the root is not reached through the root, which may be locked or a link."""
+        return Path(os.path.abspath(self.root / file))
 
     def signature(self, labels: Labels) -> list[Any]:
         """All that a file's documents hang on, besides its content."""
@@ -92,50 +125,59 @@ class FilesSource:
         if note is None or note["signature"] != self.signature(labels):
             return False
         try:
-            stat = (self.root / file).stat()
+            seen = _seen(self.place_of(file))
         except OSError:
             return False
-        settled = note["mtime_ns"] < note["read_at_ns"] - _SETTLED_NS
-        return settled and (stat.st_size, stat.st_mtime_ns) == (note["size"], note["mtime_ns"])
+        settled = max(seen["mtime_ns"], seen["ctime_ns"]) < note["read_at_ns"] - _SETTLED_NS
+        return settled and seen.items() <= note.items()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
-    """One file of a read. missing: files that are gone since the last read, by the hash of their content."""
+    """One file of a read.
+
+    unfinished: an earlier read of it was broken off, so it may have documents though it has no note. missing: files
+    that are gone since the last read, by the hash of their content.
+    """
 
     source: FilesSource
     path: str
     labels: Labels
     note: Mapping[str, Any] | None
+    unfinished: bool
     missing: Mapping[str, str]
     child: ParserProcess
 
     @property
     def full_path(self) -> Path:
-        return self.source.root / self.path
+        return self.source.place_of(self.path)
 
-    def read(self) -> Iterator[SourceEvent]:
+    def read(self) -> Generator[SourceEvent, None, int | None]:
+        """Yield the file's documents, if it changed. Returns how many it has, None when it could not be read."""
         try:
             for attempt in range(_ATTEMPTS):
-                before = _identity(self.full_path)
+                before = _seen(self.full_path)
                 read_at_ns = time.time_ns()
                 digest = _hash(self.full_path)
-                now = {"signature": self.source.signature(self.labels), "size": before[1], "mtime_ns": before[2]}
-                now |= {"hash": digest, "read_at_ns": read_at_ns}
+                now = {**before, "signature": self.source.signature(self.labels), "hash": digest}
+                now |= {"read_at_ns": read_at_ns}
                 if self.note is not None and (self.note["hash"], self.note["signature"]) == (digest, now["signature"]):
                     yield self._noted({**self.note, **now})
-                    return
-                if (yield from self._parse(now, before, last=attempt == _ATTEMPTS - 1)):
-                    return
+                    return self.note.get("documents")
+                documents = yield from self._parse(now, before, last=attempt == _ATTEMPTS - 1)
+                if documents != _REPLACED:
+                    return documents
         except OSError as err:
             yield Unreadable(document_id=self.path, scope=self.path, reason=str(err))
+        return None
 
     def _parse(
-        self, now: Mapping[str, Any], before: tuple[int, ...], *, last: bool
-    ) -> Generator[SourceEvent, None, bool]:
-        """Yield the file's documents. Returns False when it was replaced meanwhile and should be read again."""
-        kind = "ignored"
-        sweeps = self.note is not None and self.note["kind"] in ("records", "unreadable")  # other ids may have to go
+        self, now: Mapping[str, Any], before: Mapping[str, int], *, last: bool
+    ) -> Generator[SourceEvent, None, int | None]:
+        """Yield the file's documents, and return how many. _REPLACED: it was replaced meanwhile, read it again."""
+        kind, documents = "ignored", 0
+        # Other ids may have to go.
+        sweeps = self.unfinished or (self.note is not None and self.note["kind"] in ("records", "unreadable"))
         moved_from = self.missing.get(now["hash"], "")
         try:
             for item in self._items():
@@ -143,36 +185,37 @@ class _File:
                     kind = "records" if isinstance(item, Record) else "text"
                     sweeps = sweeps or kind == "records"
                     if kind == "text" and not last and not self._is_still(before):
-                        return False
+                        return _REPLACED
                     if sweeps:
                         yield Listing(scope=self.path)
                 place = f"#{item.place}" if isinstance(item, Record) else ""
                 document = self._document(item, place, now["mtime_ns"] // 1_000_000_000)
                 yield Upsert(document=document, moved_from=moved_from + place if moved_from else "")
+                documents += 1
         except Ignored as err:
             yield Unreadable(document_id=self.path, scope=self.path, reason=str(err), ignored=True)
-            sweeps = self.note is not None and self.note["kind"] != "ignored"
+            sweeps = self.unfinished or (self.note is not None and self.note["kind"] != "ignored")
             if sweeps:
                 yield Listing(scope=self.path)
         except OSError:
             raise
         except Exception as err:  # noqa: BLE001 a library may raise anything over a damaged file; the other files go on
             yield Unreadable(document_id=self.path, scope=self.path, reason=_reason(err))
-            yield self._noted({**now, "kind": "unreadable"})
-            return True
+            yield self._noted({**now, "kind": "unreadable", "documents": None})
+            return None
         if not self._is_still(before):
             reason = "the file changed while it was read; the next run reads it again"
             yield Unreadable(document_id=self.path, scope=self.path, reason=reason)
-            return True
-        noted = self._noted({**now, "kind": kind})
+            return None
+        noted = self._noted({**now, "kind": kind, "documents": documents})
         yield Listed(scope=self.path, checkpoint=noted) if sweeps else noted
-        return True
+        return documents
 
     def _items(self) -> Iterator[Parsed | Record]:
         return self.child.parse(self.full_path) if is_binary(self.full_path) else parse(self.full_path)
 
-    def _is_still(self, before: tuple[int, ...]) -> bool:
-        return _identity(self.full_path) == before
+    def _is_still(self, before: Mapping[str, int]) -> bool:
+        return _seen(self.full_path) == before
 
     def _noted(self, head: Mapping[str, Any]) -> Checkpoint:
         return Checkpoint(scope=self.path, name="file", head=head)
@@ -200,9 +243,15 @@ def _reason(err: Exception) -> str:
     return text[:500]
 
 
-def _identity(path: Path) -> tuple[int, ...]:
+def _seen(path: Path) -> dict[str, int]:
+    """What tells, without opening a file, that it changed. Anybody can set mtime back; ctime only the system sets."""
     stat = path.stat()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns, "inode": stat.st_ino}
+
+
+def _total(documents: Collection[int | None]) -> int | None:
+    known = [number for number in documents if number is not None]
+    return sum(known) if len(known) == len(documents) else None
 
 
 def _hash(path: Path) -> str:

@@ -1,44 +1,51 @@
 """Runs sources by their schedules, and those that watch their files as soon as one changes."""
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
-from watchfiles import Change, watch
 
-from connectors.file_search import base_of
+from connectors.file_patterns import base_of
 from service.knowledge_base import KnowledgeBase
 from service.settings import FilesSettings, SqlSettings
+from service.watching import follow_files
 
 _JITTER_SHARE = 0.1  # of an interval, so that the sources of many installations do not all begin at once
 _LONGEST_JITTER_S = 30.0
-_DEBOUNCE_MS = 1000
-_POLL_MS = 1000
-_RETRY_S = 30.0  # after a sync of a watched source that failed
+_RESCAN_S = 300.0  # a watched source is read so often too, whatever was told of its files
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 2.0, 30.0  # after a sync of a watched source that failed; twice as long each time
+_log = logging.getLogger("citewell")
 
 
 class Schedule:
     """Calls `sync` with a source's name when the source is due; start it, and stop it to end. sync says how it went.
 
+    names: the sources to run, all when empty.
     A source never runs twice at once: one that is still running when it is due is run once more after it has ended,
     however often it was due meanwhile. The times of the next runs are kept in the state, for `citewell status`.
     default_every_s: how often a database without a schedule of its own is read, and then folders are watched; 0: they
-    are left alone.
+    are left alone. rescan_s: how often a watched source is read although nothing was told of its files.
     """
 
-    def __init__(self, kb: KnowledgeBase, sync: Callable[[str], bool], *, default_every_s: float = 0.0) -> None:
-        self._kb, self._sync, self._default_every_s = kb, sync, default_every_s
+    def __init__(
+        self,
+        kb: KnowledgeBase,
+        sync: Callable[[str], bool],
+        *,
+        names: Sequence[str] = (),
+        default_every_s: float = 0.0,
+        rescan_s: float = _RESCAN_S,
+    ) -> None:
+        self._kb, self._sync, self._default_every_s, self._rescan_s = kb, sync, default_every_s, rescan_s
+        self._sources = {name: kb.settings.sources[name] for name in names or kb.settings.sources}
         self._stop = threading.Event()
-        self._locks = {name: threading.Lock() for name in kb.settings.sources}
+        self._locks = {name: threading.Lock() for name in self._sources}
         self._watchers: list[threading.Thread] = []
         logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a run that is due while one is under way is no news
         self._scheduler = BackgroundScheduler(
@@ -50,7 +57,7 @@ class Schedule:
     @property
     def planned(self) -> dict[str, str]:
         """The sources that have a schedule or are watched, with it in words."""
-        planned = {name: self._plan(settings) for name, settings in self._kb.settings.sources.items()}
+        planned = {name: self._plan(settings) for name, settings in self._sources.items()}
         return {name: plan for name, plan in planned.items() if plan}
 
     def _plan(self, settings: SqlSettings | FilesSettings) -> str:
@@ -69,7 +76,7 @@ class Schedule:
         return settings.watch or (self._default_every_s > 0 and settings.every is None and not settings.cron)
 
     def start(self) -> None:
-        for name, settings in self._kb.settings.sources.items():
+        for name, settings in self._sources.items():
             self._add_job(name, settings)
             if isinstance(settings, FilesSettings) and self._watches(settings):
                 self._watchers.append(threading.Thread(target=self._watch, args=(name, settings), daemon=True))
@@ -115,22 +122,22 @@ class Schedule:
 
     def _watch(self, name: str, settings: FilesSettings) -> None:
         """Sync at once, and again after every change; changes during a sync are not missed."""
-        root = self._kb.settings.root
-        bases = {base_of(root, pattern) for pattern in settings.paths}
-        folders = {base if base.is_dir() else base.parent for base in bases}
-        options: dict[str, Any] = {"debounce": _DEBOUNCE_MS, "rust_timeout": _POLL_MS, "yield_on_timeout": True}
-        due, next_try = True, 0.0
-        for changes in watch(*(f for f in folders if f.exists()), watch_filter=self._counts, stop_event=self._stop,
-                             raise_interrupt=False, **options):  # fmt: skip
-            due = due or bool(changes)
-            if due and time.monotonic() >= next_try:
-                due = not self._run(name)
-                next_try = time.monotonic() + _RETRY_S if due else 0.0
+        root, data = self._kb.settings.root, self._kb.settings.data_dir
+        bases = sorted({base_of(root, pattern) for pattern in settings.paths})
+        due, retry_s, next_try, next_scan = False, 0.0, 0.0, 0.0
+        for news in follow_files(bases, ignore=data, stop=self._stop):
+            now = time.monotonic()
+            due = due or bool(news) or now >= next_scan
+            if not due or (now < next_try and news != "begun"):
+                continue
+            due = not self._run_safely(name)
+            retry_s = min(max(2 * retry_s, _FIRST_RETRY_S), _LONGEST_RETRY_S) if due else 0.0
+            next_try, next_scan = time.monotonic() + retry_s, time.monotonic() + self._rescan_s
 
-    def _counts(self, change: Change, path: str) -> bool:
-        """Whether a changed file is one that may be read: not hidden, and not of our own data."""
-        file = Path(path)
-        hidden = any(
-            part.startswith(".") for part in Path(os.path.relpath(file, self._kb.settings.root)).parts if part != ".."
-        )
-        return not hidden and not file.is_relative_to(self._kb.settings.data_dir)
+    def _run_safely(self, name: str) -> bool:
+        """Sync a source from its watcher, which goes on whatever happens."""
+        try:
+            return self._run(name)
+        except Exception:  # noqa: BLE001 whatever went wrong; a watcher that ended would tell nobody
+            _log.exception("source %s was not read, and is tried again", name)
+            return False

@@ -20,6 +20,7 @@ class ScheduledSync:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
         self._ended = False
+        self._told: dict[str, str] = {}  # what is still wrong with a source, which is told once
         self._schedule = Schedule(kb, self._sync)
 
     def start(self) -> None:
@@ -50,6 +51,8 @@ class ScheduledSync:
             with self._lock:
                 self._running.discard(process)
         well = process.returncode in (0, 3)
-        if not well and not self._ended:
-            _log.warning("the scheduled run of %s ended with %s: %s", name, process.returncode, errors.strip()[-2000:])
+        failure = "" if well else f"{process.returncode}: {errors.strip()[-2000:]}"
+        if failure and failure != self._told.get(name) and not self._ended:
+            _log.warning("the scheduled run of %s ended with %s", name, failure)
+        self._told[name] = failure
         return well
