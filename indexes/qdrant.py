@@ -13,14 +13,14 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from indexes.engine.launch import EngineTransport
-from indexes.qdrant_filter import scope_filter
-from indexes.qdrant_payload import as_batch, chunk_of
+from indexes.qdrant_filter import any_source, of_source, scope_filter
+from indexes.qdrant_payload import MARK, as_batch, chunk_of, mark_id
 from indexes.qdrant_schema import Encoders, Layout, check, create, point_alias, target_of
-from rag.chunking import embedded_text
+from rag.chunking import dense_text
 from rag.errors import IndexMoved, IndexUnavailable
 from rag.fusion import DENSE_WEIGHT, DEPTH, fuse
 from rag.ports import Scope
-from rag.types import Hit, Point, SparseVector
+from rag.types import Chunk, Hit, Point, SparseVector
 
 _PAGE = 1000
 _TIMEOUT_S = 60
@@ -125,7 +125,7 @@ class QdrantIndex:
         self._call(lambda: self._client.delete(self._collection, selector, wait=True))
 
     def embedded(self, ids: Sequence[str]) -> dict[str, list[float]]:
-        """Stored dense vectors by the text that was embedded (`Chunk.embedded_text`), so that none is made twice."""
+        """Stored dense vectors by the text that was embedded (rag/chunking.py), so that none is made twice."""
         self.prepare()
         fields = ["text", "context"]
         found: dict[str, list[float]] = {}
@@ -138,14 +138,20 @@ class QdrantIndex:
             ):
                 vectors: Any = p.vector
                 payload = p.payload or {}
-                found[embedded_text(payload.get("context") or "", payload["text"])] = list(vectors["dense"])
+                found[dense_text(payload.get("context") or "", payload["text"])] = list(vectors["dense"])
         return found
 
-    def existing(self, ids: Sequence[str]) -> set[str]:
-        """Those of the ids that are stored."""
+    def versions(self, ids: Sequence[str]) -> dict[str, str]:
+        """Those of the ids that are stored, each with the version of its document."""
         self.prepare()
-        found = self._call(lambda: self._client.retrieve(self._collection, list(ids), with_payload=False))
-        return {str(point.id) for point in found}
+        found = self._call(lambda: self._client.retrieve(self._collection, list(ids), with_payload=["version"]))
+        return {str(point.id): str((point.payload or {})["version"]) for point in found}
+
+    def chunks(self, ids: Sequence[str]) -> list[Chunk]:
+        """Stored chunks."""
+        self.prepare()
+        found = self._call(lambda: self._client.retrieve(self._collection, list(ids), with_payload=True))
+        return [chunk_of(str(point.id), point.payload or {}) for point in found]
 
     def visible(self, ids: Sequence[str], scope: Scope) -> set[str]:
         """Those of the ids that are stored and lie in a scope."""
@@ -163,8 +169,20 @@ class QdrantIndex:
     def count(self, *, source: str = "") -> int:
         """The exact number of points, of one source or of all."""
         self.prepare()
-        only = _of_source(source) if source else None
+        only = of_source(source) if source else any_source()
         return self._call(lambda: self._client.count(self._collection, count_filter=only, exact=True).count)
+
+    def mark(self, source: str, generation: str) -> None:
+        """Note beside a source's points which commit they are as of, so that an older copy shows its age."""
+        self.prepare()
+        point = models.PointStruct(id=mark_id(source), vector={}, payload={MARK: generation})
+        self._call(lambda: self._client.upsert(self._collection, [point], wait=True))
+
+    def marked(self, source: str) -> str:
+        """What `mark` noted last; empty when nothing was."""
+        self.prepare()
+        found = self._call(lambda: self._client.retrieve(self._collection, [mark_id(source)], with_payload=[MARK]))
+        return str((found[0].payload or {})[MARK]) if found else ""
 
     def pages(self, source: str) -> Iterator[dict[str, str]]:
         """All points of a source, a page at a time, as point id and document id."""
@@ -173,7 +191,7 @@ class QdrantIndex:
         while True:
             points, offset = self._call(
                 lambda offset=offset: self._client.scroll(  # type: ignore[misc]
-                    self._alias, _of_source(source), limit=_PAGE, offset=offset, with_payload=["document_id"]
+                    self._collection, of_source(source), limit=_PAGE, offset=offset, with_payload=["document_id"]
                 )
             )
             yield {str(point.id): (point.payload or {})["document_id"] for point in points}
@@ -240,7 +258,3 @@ def _scores(answer: Any) -> dict[str, float]:
 
 def _each(dense: float, sparse: float | None) -> dict[str, float]:
     return {"dense": dense} | ({} if sparse is None else {"bm25": sparse})
-
-
-def _of_source(source: str) -> models.Filter:
-    return models.Filter(must=[models.FieldCondition(key="source", match=models.MatchValue(value=source))])

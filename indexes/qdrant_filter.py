@@ -36,6 +36,16 @@ def scope_filter(scope: Scope) -> models.Filter:
     return models.Filter(must=must)
 
 
+def of_source(source: str) -> models.Filter:
+    """The points of a source."""
+    return models.Filter(must=[models.FieldCondition(key="source", match=models.MatchValue(value=source))])
+
+
+def any_source() -> models.Filter:
+    """All points but the marks, which belong to no tenant and are found by no search."""
+    return models.Filter(must_not=[models.IsEmptyCondition(is_empty=models.PayloadField(key="source"))])
+
+
 def access(tenant: str, groups: Sequence[str]) -> list[str]:
     """Tenant and groups of a document in one field: one condition on it costs a third of one on each."""
     return [json.dumps([tenant, group], ensure_ascii=False) for group in groups or (PUBLIC,)]

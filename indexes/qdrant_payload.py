@@ -1,13 +1,21 @@
 """Points as Qdrant stores them, and chunks of what it has stored."""
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qdrant_client import models
 
 from indexes.qdrant_filter import access, held, stored
+from rag.chunking import NAMESPACE
 from rag.types import Chunk, Document, Point
+
+MARK = "generation"  # in the payload of a point that says which commit a source's points are as of
+
+
+def mark_id(source: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, f"generation\0{source}"))
 
 
 def as_batch(points: Sequence[Point]) -> models.Batch:

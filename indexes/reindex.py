@@ -9,9 +9,10 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-from indexes.qdrant_payload import as_batch, chunk_of
+from indexes.qdrant_filter import any_source
+from indexes.qdrant_payload import as_batch, chunk_of, mark_id
 from indexes.qdrant_schema import Encoders, Layout, create, end_bulk, point_alias, recorded, target_of, versions_of
-from rag.chunking import embedded_text
+from rag.chunking import dense_text, lexical_text
 from rag.ports import Embedder, SparseEncoder
 from rag.types import Point
 
@@ -41,7 +42,7 @@ class NewVersion:
 
     def counts(self) -> tuple[int, int]:
         """Exact numbers of points of the old version and of the new one."""
-        old, new = (self._client.count(name, exact=True).count for name in (self._old, self._name))
+        old, new = (self._client.count(n, any_source(), exact=True).count for n in (self._old, self._name))
         return old, new
 
     def catch_up(self, embedder: Embedder, sparse: SparseEncoder) -> Iterator[int]:
@@ -59,7 +60,9 @@ class NewVersion:
     def _pages(self, name: str) -> Iterator[Sequence[Any]]:
         offset: Any = None
         while True:
-            points, offset = self._client.scroll(name, limit=_PAGE, offset=offset, with_payload=["version"])
+            points, offset = self._client.scroll(
+                name, any_source(), limit=_PAGE, offset=offset, with_payload=["version"]
+            )
             yield points
             if offset is None:
                 return
@@ -74,10 +77,11 @@ class NewVersion:
         with_vectors = ["dense"] if self._keeps_vectors else False
         whole = self._client.retrieve(self._old, [p.id for p in points], with_payload=True, with_vectors=with_vectors)
         chunks = [chunk_of(str(point.id), point.payload or {}) for point in whole]
-        texts = [embedded_text(chunk.context, chunk.text) for chunk in chunks]
+        texts = [dense_text(chunk.context, chunk.text) for chunk in chunks]
         kept: list[Any] = [point.vector for point in whole] if self._keeps_vectors else []
         dense = [vectors["dense"] for vectors in kept] if kept else embedder.embed(texts).tolist()
-        made = [Point(chunk=c, dense=d, sparse=s) for c, d, s in zip(chunks, dense, sparse.encode(texts), strict=True)]
+        terms = sparse.encode([lexical_text(chunk) for chunk in chunks])
+        made = [Point(chunk=c, dense=d, sparse=s) for c, d, s in zip(chunks, dense, terms, strict=True)]
         self._client.upsert(self._name, as_batch(made), wait=True)
         return len(made)
 
@@ -87,7 +91,7 @@ class NewVersion:
         Returns the size of the sample, and how many are found: by words in the old version, by words in the new one, by
         meaning in the new one. A chunk with the same text counts as well.
         """
-        points, _ = self._client.scroll(self._old, limit=size, with_payload=["text"])
+        points, _ = self._client.scroll(self._old, any_source(), limit=size, with_payload=["text"])
         texts = [(point.payload or {})["text"] for point in points]
         encoded = sparse.encode(texts, query=True)
         words = [models.SparseVector(indices=list(v.indices), values=list(v.values)) for v in encoded]
@@ -103,8 +107,12 @@ class NewVersion:
             found += any((point.payload or {})["text"] == text for point in best)
         return found
 
-    def swap(self) -> None:
-        """Let the alias stand for the new version, and remove the old one."""
+    def swap(self, sources: Sequence[str]) -> None:
+        """Let the alias stand for the new version, with the sources' marks, and remove the old one."""
+        marks = self._client.retrieve(self._old, [mark_id(source) for source in sources], with_payload=True)
+        if marks:
+            points = [models.PointStruct(id=mark.id, vector={}, payload=mark.payload) for mark in marks]
+            self._client.upsert(self._name, points, wait=True)
         end_bulk(self._client, self._name)
         point_alias(self._client, self._alias, self._name)
         self._client.delete_collection(self._old)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import httpx
 
-from rag.chunking import embedded_text
+from rag.chunking import dense_text
 from rag.errors import RerankerUnavailable
 from rag.ports import Reranker
 from rag.types import Hit
@@ -45,7 +45,7 @@ class CrossEncoderReranker:
     def rank(self, question: str, hits: Sequence[Hit], *, timeout_s: float) -> list[Hit]:
         """The same hits, best first; in the order given when the time runs out."""
         deadline = time.monotonic() + timeout_s
-        pairs = [(question, embedded_text(hit.chunk.context, hit.chunk.text)) for hit in hits]
+        pairs = [(question, dense_text(hit.chunk.context, hit.chunk.text)) for hit in hits]
         scores: list[float] = []
         if not self._lock.acquire(timeout=timeout_s):
             return list(hits)
@@ -78,7 +78,7 @@ class EndpointReranker:
 
     def rank(self, question: str, hits: Sequence[Hit], *, timeout_s: float) -> list[Hit]:
         """The same hits, best first; in the order given when the endpoint is late, fails, or answers nonsense."""
-        texts = [embedded_text(hit.chunk.context, hit.chunk.text) for hit in hits]
+        texts = [dense_text(hit.chunk.context, hit.chunk.text) for hit in hits]
         body = {"model": self._model, "query": question, "documents": texts, "texts": texts, "top_n": len(texts)}
         try:
             answer = self._pool.submit(self._http.post, self._url, json=body, timeout=timeout_s).result(timeout_s)

@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from rag.ports import TokenCounter
@@ -31,9 +32,22 @@ def split(document: Document, counter: TokenCounter, *, max_tokens: int = 256) -
     return [_chunk(document, ordinal, span, whole, counter) for ordinal, span in enumerate(spans)]
 
 
-def embedded_text(context: str, text: str) -> str:
-    """The text of a chunk as it is embedded: after its context."""
+def dense_text(context: str, text: str) -> str:
+    """What a chunk is embedded as: its text, after its context."""
     return f"{context}\n{text}".strip()
+
+
+def lexical_text(chunk: Chunk) -> str:
+    """What a chunk is found by, word by word. A row's title holds its table and key ('Invoice 5'), which people ask for
+    by name; a file's is in its context."""
+    title = chunk.document.title if chunk.document.kind == "row" else ""
+    return f"{title}\n{dense_text(chunk.context, chunk.text)}"
+
+
+def chunk_id(source: str, document_id: str, chunk: Chunk) -> str:
+    """The id that a chunk has, or had, in a document."""
+    content = hashlib.sha256(f"{chunk.context}\0{chunk.text}".encode("utf-8", "surrogatepass")).hexdigest()
+    return str(uuid.uuid5(NAMESPACE, f"{source}\0{document_id}\0{chunk.ordinal}\0{content}"))
 
 
 def _chunk(document: Document, ordinal: int, span: Span, whole: bool, counter: TokenCounter) -> Chunk:
@@ -41,9 +55,8 @@ def _chunk(document: Document, ordinal: int, span: Span, whole: bool, counter: T
     section = section_at(document.sections, start + _leading_space(document.text, span))
     text = document.text[start:end]
     context = _context(document, section, whole)
-    content = hashlib.sha256(f"{context}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
-    return Chunk(
-        id=str(uuid.uuid5(NAMESPACE, f"{document.source}\0{document.id}\0{ordinal}\0{content}")),
+    chunk = Chunk(
+        id="",
         document=document,
         ordinal=ordinal,
         text=text,
@@ -53,6 +66,7 @@ def _chunk(document: Document, ordinal: int, span: Span, whole: bool, counter: T
         context=context,
         tokens=counter.count_text(block_text(text)),
     )
+    return replace(chunk, id=chunk_id(document.source, document.id, chunk))
 
 
 def _context(document: Document, section: Section, whole: bool) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from indexes.qdrant import QdrantIndex
-from rag.chunking import embedded_text, split
+from rag.chunking import dense_text, lexical_text, split
 from rag.errors import ConfigError
 from rag.ports import Scope
 from rag.profiles import PROFILES
@@ -152,9 +152,10 @@ def corpus_index(kb: KnowledgeBase, documents: Iterator[Document]) -> Iterator[Q
 def _store(kb: KnowledgeBase, index: QdrantIndex, documents: Sequence[Document]) -> None:
     size = kb.settings.chunking.max_tokens
     chunks = [chunk for document in documents for chunk in split(document, kb.counter, max_tokens=size)]
-    texts = [embedded_text(chunk.context, chunk.text) for chunk in chunks]
+    texts = [dense_text(chunk.context, chunk.text) for chunk in chunks]
     if chunks:
-        points = zip(chunks, kb.embedder.embed(texts), kb.sparse.encode(texts), strict=True)
+        terms = kb.sparse.encode([lexical_text(chunk) for chunk in chunks])
+        points = zip(chunks, kb.embedder.embed(texts), terms, strict=True)
         index.upsert([Point(chunk=chunk, dense=dense.tolist(), sparse=sparse) for chunk, dense, sparse in points])
 
 

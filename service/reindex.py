@@ -40,13 +40,14 @@ def reindex(
         told = Copied(total=version.counts()[0])
         _catch_up(version, target, told, progress)
         with ExitStack() as held:
-            for source in kb.state.sources():
+            sources: list[str] = kb.state.sources()
+            for source in sources:
                 held.enter_context(kb.state.lease(source))
             _catch_up(version, target, told, progress)
             _compare(target, version)
             if model:
                 set_values(config, "embedder", model=model)
-            version.swap()
+            version.swap(sources)
         return told.copied, version.removed
 
 

@@ -159,3 +159,17 @@ def test_the_embedded_engine_ranks_like_the_oracle(tmp_path: Path):
                 assert None in both or both[0] == pytest.approx(both[1], rel=1e-2)
     finally:
         stop_engine(tmp_path / "qdrant")
+
+
+def test_a_mark_is_kept_by_source_and_is_no_point_of_it(index: QdrantIndex):
+    index.upsert([point(0, TEXTS[0]), point(1, TEXTS[1], source="shop")])
+    assert index.marked("docs") == ""
+    index.mark("docs", "first")
+    index.mark("shop", "other")
+    index.mark("docs", "second")
+    assert (index.marked("docs"), index.marked("shop")) == ("second", "other")
+    assert (index.count(), index.count(source="docs")) == (2, 1)
+    assert [len(page) for page in index.pages("docs")] == [1]
+    terms = Bm25Encoder().encode(["AC/DC generation second"], query=True)[0]
+    hits = index.query(vector(1), terms, scope=Scope(), limit=10)
+    assert {hit.chunk.document.source for hit in hits} == {"docs", "shop"}
