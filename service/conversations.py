@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from rag.ports import Identity
 from rag.types import Document, Passage, Turn
 from service.state_schema import conversations
+from service.store.moved import Moved, forget_moved, where_now
 
 _MOST_TURNS = 200
 _ATTEMPTS = 5
@@ -32,7 +33,9 @@ class Conversations:
         )
         with self._engine.execution_options(reads=True).connect() as connection:
             bodies = connection.scalars(query.order_by(conversations.c.at, conversations.c.turn)).all()
-        return [_turn(json.loads(body)) for body in bodies[-_MOST_TURNS:]]
+            turns = [_turn(json.loads(body)) for body in bodies[-_MOST_TURNS:]]
+            moved = where_now(connection, {chunk_id for turn in turns for chunk_id in turn.stands_on})
+        return [_followed(turn, moved) for turn in turns] if moved else turns
 
     def add(self, conversation_id: str, identity: Identity, turn: Turn) -> None:
         """Put a turn behind those there are, and remove what is out of date."""
@@ -43,6 +46,7 @@ class Conversations:
             try:
                 with self._engine.begin() as connection:
                     connection.execute(sa.delete(conversations).where(conversations.c.at <= now - self._keep_s))
+                    forget_moved(connection, now - self._keep_s)
                     number = (connection.scalar(last) or 0) + 1
                     row = {"conversation": key, "turn": number, "at": now, "body": body}
                     connection.execute(sa.insert(conversations).values(**row))
@@ -66,6 +70,20 @@ class Conversations:
 def without_lost(turns: Sequence[Turn], visible: set[str]) -> list[Turn]:
     """The turns without those that stand on a passage that is gone, has changed, or may not be seen any more."""
     return [turn for turn in turns if visible.issuperset(turn.stands_on)]
+
+
+def _followed(turn: Turn, moved: Mapping[str, Moved]) -> Turn:
+    """A turn with the ids that its passages have now; their labels stay as they stand in its text."""
+
+    def now(chunk_ids: Sequence[str]) -> tuple[str, ...]:
+        return tuple(moved[chunk_id].new if chunk_id in moved else chunk_id for chunk_id in chunk_ids)
+
+    passages = []
+    for passage in turn.passages:
+        documents = [moved[chunk_id].document_id for chunk_id in passage.chunk_ids if chunk_id in moved]
+        document = replace(passage.document, id=documents[0]) if documents else passage.document
+        passages.append(replace(passage, document=document, chunk_ids=now(passage.chunk_ids)))
+    return replace(turn, passages=tuple(passages), stands_on=now(turn.stands_on))
 
 
 def _key(conversation_id: str, identity: Identity) -> str:

@@ -13,24 +13,28 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from rag.errors import ConfigError, LeaseLost, SourceBusy
+from rag.errors import ConfigError, LeaseLost, SourceBusy, StateUnavailable
+from rag.ports import LISTING
 from rag.types import Checkpoint, Listed, Unreadable
 from service.conversations import Conversations
 from service.jobs import Jobs
 from service.keys import Keys
 from service.settings import Settings
 from service.state_schema import cursors, documents, leases, migrate, quarantine, runs, sources
+from service.store.moved import Moved, put_moved
 
 LEASE_S = 60.0
-_LISTING = "listing"  # the note that says since which run a scope is being listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocument:
+    """A document as it is indexed. version: empty when it must be indexed again; seen_run: the run that last met it."""
+
     document_id: str
     scope: str
     version: str
     chunk_ids: tuple[str, ...]
+    seen_run: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +47,28 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What one transaction records. listings: scopes whose listing begins anew."""
+    """What one transaction records.
+
+    listings: scopes whose listing begins anew. generation: what the index will bear once it has what belongs to this
+    commit; empty when nothing was written to it. moved: chunks whose document got another id.
+    """
 
     changed: Sequence[StoredDocument] = ()
     unchanged: Sequence[str] = ()
     unreadable: Sequence[Unreadable] = ()
     listings: Sequence[str] = ()
     checkpoints: Sequence[Checkpoint] = ()
+    generation: str = ""
+    moved: Sequence[Moved] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeCounts:
+    """Documents of a scope, its entries in quarantine, and how many of those are of documents that are not indexed."""
+
+    documents: int
+    quarantined: int
+    absent: int
 
 
 class State:
@@ -72,12 +91,13 @@ class State:
             Path(engine.url.database or ".").parent.mkdir(parents=True, exist_ok=True)
             sa.event.listen(engine, "connect", _tune_sqlite)
             sa.event.listen(engine, "begin", _begin)
+        shown = engine.url.render_as_string(hide_password=True)
         try:
             with engine.begin() as connection:
                 migrate(connection)
         except sa.exc.SQLAlchemyError as err:
-            shown = engine.url.render_as_string(hide_password=True)
             raise ConfigError(f"The state store {shown} cannot be opened: {getattr(err, 'orig', err)}") from err
+        sa.event.listen(engine, "handle_error", lambda context: _explain(context, shown))
         return cls(engine)
 
     def close(self) -> None:
@@ -112,14 +132,20 @@ class State:
             heartbeat.join()
             with self._engine.begin() as connection:
                 connection.execute(sa.delete(leases).where(_mine(lease)))
+                unfinished = sa.and_(runs.c.id == lease.run, runs.c.status == "running")
+                connection.execute(sa.delete(runs).where(unfinished))  # a source that was only held
 
     def _beat(self, lease: Lease, ended: threading.Event) -> None:
         """Keep a lease alive through a slow batch; one that is lost is told by the next commit."""
-        while not ended.wait(LEASE_S / 3):
+        wait_s = LEASE_S / 3
+        while not ended.wait(wait_s):
             try:
                 self.renew(lease)
-            except (SourceBusy, sa.exc.SQLAlchemyError):
+                wait_s = LEASE_S / 3
+            except LeaseLost:
                 return
+            except (StateUnavailable, sa.exc.SQLAlchemyError):
+                wait_s = LEASE_S / 30  # a store that is away for a moment costs no run
 
     def renew(self, lease: Lease) -> None:
         """Extend a lease. Raises LeaseLost when another run has taken it over."""
@@ -146,9 +172,7 @@ class State:
         """Record a batch in one transaction. Raises LeaseLost, and records nothing, when the lease is lost."""
         with self._engine.begin() as connection:
             _renew(connection, lease)
-            for scope in changes.listings:
-                connection.execute(sa.delete(cursors).where(cursors.c.source == lease.source, cursors.c.scope == scope))
-                _put_notes(connection, lease, [Checkpoint(scope=scope, name=_LISTING, head={"since": lease.run})])
+            _begin_listings(connection, lease.source, changes.listings, since=lease.run)
             changed = [document.document_id for document in changes.changed]
             _delete_ids(connection, documents, lease.source, changed)
             if changed:
@@ -157,12 +181,17 @@ class State:
             _delete_ids(connection, quarantine, lease.source, [*changed, *changes.unchanged])
             for event in changes.unreadable:
                 _set_aside(connection, lease, event)
-            _put_notes(connection, lease, changes.checkpoints)
+            _put_notes(connection, lease.source, changes.checkpoints)
+            put_moved(connection, changes.moved)
+            if changes.generation:
+                _put_source(connection, lease.source, {"generation": changes.generation})
 
-    def remove(self, lease: Lease, document_ids: Sequence[str]) -> None:
-        """Forget documents, and what was wrong with them."""
+    def remove(self, lease: Lease, document_ids: Sequence[str], *, generation: str = "") -> None:
+        """Forget documents, and what was wrong with them. generation: as of `Changes`."""
         with self._engine.begin() as connection:
             _renew(connection, lease)
+            if generation:
+                _put_source(connection, lease.source, {"generation": generation})
             _delete_ids(connection, documents, lease.source, document_ids)
             _delete_ids(connection, quarantine, lease.source, document_ids)
 
@@ -174,9 +203,9 @@ class State:
                 since = _listing_since(connection, lease.source, listing.scope) or lease.run
                 met = sa.and_(quarantine.c.source == lease.source, quarantine.c.scope == listing.scope)
                 connection.execute(sa.delete(quarantine).where(met, quarantine.c.seen_run < since))
-                _put_notes(connection, lease, [Checkpoint(scope=listing.scope, name=_LISTING, head=None)])
+                _put_notes(connection, lease.source, [Checkpoint(scope=listing.scope, name=LISTING, head=None)])
                 if listing.checkpoint is not None:
-                    _put_notes(connection, lease, [listing.checkpoint])
+                    _put_notes(connection, lease.source, [listing.checkpoint])
 
     def unlisted(self, lease: Lease, scope: str) -> list[StoredDocument]:
         """Documents of a scope that its listing did not meet."""
@@ -194,6 +223,35 @@ class State:
         with self._reader.connect() as connection:
             since = connection.scalar(sa.select(sources.c.format_since).where(sources.c.source == lease.source))
             return _select(connection, lease.source, documents.c.seen_run < since) if since is not None else []
+
+    def generation(self, source: str) -> str:
+        """What the index bears when it has all that this store knows of; empty before the first commit."""
+        with self._reader.connect() as connection:
+            found = connection.scalar(sa.select(sources.c.generation).where(sources.c.source == source))
+        return str(found or "")
+
+    def set_generation(self, lease: Lease, generation: str) -> None:
+        with self._engine.begin() as connection:
+            _renew(connection, lease)
+            _put_source(connection, lease.source, {"generation": generation or None})
+
+    def has_pending(self, source: str) -> bool:
+        """Whether documents have to be indexed again."""
+        here = sa.and_(documents.c.source == source, documents.c.version == "")
+        with self._reader.connect() as connection:
+            return connection.scalar(sa.select(documents.c.document_id).where(here).limit(1)) is not None
+
+    def counts_of(self, source: str, scope: str) -> ScopeCounts:
+        here = sa.and_(documents.c.source == source, documents.c.scope == scope)
+        aside = sa.and_(quarantine.c.source == source, quarantine.c.scope == scope)
+        indexed = sa.and_(documents.c.source == source, documents.c.document_id == quarantine.c.document_id)
+        absent = sa.and_(aside, ~sa.exists(sa.select(documents.c.document_id).where(indexed)))
+        with self._reader.connect() as connection:
+            return ScopeCounts(
+                documents=connection.scalar(sa.select(sa.func.count()).select_from(documents).where(here)) or 0,
+                quarantined=connection.scalar(sa.select(sa.func.count()).select_from(quarantine).where(aside)) or 0,
+                absent=connection.scalar(sa.select(sa.func.count()).select_from(quarantine).where(absent)) or 0,
+            )
 
     def read_anew(self, lease: Lease) -> None:
         """Say that all of a source has been read anew."""
@@ -244,8 +302,7 @@ class State:
             for part in _parts(lost):
                 here = sa.and_(documents.c.source == lease.source, documents.c.document_id.in_(part))
                 connection.execute(sa.update(documents).where(here).values(version="", chunk_ids="[]", num_chunks=0))
-            for scope in scopes:
-                connection.execute(sa.delete(cursors).where(cursors.c.source == lease.source, cursors.c.scope == scope))
+            _begin_listings(connection, lease.source, scopes, since=lease.run)
 
     def drop_scope_notes(self, lease: Lease, scopes: Iterable[str]) -> None:
         """Forget the notes and the quarantine of scopes that are no more."""
@@ -291,8 +348,8 @@ class State:
     def retry(self, source: str) -> None:
         """Have the scopes of quarantined documents read again, changed or not."""
         with self._engine.begin() as connection:
-            bad = sa.select(quarantine.c.scope).where(quarantine.c.source == source)
-            connection.execute(sa.delete(cursors).where(cursors.c.source == source, cursors.c.scope.in_(bad)))
+            bad = sa.select(quarantine.c.scope).where(quarantine.c.source == source).distinct()
+            _begin_listings(connection, source, connection.scalars(bad).all(), since=0)
 
     def format_of(self, source: str) -> str:
         """The format that a source was indexed in; empty when it never was."""
@@ -368,8 +425,7 @@ class StoredCursor:
         with self.engine.connect() as connection:
             rows = connection.execute(query).all()
         for row in rows:
-            if row.name != _LISTING:
-                yield row.scope, row.name, json.loads(row.head)
+            yield row.scope, row.name, json.loads(row.head)
 
     def body(self, scope: str, name: str) -> bytes:
         here = sa.and_(cursors.c.source == self.source, cursors.c.scope == scope, cursors.c.name == name)
@@ -448,7 +504,11 @@ def _run_out(row: Any) -> dict[str, Any]:
 
 def _stored(row: Any) -> StoredDocument:
     return StoredDocument(
-        document_id=row.document_id, scope=row.scope, version=row.version, chunk_ids=tuple(json.loads(row.chunk_ids))
+        document_id=row.document_id,
+        scope=row.scope,
+        version=row.version,
+        chunk_ids=tuple(json.loads(row.chunk_ids)),
+        seen_run=row.seen_run,
     )
 
 
@@ -483,17 +543,24 @@ def _set_aside(connection: sa.Connection, lease: Lease, event: Unreadable) -> No
     connection.execute(sa.insert(quarantine).values(**row, since=since or time.time(), seen_run=lease.run))
 
 
-def _put_notes(connection: sa.Connection, lease: Lease, notes: Sequence[Checkpoint]) -> None:
+def _begin_listings(connection: sa.Connection, source: str, scopes: Iterable[str], *, since: int) -> None:
+    """Forget the notes of scopes, and note that they have to be read whole: what of them is not met then is gone."""
+    for scope in scopes:
+        connection.execute(sa.delete(cursors).where(cursors.c.source == source, cursors.c.scope == scope))
+        _put_notes(connection, source, [Checkpoint(scope=scope, name=LISTING, head={"since": since})])
+
+
+def _put_notes(connection: sa.Connection, source: str, notes: Sequence[Checkpoint]) -> None:
     """Keep notes, each in the place of an earlier one of its name; the last of a name counts."""
     latest = {(note.scope, note.name): note for note in notes}
     if not latest:
         return
     here = sa.and_(
-        cursors.c.source == lease.source, cursors.c.scope == sa.bindparam("s"), cursors.c.name == sa.bindparam("n")
+        cursors.c.source == source, cursors.c.scope == sa.bindparam("s"), cursors.c.name == sa.bindparam("n")
     )
     connection.execute(sa.delete(cursors).where(here), [{"s": scope, "n": name} for scope, name in latest])
     rows = [
-        {"source": lease.source, "scope": n.scope, "name": n.name, "head": json.dumps(n.head), "body": n.body}
+        {"source": source, "scope": n.scope, "name": n.name, "head": json.dumps(n.head), "body": n.body}
         for n in latest.values()
         if n.head is not None
     ]
@@ -508,7 +575,7 @@ def _put_source(connection: sa.Connection, source: str, values: dict[str, Any]) 
 
 
 def _listing_since(connection: sa.Connection, source: str, scope: str) -> int | None:
-    here = sa.and_(cursors.c.source == source, cursors.c.scope == scope, cursors.c.name == _LISTING)
+    here = sa.and_(cursors.c.source == source, cursors.c.scope == scope, cursors.c.name == LISTING)
     head = connection.scalar(sa.select(cursors.c.head).where(here))
     return int(json.loads(head)["since"]) if head is not None else None
 
@@ -520,6 +587,17 @@ def _delete_ids(connection: sa.Connection, table: sa.Table, source: str, documen
 
 def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ids[start : start + 500] for start in range(0, len(ids), 500))
+
+
+def _explain(context: Any, shown: str) -> None:
+    """Say what to do about a store that fails: a full disk, a lock, a server that is away."""
+    if isinstance(context.original_exception, context.dialect.loaded_dbapi.IntegrityError):
+        return
+    reason = " ".join(str(context.original_exception).split())[:300]
+    raise StateUnavailable(
+        f"The state store {shown} failed: {reason}. What was committed before stays, and the next run goes on there: "
+        "make room on its disk, or see that it can be reached and written."
+    ) from context.original_exception
 
 
 def _tune_sqlite(connection: Any, record: object) -> None:

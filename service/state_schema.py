@@ -19,6 +19,7 @@ sources = sa.Table(
     sa.Column("format", sa.String(64), nullable=False),  # of what was indexed; another one asks for a full read
     sa.Column("format_since", sa.Integer),  # the run that began to read all anew, until one has
     sa.Column("next_run_at", sa.Float),
+    sa.Column("generation", sa.String(32)),  # of the last commit that wrote points: what the index should bear
 )
 documents = sa.Table(
     "citewell_documents",
@@ -80,7 +81,15 @@ conversations = sa.Table(
     sa.Column("at", sa.Float, nullable=False, index=True),
     sa.Column("body", sa.Text, nullable=False),
 )
-
+# Chunks whose document got another id: where conversations that stand on them find them now.
+moved = sa.Table(
+    "citewell_moved",
+    metadata,
+    sa.Column("old", sa.String(36), primary_key=True),
+    sa.Column("new", sa.String(36), nullable=False, index=True),
+    sa.Column("document_id", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+)
 keys = sa.Table(
     "citewell_keys",
     metadata,
@@ -146,5 +155,11 @@ def _from_1(connection: sa.Connection) -> None:
         connection.execute(sa.update(documents).where(here).values(num_chunks=len(json.loads(row.chunk_ids))))
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _from_1}
-VERSION = 2
+def _from_2(connection: sa.Connection) -> None:
+    """Schema 3: the generation of the index; chunks that moved (made by create_all)."""
+    if "generation" not in {column["name"] for column in sa.inspect(connection).get_columns(sources.name)}:
+        connection.execute(sa.text("ALTER TABLE citewell_sources ADD COLUMN generation VARCHAR(32)"))
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _from_1, 2: _from_2}
+VERSION = 3

@@ -87,26 +87,26 @@ def test_a_change_in_a_long_document_embeds_only_what_changed(tmp_path: Path, ma
 
 
 def test_a_run_that_would_delete_much_stops_until_it_is_allowed(tmp_path: Path, make_kb: MakeKb):
-    shop(tmp_path)
+    shop(tmp_path, rows=60)
     kb = make_kb(SHOP)
     run(kb)
-    change(tmp_path, "DELETE FROM album WHERE id >= 10")
-    with pytest.raises(MassDeleteRefused, match=r"10 of its 20 .*--allow-mass-delete"):
+    change(tmp_path, "DELETE FROM album WHERE id >= 30")
+    with pytest.raises(MassDeleteRefused, match=r"30 of its 60 .*--allow-mass-delete"):
         run(kb)
-    assert kb.index.count() == 20
-    assert run(kb, allow_mass_delete=True)["deleted"] == 10
-    assert kb.index.count() == 10
+    assert kb.index.count() == 60
+    assert run(kb, allow_mass_delete=True)["deleted"] == 30
+    assert kb.index.count() == 30
 
 
-def test_a_dropped_table_is_an_error_and_keeps_its_rows(tmp_path: Path, make_kb: MakeKb):
+def test_a_dropped_table_is_told_and_keeps_its_rows(tmp_path: Path, make_kb: MakeKb):
     shop(tmp_path)
     change(tmp_path, "CREATE TABLE genre (id INTEGER PRIMARY KEY, name TEXT)")
     change(tmp_path, "INSERT INTO genre VALUES (1, 'Rock')")
     kb = make_kb(SHOP)
     run(kb)
     change(tmp_path, "DROP TABLE genre")
-    with pytest.raises(SourceError, match="genre was indexed before and is not read now"):
-        run(kb)
+    (report,) = kb.ingest()
+    assert "Table 'genre' was indexed before and is not read now" in report.error
     assert kb.index.count() == 21
 
 
@@ -207,8 +207,8 @@ def test_the_state_store_works_on_postgresql():
                 pass
             state.finish(lease, status="done", report={})
         with state.lease("shop") as second:
-            assert state.unseen(second) == [document]
-        assert state.known("shop", ["album/1"]) == {"album/1": document}
+            assert [d.document_id for d in state.unseen(second)] == ["album/1"]
+        assert state.known("shop", ["album/1"])["album/1"].chunk_ids == document.chunk_ids
         summary = state.summary("shop")
         assert (summary["documents"], summary["chunks"], len(summary["quarantine"])) == (1, 2, 1)
         cursor = state.cursor("shop")
@@ -279,7 +279,8 @@ def test_the_same_data_gives_the_same_citations_from_every_database(database: st
     engine.dispose()
     kb = make_kb(f'[sources.shop]\nkind = "sql"\nurl = "{database}"\n')
     list(kb.ingest())
-    cited = {(c.document_id, c.quote, c.start, c.end) for c in kb.ask("Which albums did AC/DC release?").citations}
+    answer = kb.ask("What are the titles of the albums by the artist AC/DC?")
+    cited = {(c.document_id, c.quote, c.start, c.end) for c in answer.citations}
     assert cited == {
         ("album/1", "Album\nId: 1\nTitle: For Those About To Rock\nArtist: AC/DC (Artist id 1)", 0, 70),
         ("album/4", "Album\nId: 4\nTitle: Let There Be Rock\nArtist: AC/DC (Artist id 1)", 0, 64),

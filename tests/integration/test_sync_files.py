@@ -1,20 +1,28 @@
 """What a sync of files reads, and what it keeps."""
 
+import hashlib
 import os
+import shutil
 import tracemalloc
 import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from connectors.files import FilesSource
+from connectors.labels import FileLabels, PathRule
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
+from rag.ports import Cursor
 from rag.types import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
 from service.knowledge_base import KnowledgeBase
 from service.settings import load_settings
-from tests.conftest import SAMPLE, MakeKb
+from service.state import Changes
+from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
 from tests.integration.test_sync import Notes
+from tests.users import nobody, open_folder
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
 LONG_AGO = 1_600_000_000
@@ -38,19 +46,106 @@ def upserted(events: list[SourceEvent]) -> list[str]:
     return [event.document.id for event in events if isinstance(event, Upsert)]
 
 
+def let_time_pass(notes: Notes) -> None:
+    """Have the last read be later than it was, so that files made by this test count as old by then."""
+    for key, note in notes.kept.items():
+        notes.kept[key] = replace(note, head={**note.head, "read_at_ns": note.head["read_at_ns"] + 10**10})
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Files whose content was read to be compared."""
+    seen: list[str] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: seen.append(file.name) or digest(file, name))
+    return seen
+
+
 def summary(kb: KnowledgeBase, **options: bool) -> dict[str, int]:
     (report,) = kb.ingest(**options)
     return {name: getattr(report, name) for name in ("read", "added", "updated", "deleted", "chunks_embedded")}
 
 
-def test_a_file_of_the_same_size_and_time_is_not_opened(tmp_path: Path):
-    file = write(tmp_path / "a.md", "first")
+def test_an_untouched_file_is_not_opened(tmp_path: Path, hashed: list[str]):
+    write(tmp_path / "a.md", "first")
     source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
     assert upserted(read(source, notes)) == ["a.md"]
-    write(file, "again")  # five characters too, and the same time
+    let_time_pass(notes)
+    del hashed[:]
     assert upserted(read(source, notes)) == []
-    write(file, "again", at=LONG_AGO + 1)
-    assert upserted(read(source, notes)) == ["a.md"]
+    assert hashed == []
+
+
+def edit_in_place(folder: Path) -> None:
+    write(folder / "a.md", "again")  # five characters too, and the same time
+
+
+def swap(folder: Path) -> None:
+    (folder / "a.md").rename(folder / "c")
+    (folder / "b.md").rename(folder / "a.md")
+    (folder / "c").rename(folder / "b.md")
+
+
+def copy_over(folder: Path) -> None:
+    shutil.copy2(write(folder / "new", "again"), folder / "a.md")
+    (folder / "new").unlink()
+
+
+def put_in_place(folder: Path) -> None:
+    """As rsync -t does."""
+    write(folder / ".new", "again").replace(folder / "a.md")
+
+
+def swap_folders(folder: Path) -> None:
+    (folder / "one").rename(folder / "three")
+    (folder / "two").rename(folder / "one")
+    (folder / "three").rename(folder / "two")
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        (edit_in_place, ["a.md"]),
+        (swap, ["a.md", "b.md"]),
+        (copy_over, ["a.md"]),
+        (put_in_place, ["a.md"]),
+        (swap_folders, ["one/c.md", "two/c.md"]),
+    ],
+)
+def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, change: Callable[[Path], None], changed: list[str]):
+    for name, text in {"a.md": "first", "b.md": "other", "one/c.md": "third", "two/c.md": "forth"}.items():
+        write(tmp_path / name, text)
+    source, notes = FilesSource(name="d", paths=("**/*.md",), root=tmp_path), Notes()
+    read(source, notes)
+    let_time_pass(notes)
+    change(tmp_path)
+    assert upserted(read(source, notes)) == changed
+
+
+def test_a_restored_file_with_its_old_time_answers_with_its_content(tmp_path: Path, make_kb: MakeKb):
+    write(tmp_path / "docs" / "price.md", "The record costs 100 crowns.")
+    kb = make_kb(DOCS)
+    summary(kb)
+    write(tmp_path / "docs" / "price.md", "The record costs 999 crowns.")
+    assert summary(kb)["updated"] == 1
+    assert "999" in kb.retrieve("what does the record cost")[0].chunk.text
+
+
+def test_notes_of_an_earlier_version_have_files_hashed_once_and_not_parsed(tmp_path: Path, hashed: list[str]):
+    write(tmp_path / "a.md", "first")
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    read(source, notes)
+    let_time_pass(notes)
+    (note,) = notes.kept.values()
+    old = {key: note.head[key] for key in ("signature", "size", "mtime_ns", "hash", "read_at_ns", "kind")}
+    notes.keep(replace(note, head=old))
+    del hashed[:]
+    for _ in range(2):
+        events = read(source, notes)
+        assert upserted(events) == []
+        assert events[-1].documents is None
+        let_time_pass(notes)
+    assert len(hashed) == 1
 
 
 def test_a_file_that_was_touched_is_not_parsed(tmp_path: Path):
@@ -184,6 +279,184 @@ def test_retry_reads_what_was_set_aside_again(tmp_path: Path, make_kb: MakeKb):
     assert [entry["document_id"] for entry in kb.ingest(retry=True)[0].unreadable] == ["docs/bad.json"]
 
 
+# How many documents a source holds.
+
+
+def held(source: FilesSource, notes: Notes) -> int | None:
+    return read(source, notes)[-1].documents
+
+
+def test_a_read_says_how_many_documents_the_source_holds(tmp_path: Path):
+    write(tmp_path / "a.md", "first")
+    table = write(tmp_path / "b.csv", "id,name\n1,one\n2,two\n3,three\n")
+    write(tmp_path / "empty.txt", "")
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    assert held(source, notes) == 4
+    let_time_pass(notes)
+    assert held(source, notes) == 4  # by the notes
+    write(table, "id,name\n1,one\n2,two\n", at=LONG_AGO + 1)
+    assert held(source, notes) == 3
+    (tmp_path / "a.md").unlink()
+    assert held(source, notes) == 2
+
+
+def test_a_read_that_met_something_unreadable_does_not_say_how_many(tmp_path: Path):
+    write(tmp_path / "a.md", "first")
+    bad = write(tmp_path / "bad.json", "{")
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    assert held(source, notes) is None
+    let_time_pass(notes)
+    assert held(source, notes) is None  # what was indexed of it before is not known here
+    write(bad, '[{"a": 1}, {"a": 2}]', at=LONG_AGO + 1)
+    assert held(source, notes) == 3
+    os.rename(tmp_path / "a.md", os.fsencode(tmp_path) + b"/a\xff.md")
+    assert held(source, notes) is None
+
+
+# Places that cannot be read, and names that are no text.
+
+
+class AsNobody:
+    """A source that is read as a user without rights of its own, all at once."""
+
+    def __init__(self, source: FilesSource) -> None:
+        self._source = source
+
+    def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
+        notes = Notes()
+        for scope, name, head in cursor.find() if cursor is not None else ():
+            notes.keep(Checkpoint(scope=scope, name=name, head=head))
+        with nobody():
+            events = list(self._source.read(notes))
+        yield from events
+
+
+class Restricted(KnowledgeBase):
+    """A knowledge base whose sources are read as another user than the one who keeps its index."""
+
+    def source(self, name: str) -> AsNobody:  # type: ignore[override]
+        return AsNobody(super().source(name))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def restricted(make_kb: MakeKb) -> Iterator[tuple[KnowledgeBase, Path]]:
+    """A knowledge base of six files in three folders, and the folder they are in."""
+    with open_folder() as folder:
+        for place in ("k1", "k2", "k3"):
+            for number in range(2):
+                write(folder / "docs" / place / f"{number}.md", f"# Page {number} of {place}\n\nText about {place}.")
+        settings = make_kb(DOCS, name=f"{folder}/citewell.toml").settings
+        with Restricted(settings) as kb:
+            assert kb.ingest()[0].added == 6
+            yield kb, folder / "docs"
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("mode", [0, 0o444, 0o311])
+def test_what_was_indexed_of_a_locked_folder_stays(restricted: tuple[KnowledgeBase, Path], mode: int, full: bool):
+    kb, docs = restricted
+    (docs / "k3").chmod(mode)
+    write(docs / "k1" / "new.md", "A new page.")
+    report = kb.ingest(full=full)[0]
+    assert (report.added, report.deleted, report.quarantined) == (1, 0, 1)
+    assert report.unreadable[0]["document_id"] == "docs/k3"
+    assert any("k3" in hit.chunk.text for hit in kb.retrieve("text about k3"))
+    (docs / "k3").chmod(0o755)
+    report = kb.ingest()[0]
+    assert (report.deleted, report.quarantined) == (0, 0)
+
+
+def test_all_that_was_indexed_stays_when_the_folder_itself_is_locked(restricted: tuple[KnowledgeBase, Path]):
+    kb, docs = restricted
+    for mode in (0, 0o444):
+        docs.chmod(mode)
+        for full in (False, True):
+            report = kb.ingest(full=full)[0]
+            assert (report.deleted, report.quarantined, kb.state.counts("docs")[0]) == (0, 1, 6)
+
+
+def test_a_link_that_leads_into_a_locked_folder_keeps_its_document(restricted: tuple[KnowledgeBase, Path]):
+    kb, docs = restricted
+    write(docs.parent / "far" / "page.md", "A page from afar.")
+    (docs / "link.md").symlink_to(docs.parent / "far" / "page.md")
+    assert kb.ingest()[0].added == 1
+    (docs.parent / "far").chmod(0)
+    report = kb.ingest()[0]
+    assert (report.deleted, [entry["document_id"] for entry in report.unreadable]) == (0, ["docs/link.md"])
+
+
+def test_a_folder_elsewhere_is_not_reached_through_the_configurations_folder():
+    with open_folder() as folder:
+        write(folder / "docs" / "a.md", "A page.")
+        (folder / "app").mkdir(mode=0o700)
+        source = FilesSource(name="d", paths=(f"{folder}/docs",), root=folder / "app")
+        with nobody():
+            assert upserted(list(source.read())) == ["../docs/a.md"]
+
+
+def test_a_label_and_an_exclusion_hold_for_a_file_whose_folder_cannot_be_listed():
+    with open_folder() as root:
+        write(root / "docs" / "secret" / "a.md", "secret")
+        write(root / "docs" / "private" / "b.md", "private")
+        for place in ("secret", "private"):
+            (root / "docs" / place).chmod(0o311)
+        source = FilesSource(
+            name="d",
+            paths=("docs/*/a.md", "docs/private/b.md"),
+            root=root,
+            exclude=("docs/private/*",),
+            labels=FileLabels(rules=(PathRule(path="docs/secret/*.md", acl=("board",)),)),
+        )
+        with nobody():
+            found = {e.document.id: e.document.acl for e in source.read() if isinstance(e, Upsert)}
+        assert found == {"docs/secret/a.md": ("board",)}
+
+
+@pytest.mark.parametrize("name", [b"bad\xff.md", b"\xc3.csv", b"\xed\xa0\x80.md", b"k\xfc/a.md", b"\xff\xfe"])
+def test_a_name_that_is_not_utf8_is_set_aside_until_it_is_renamed(tmp_path: Path, make_kb: MakeKb, name: bytes):
+    write(tmp_path / "docs" / "ok.md", "Parking is free.")
+    there = os.path.join(os.fsencode(tmp_path), b"docs", name)
+    os.makedirs(os.path.dirname(there), exist_ok=True)
+    with open(there, "w") as file:
+        file.write("The shop opens at ten.")
+    kb = make_kb(DOCS)
+    for full in (False, False, True):
+        report = kb.ingest(full=full)[0]
+        assert (report.deleted, report.quarantined, len(report.unreadable)) == (0, 1, 1)
+        assert "rename it" in report.unreadable[0]["reason"]
+    assert kb.retrieve("parking")[0].chunk.document.id == "docs/ok.md"
+    os.renames(there, os.path.join(os.fsencode(tmp_path), b"docs", b"good.md"))
+    report = kb.ingest()[0]
+    assert (report.added, report.deleted, report.quarantined) == (1, 0, 0)
+
+
+def test_a_file_renamed_to_what_is_no_utf8_is_gone_under_its_old_name(tmp_path: Path, make_kb: MakeKb):
+    for number in range(10):
+        write(tmp_path / "docs" / f"{number}.md", f"Page {number}.")
+    kb = make_kb(DOCS)
+    summary(kb)
+    os.rename(tmp_path / "docs" / "3.md", os.fsencode(tmp_path) + b"/docs/3\xff.md")
+    report = kb.ingest()[0]
+    assert (report.deleted, report.quarantined) == (1, 1)
+    os.unlink(os.fsencode(tmp_path) + b"/docs/3\xff.md")
+    assert kb.ingest()[0].quarantined == 0
+
+
+def test_the_command_reads_the_others_and_tells_the_name(tmp_path: Path):
+    write(tmp_path / "docs" / "ok.md", "Parking is free.")
+    os.rename(write(tmp_path / "docs" / "x", "Not read."), os.fsencode(tmp_path) + b"/docs/bad\xff\xfe.md")
+    (tmp_path / "citewell.toml").write_text(DOCS)
+    try:
+        done = citewell("ingest", config=tmp_path / "citewell.toml")
+        assert done.returncode == 3, done.stderr
+        assert "1 added" in done.stdout
+        assert r"docs/bad\xff\xfe.md" in done.stdout
+        assert "Traceback" not in done.stderr
+        assert "ok.md" in citewell("retrieve", "parking", config=tmp_path / "citewell.toml").stdout
+    finally:
+        stop_engine(tmp_path / ".citewell" / "qdrant")
+
+
 # Parsing in a process of its own.
 
 
@@ -217,3 +490,21 @@ def test_limits_come_from_the_configuration(tmp_path: Path):
     source = KnowledgeBase(settings).source("docs")
     assert (source.parse_timeout_s, source.parse_memory_mb) == (3.0, 300)
     assert settings.sources["docs"].every == 300
+
+
+def test_records_of_a_file_whose_read_was_broken_off_go_when_it_has_none_any_more(tmp_path: Path, make_kb: MakeKb):
+    """The first read forgot the file's note, so the next one cannot tell it from a new file without asking."""
+    other = write(tmp_path / "docs" / "b.csv", "id,note\n1,one\n2,two\n")
+    file = write(tmp_path / "docs" / "a.csv", "id,note\n1,one\n2,two\n3,three\n")
+    kb = make_kb(DOCS)
+    kb.ingest()
+    with kb.state.lease("docs") as lease:
+        kb.state.commit(lease, Changes(listings=["docs/a.csv"]))
+        kb.state.forget_scopes(lease, ["docs/b.csv"], [])
+    write(file, "id,note\n", at=LONG_AGO + 1)
+    other.unlink()
+    write(tmp_path / "docs" / "b.csv", "", at=LONG_AGO + 1)
+    write(tmp_path / "docs" / "c.md", "Parking is free.")
+    (report,) = kb.ingest()
+    assert (report.deleted, report.read, report.error, kb.index.count()) == (5, 1, "", 1)
+    assert kb.ingest()[0].deleted == 0

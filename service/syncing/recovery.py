@@ -1,0 +1,104 @@
+"""Makes good what a broken run or an older copy of the index left: index and state agree when a run has ended.
+
+A run stores points before it commits, and deletes points before it forgets their documents, so after a crash they may
+differ. And an index may be put back as it was a week ago while the state goes on. Each commit that writes points gives
+the state a generation, which the index bears soon after: where the two are not the same, or the numbers of points
+differ, the ids and versions of all points are compared with the state, and what differs is done again.
+"""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from indexes.qdrant import QdrantIndex
+from service.state import Lease, State, StoredDocument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How an index differs from the state of a source.
+
+    lost: documents that lack points; outdated: those whose points are of another version; orphans: points that no
+    document has. The first two are (scope, document id).
+    """
+
+    documents: int
+    chunks: int
+    lost: tuple[tuple[str, str], ...]
+    outdated: tuple[tuple[str, str], ...]
+    orphans: tuple[str, ...] = ()
+
+    @property
+    def is_none(self) -> bool:
+        return not (self.lost or self.outdated or self.orphans)
+
+
+def new_generation() -> str:
+    return uuid.uuid4().hex
+
+
+def find_difference(state: State, index: QdrantIndex, lease: Lease) -> str:
+    """Have documents that the index does not hold as the state says indexed again.
+
+    Returns what was found, in a sentence; empty when all was well, which costs two counts and a look-up. Points without
+    a document stay until `finish_recovery`, because the run may need their vectors.
+    """
+    documents, expected = state.counts(lease.source)
+    stored = index.count(source=lease.source)
+    generation = state.generation(lease.source)
+    same = bool(generation) and index.marked(lease.source) == generation
+    if stored == expected and (same or not documents):
+        return ""
+    found = compare(state, index, lease.source, orphans=False)
+    again = [*found.lost, *found.outdated]
+    state.forget_scopes(lease, {scope for scope, _ in again}, [document_id for _, document_id in again])
+    if stored == expected and not again:
+        return (
+            "" if not generation else "The index was checked, because it was not marked by the last run: all is well."
+        )
+    what = f"held {stored} chunks where {expected} were noted" if stored != expected else "was not as of the last run"
+    return (
+        f"The index {what}, as a run that is broken off or an older copy leaves it: {len(again)} documents are indexed "
+        "again, and chunks without a document are deleted."
+    )
+
+
+def compare(state: State, index: QdrantIndex, source: str, *, orphans: bool = True) -> Difference:
+    """Compare the ids and versions of a source's points with its state."""
+    lost: list[tuple[str, str]] = []
+    outdated: list[tuple[str, str]] = []
+    for page in state.pages(source):
+        stored = index.versions([chunk_id for document in page for chunk_id in document.chunk_ids])
+        for d in page:
+            if not stored.keys() >= set(d.chunk_ids) or not d.version:
+                lost.append((d.scope, d.document_id))
+            elif any(stored[chunk_id] != d.version for chunk_id in d.chunk_ids):
+                outdated.append((d.scope, d.document_id))
+    documents, chunks = state.counts(source)
+    extra = [point for page in _orphans(state, index, source) for point in page] if orphans else []
+    return Difference(
+        documents=documents, chunks=chunks, lost=tuple(lost), outdated=tuple(outdated), orphans=tuple(extra)
+    )
+
+
+def finish_recovery(state: State, index: QdrantIndex, lease: Lease) -> None:
+    """Delete points that no document has, and mark the index as in step, unless documents still wait to be indexed."""
+    for orphans in _orphans(state, index, lease.source):
+        state.renew(lease)
+        if orphans:
+            index.delete(orphans)
+    if not state.has_pending(lease.source):
+        generation = new_generation()
+        state.set_generation(lease, generation)
+        index.mark(lease.source, generation)
+
+
+def _orphans(state: State, index: QdrantIndex, source: str) -> Iterator[list[str]]:
+    """Points that no document has, by pages; those of a document that waits to be indexed again still answer."""
+    for page in index.pages(source):
+        known = state.known(source, sorted(set(page.values())))
+        yield [point for point, document_id in page.items() if not _has(known.get(document_id), point)]
+
+
+def _has(document: StoredDocument | None, point: str) -> bool:
+    return document is not None and (not document.version or point in document.chunk_ids)

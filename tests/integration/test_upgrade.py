@@ -1,0 +1,107 @@
+"""A data folder made before row ids were typed opens and goes on: nothing is embedded again, nothing forgotten.
+
+tests/data/before_typed_ids.tar.xz is that folder, made by Citewell 0.1.0 at commit ba1f61e from before_typed_ids.sql, two
+files, and one conversation that stands on a row whose id changes.
+"""
+
+import sqlite3
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from rag.ports import Identity, Scope
+from service import connect
+from service.conversations import without_lost
+from service.knowledge_base import KnowledgeBase
+from tests.conftest import ROOT, SERVERS, change, stop_engine
+
+DATA = ROOT / "tests" / "data"
+CONFIG = """
+[sources.shop]
+kind = "sql"
+url = "sqlite:///shop.sqlite"
+[sources.pg]
+kind = "sql"
+url = "{postgresql}"
+[sources.my]
+kind = "sql"
+url = "{mariadb}"
+[sources.docs]
+kind = "files"
+paths = ["docs"]
+"""
+
+
+def statements(kind: str) -> list[str]:
+    script = (DATA / "before_typed_ids.sql").read_text()
+    part = next(part for part in script.split("-- ") if part.startswith(kind))
+    return [statement.strip() for statement in part.partition("\n")[2].split(";\n") if statement.strip()]
+
+
+@pytest.fixture
+def upgraded(tmp_path: Path) -> Iterator[KnowledgeBase]:
+    """A knowledge base over the old folder; the databases have the names that they had then."""
+    urls = {kind: sa.make_url(url).set(database="citewell_before") for kind, (url, _) in SERVERS.items()}
+    admins = {kind: sa.create_engine(url, isolation_level="AUTOCOMMIT") for kind, (url, _) in SERVERS.items()}
+    for kind, admin in admins.items():
+        with admin.connect() as connection:
+            connection.exec_driver_sql("DROP DATABASE IF EXISTS citewell_before")
+            charset = " CHARACTER SET utf8mb4" if kind == "mariadb" else ""
+            connection.exec_driver_sql(f"CREATE DATABASE citewell_before{charset}")
+        change(urls[kind].render_as_string(hide_password=False), *statements(kind))
+    with sqlite3.connect(tmp_path / "shop.sqlite") as shop:
+        shop.executescript(";\n".join(statements("sqlite")))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "ferry.md").write_text("# Ferry\n\nThe ferry leaves at six.\n")
+    (tmp_path / "docs" / "berths.csv").write_text("name,berth\nGull,4\nTern,7\n")
+    with tarfile.open(DATA / "before_typed_ids.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    shown = {kind: url.render_as_string(hide_password=False) for kind, url in urls.items()}
+    (tmp_path / "citewell.toml").write_text(CONFIG.format(**shown))
+    with connect(tmp_path / "citewell.toml") as kb:
+        yield kb
+    stop_engine(tmp_path / ".citewell" / "qdrant")
+    for kind, admin in admins.items():
+        force = " WITH (FORCE)" if kind == "postgresql" else ""
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE citewell_before{force}")
+        admin.dispose()
+
+
+def test_an_older_data_folder_goes_on_with_typed_ids(upgraded: KnowledgeBase):
+    before = {
+        name: {d.document_id for page in upgraded.state.pages(name) for d in page} for name in upgraded.settings.sources
+    }
+    reports = {report.source: report for report in upgraded.ingest()}
+    assert {name: (r.error, r.chunks_embedded, r.quarantined) for name, r in reports.items()} == dict.fromkeys(
+        reports, ("", 0, 0)
+    )
+    after = {name: {d.document_id for page in upgraded.state.pages(name) for d in page} for name in before}
+    assert {name: len(ids) for name, ids in after.items()} == {"shop": 5, "pg": 41, "my": 3, "docs": 3}
+    kept = ("plain/", "coded/", "global/", "album/", "moment/", "docs/", "loose/1", "loose/two")
+    for name in before:
+        assert {i for i in before[name] if i.startswith(kept)} <= after[name]
+    assert after["pg"] - before["pg"] == {
+        "event/%time:2026-03-01 12:00:00.25+00", "event/%time:2026-03-01 12:00:01+00", "event/%time:2026-03-02 06:30:00.5+00",
+        "tagged/%array:{red%2Cblue}", "tagged/%array:{green}", 'paper/%json:{"n": 1}', 'paper/%json:[1%2C "2"]',
+    }  # fmt: skip
+    assert after["my"] - before["my"] == {"measure/%float:0.10000000149011612", "measure/%float:2.5"}
+    assert after["shop"] - before["shop"] == {"loose/%blob:ff"}
+    again = upgraded.ingest()
+    assert [(r.added, r.updated, r.deleted, r.chunks_embedded) for r in again] == [(0, 0, 0, 0)] * 4
+    assert upgraded.index.count() == 52
+
+
+def test_a_conversation_that_stands_on_a_row_with_a_new_id_is_not_forgotten(upgraded: KnowledgeBase):
+    turns = upgraded.conversations.turns("before", Identity())
+    assert turns[0].passages[0].document.id == "event/2026-03-01 12:00:00 UTC"
+    label = turns[0].passages[0].label
+    upgraded.ingest("pg")
+    turns = upgraded.conversations.turns("before", Identity())
+    assert turns[0].passages[0].document.id == "event/%time:2026-03-01 12:00:00.25+00"
+    assert turns[0].passages[0].label == label
+    visible = upgraded.index.visible(list(turns[0].stands_on), Scope())
+    assert without_lost(turns, visible) == turns
