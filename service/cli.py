@@ -114,6 +114,47 @@ def ingest(
 
 @app.command()
 @command
+def forget(
+    source: Annotated[str, typer.Argument(help="The source.")],
+    table: Annotated[str, typer.Argument(help="A table that was dropped, renamed or left out; or a file.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Delete a table's documents from the index. If the source still has the table, the next ingest reads it again."""
+    from service.syncing.upkeep import forget
+
+    with open_kb(config) as kb:
+        documents = forget(kb.state, kb.index, source, table)
+    if as_json:
+        print_json({"source": source, "table": table, "forgotten": documents})
+    else:
+        print(f"Forgot {documents} documents of {table!r}.")
+
+
+@app.command()
+@command
+def verify(
+    sources: Annotated[list[str] | None, typer.Argument(help="Sources to verify; all when none is named.")] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Compare the index, point by point, with what was ingested. Exit code 1 when they differ; ingest makes it good."""
+    from service.syncing.upkeep import verify
+    from service.terminal import print_verified
+
+    with open_kb(config) as kb:
+        names = sources or list(kb.state.sources())
+        found = [verify(kb.state, kb.index, name) for name in names]
+    if as_json:
+        print_json({"sources": [each.as_dict() for each in found]})
+    else:
+        print_verified(found)
+    if not all(each.ok for each in found):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+@command
 def ask(
     question: Annotated[str, typer.Argument(help="The question, in any language.")],
     profile: Annotated[str, typer.Option(help="Context window: chat, document, log or book.")] = "",

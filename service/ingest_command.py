@@ -50,29 +50,55 @@ def ingest_sources(kb: KnowledgeBase, names: Sequence[str], request: Request) ->
 def _ingest_one(
     kb: KnowledgeBase, name: str, request: Request, stop: threading.Event, progress: Callable[[Report], None]
 ) -> tuple[dict[str, Any], int]:
+    latest: dict[str, Any] = {"source": name}
+
+    def note(report: Report) -> None:
+        latest.update(report.as_dict())
+        progress(report)
+
+    outcome = _outcome(kb, name, request, stop, note)
+    if isinstance(outcome, Report):
+        if not request.as_json:
+            print_report(outcome)
+        if outcome.error:
+            print(f"Error: {outcome.error}", file=sys.stderr)
+        return outcome.as_dict(), QUARANTINE if outcome.quarantined or outcome.error else DONE
+    _tell(outcome)
+    return latest | {"error": str(outcome)}, BUSY if isinstance(outcome, SourceBusy) else FAILED
+
+
+def _outcome(
+    kb: KnowledgeBase, name: str, request: Request, stop: threading.Event, progress: Callable[[Report], None]
+) -> Report | CitewellError:
     options = {"full": request.full, "dry_run": request.dry_run, "retry": request.retry}
     try:
         (report,) = kb.ingest(
             name, **options, allow_mass_delete=request.allow_mass_delete, stop=stop, progress=progress
         )
     except CitewellError as err:
-        print(f"Error: {err}" if not isinstance(err, RunStopped) else str(err), file=sys.stderr)
-        return {"source": name, "error": str(err)}, BUSY if isinstance(err, SourceBusy) else FAILED
-    if not request.as_json:
-        print_report(report)
-    return report.as_dict(), QUARANTINE if report.quarantined else DONE
+        return err
+    return report
+
+
+def _tell(err: CitewellError) -> None:
+    print(f"Error: {err}" if not isinstance(err, RunStopped) else str(err), file=sys.stderr)
 
 
 def watch_sources(kb: KnowledgeBase, names: Sequence[str]) -> int:
     """Read sources by their schedules, and folders as they change, until a signal."""
-    chosen = {name: kb.settings.sources[name] for name in names}
-    only = KnowledgeBase(kb.settings.model_copy(update={"sources": chosen}))
-    with _stop_on_signal() as stop, only:
+    told: dict[str, str] = {}  # what is still wrong with a source, which is told once
+    with _stop_on_signal() as stop:
 
         def sync(name: str) -> bool:
-            return _ingest_one(only, name, Request(), stop.event, lambda _: None)[1] in (DONE, QUARANTINE)
+            outcome = _outcome(kb, name, Request(), stop.event, lambda _: None)
+            if isinstance(outcome, Report):
+                print_report(outcome)
+            elif told.get(name) != str(outcome):
+                _tell(outcome)
+            told[name] = "" if isinstance(outcome, Report) else str(outcome)
+            return isinstance(outcome, Report)
 
-        schedule = Schedule(only, sync, default_every_s=kb.settings.ingest.every)
+        schedule = Schedule(kb, sync, names=names, default_every_s=kb.settings.ingest.every)
         for name, plan in schedule.planned.items():
             print(f"{name}: {plan}", file=sys.stderr)
         schedule.start()

@@ -284,8 +284,9 @@ class KnowledgeBase:
         """Bring the index in step with the named sources (all when none is named).
 
         full: index every document again, changed or not; retry: read what was set aside again; stop: an event that
-        ends the run after its batch. Raises SourceBusy, SourceError, MassDeleteRefused or RunStopped at the source that
-        fails; those before it are done.
+        ends the run after its batch. A table that fails has its error in the report, and the others are done. Raises
+        SourceBusy, SourceError (MassDeleteRefused) or RunStopped at the source that fails whole; those before it are
+        done.
         """
         self.follow()
         sources = {name: self.source(name) for name in (names or self.settings.sources)}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from service.ingest import Report
     from service.keys import Key
     from service.reindex import Copied
+    from service.syncing.report import TableReport
+    from service.syncing.upkeep import Verified
 
 _out = Console(highlight=False, soft_wrap=True)
 _JSON_EVERY_S = 1.0
@@ -60,8 +62,8 @@ class _Rate:
 
     def of(self, report: "Report") -> tuple[float, float | None]:
         elapsed = time.monotonic() - self._started.setdefault(report.source, time.monotonic())
-        rate = report.read / elapsed if elapsed > 0 else 0.0
-        left = (report.expected - report.read) / rate if rate and report.expected > report.read else None
+        rate = report.fetched / elapsed if elapsed > 0 else 0.0
+        left = (report.expected - report.fetched) / rate if rate and report.expected > report.fetched else None
         return rate, left
 
 
@@ -75,7 +77,7 @@ class _JsonProgress:
             return
         self._last = time.monotonic()
         rate, left = self._rate.of(report)
-        counts = {name: getattr(report, name) for name in _COUNTS}
+        counts = {name: getattr(report, name) for name in _COUNTS} | {"read": report.fetched}
         line = {"event": "progress", "source": report.source, **counts, "documents_per_s": round(rate, 1)}
         print(json.dumps(line | {"eta_s": left if left is None else round(left)}), file=sys.stderr, flush=True)
 
@@ -89,10 +91,10 @@ class _BarProgress:
         if report.source not in self._tasks:
             self._tasks[report.source] = self._bars.add_task(report.source, total=None)
         rate, left = self._rate.of(report)
-        text = f"{report.source}: {report.read} read ({rate:.0f}/s), {report.chunks_embedded} chunks embedded"
+        text = f"{report.source}: {report.fetched} read ({rate:.0f}/s), {report.chunks_embedded} chunks embedded"
         text += f", about {left:.0f} s left" if left is not None else ""
-        total = report.expected if report.expected >= report.read > 0 else None
-        self._bars.update(self._tasks[report.source], description=text, completed=report.read, total=total)
+        total = report.expected if report.expected >= report.fetched > 0 else None
+        self._bars.update(self._tasks[report.source], description=text, completed=report.fetched, total=total)
 
 
 def print_report(report: "Report") -> None:
@@ -103,6 +105,10 @@ def print_report(report: "Report") -> None:
     )
     for note in report.notes:
         _out.print(f"  {escape(note)}")
+    if len(report.tables) > 1:
+        _print_lines(report.tables)
+    for failed in report.error.splitlines():
+        _out.print(f"  [red]not brought in step:[/] {escape(failed)}")
     for entry in report.unreadable:
         _out.print(f"  [red]could not be read:[/] {escape(entry['document_id'])}: {escape(entry['reason'])}")
     for entry in report.ignored:
@@ -110,6 +116,33 @@ def print_report(report: "Report") -> None:
     earlier = report.quarantined - len(report.unreadable)
     if earlier > 0:
         _out.print(f"  [red]{earlier} documents that could not be read before have not changed:[/] citewell status")
+
+
+def _print_lines(lines: Sequence["TableReport"]) -> None:
+    """A line for each table in which something happened."""
+    table = Table(box=None, padding=(0, 2, 0, 2), show_header=False)
+    for line in lines:
+        if line.added or line.updated or line.deleted or line.quarantined or line.error:
+            counts = (f"{getattr(line, name)} {name}" for name in ("read", "added", "updated", "unchanged", "deleted"))
+            aside = f"{line.quarantined} set aside" if line.quarantined else ""
+            table.add_row(escape(line.table), *counts, aside, "[red]failed[/]" if line.error else "")
+    if table.row_count:
+        _out.print(table)
+
+
+def print_verified(found: Sequence["Verified"]) -> None:
+    for each in found:
+        what = (
+            f"{each.documents_without_points} documents lack chunks, {each.documents_of_another_version} have chunks "
+            f"of another version, {each.points_without_document} chunks belong to no document"
+        )
+        mark = "[green]ok[/]" if each.ok else "[red]differs[/]"
+        _out.print(
+            f"[bold]{escape(each.source)}[/]: {mark}, {each.documents} documents, {each.chunks} chunks"
+            + ("" if each.ok else f": {what}. Make it good with: citewell ingest {escape(each.source)}")
+        )
+        for document_id in each.examples:
+            _out.print(f"  {escape(document_id)}")
 
 
 def print_answer(answer: Answer) -> None:

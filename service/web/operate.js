@@ -73,7 +73,7 @@ function lastSync(run) {
   return [el("span", {}, `${stateOf(run.status)} · ${time(run.ended_at ?? run.started_at)}`), report ? el("div", { class: "quiet small" }, t("report", report)) : null, report?.error ? el("div", { class: "bad small" }, visible(report.error)) : null];
 }
 
-const rate = (report) => (report?.seconds && report.read ? `${number(report.read / report.seconds, 1)} ${t("perSecond")}` : "–");
+const rate = (report) => (report?.seconds && report.fetched ? `${number(report.fetched / report.seconds, 1)} ${t("perSecond")}` : "–");
 const stateOf = (status) => t(status === "done" ? "status_done" : status) ?? status;
 
 async function sync(body) {
