@@ -5,9 +5,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 # pip compiles on one core; this does on all. Some packages ship files that are no Python of ours: their errors are not ours.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not vllm"
+SEEDS := 1 2 3
+ASKED :=
+ifeq ($(QUICK),1)  # one seed, and the files whose tests ask the most
+SEEDS := 1
+ASKED := tests/acceptance $(patsubst %,tests/integration/test_%.py,conversations evaluation ingest llamaindex service)
+endif
 DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
 
-.PHONY: help demo serve run test unit test-vllm test-crash test-tokens test-fuzz lint
+.PHONY: help demo serve run test test-noise unit test-vllm test-crash test-sync-fuzz test-tokens test-fuzz lint
 .PHONY: bench bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service bench-page pictures clean
 
 help:  ## show the targets
@@ -45,14 +52,20 @@ demo: $(VENV)/installed  ## install, read in the sample record shop, ask three q
 serve run: $(VENV)/installed  ## serve the sample's REST API and web page
 	@$(DEMO) serve
 
-test: $(VENV)/installed-dev  ## all tests but the slow lanes
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not vllm"
+test: $(VENV)/installed-dev  ## all tests but the slow lanes; NOISE=1 makes the embedder's vectors another processor's
+	@$(if $(NOISE),TEST_NOISE=$(NOISE)) $(PYTEST)
+
+test-noise: $(VENV)/installed-dev  ## the tests with the vectors of three made-up processors
+	@for seed in $(SEEDS); do echo "noise $$seed"; TEST_NOISE=$$seed $(PYTEST) $(ASKED) || exit 1; done
 
 unit: $(VENV)/installed-dev  ## the tests without I/O
 	@$(BIN)/python -m pytest -q tests/unit
 
 test-crash: $(VENV)/installed-dev  ## end an ingest at every commit boundary, run it again, compare
 	@$(BIN)/python -m tests.crash
+
+test-sync-fuzz: $(VENV)/installed-dev  ## random transactions and broken runs, compared with a clean rebuild
+	@$(BIN)/python -m tests.sync_fuzz
 
 test-vllm: $(VENV)/installed-dev  ## ask a real vLLM server on the CPU
 	@$(BIN)/python -m pytest -q -m vllm

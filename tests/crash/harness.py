@@ -9,7 +9,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,29 @@ from service.ingest import Ingest, Options, Report, ingest
 from service.state import State
 
 DIM = 32
+_PATIENCE_S = 600  # with one run
 _WRITES = {
-    "state": ("start_format", "commit", "remove", "listed", "read_anew", "forget_scopes", "drop_scope_notes", "finish"),
-    "index": ("upsert", "delete"),
+    "state": (
+        "start_format",
+        "commit",
+        "remove",
+        "listed",
+        "read_anew",
+        "forget_scopes",
+        "drop_scope_notes",
+        "set_generation",
+        "finish",
+    ),
+    "index": ("upsert", "delete", "mark"),
 }
 Snapshot = dict[str, tuple[Any, Any]]
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.crash.harness", "tests.crash.data", "tests.conftest"])
+_context.set_forkserver_preload(
+    [
+        "tests.crash.harness", "tests.crash.data", "tests.conftest", "tests.crash.warm", "psycopg", "pymysql",
+        "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.mysql",
+    ]
+)  # fmt: skip
 
 
 class FreeEmbedder(HashEmbedder):
@@ -61,8 +77,12 @@ class Setting:
     folder: Path
     collection: str = field(default_factory=lambda: f"crash-{uuid.uuid4().hex[:10]}")
 
+    @property
+    def state_file(self) -> Path:
+        return self.folder / f"{self.collection}.sqlite"
+
     def state(self) -> State:
-        return State.open(f"sqlite:///{self.folder / self.collection}.sqlite")
+        return State.open(f"sqlite:///{self.state_file}")
 
     def index(self) -> QdrantIndex:
         client = connect_embedded(self.engine)
@@ -95,13 +115,14 @@ class Setting:
                 self.collection, limit=1000, offset=offset, with_payload=True, with_vectors=True
             )
             found += more
-        return {str(p.id): (p.payload, {k: _plain(v) for k, v in dict(p.vector or {}).items()}) for p in found}
+        points = [p for p in found if "source" in (p.payload or {})]  # the others are marks, which tell of runs
+        return {str(p.id): (p.payload, {k: _plain(v) for k, v in dict(p.vector or {}).items()}) for p in points}
 
     def drop(self) -> None:
         """Delete the collection: an engine that is killed has fewer to load."""
         client = connect_embedded(self.engine)
         client.delete_collection(f"{self.collection}-1")
-        (self.folder / f"{self.collection}.sqlite").unlink()
+        self.state_file.unlink()
 
 
 def _plain(vector: Any) -> Any:
@@ -162,22 +183,38 @@ class Run:
     error: str = ""
 
 
-def run(setting: Setting, *, kill_at: int = 0, victim: str = "ingest") -> Run:
-    """Ingest once in a process of its own, which (or whose engine) is killed at a boundary; 0: at none."""
+def run(setting: Setting, *, kill_at: int = 0, victim: str = "ingest", flags: Mapping[str, bool] | None = None) -> Run:
+    """Ingest once in a process of its own, which (or whose engine) is killed at a boundary; 0: at none.
+
+    flags: those of the run's Options that are set.
+    """
     boundaries, embedded = _context.Value("i", 0), _context.Value("i", 0)
     receiver, sender = _context.Pipe(duplex=False)
-    process = _context.Process(target=_ingest, args=(setting, kill_at, victim, boundaries, embedded, sender))
+    arguments = (setting, kill_at, victim, flags or {}, boundaries, embedded, sender)
+    process = _context.Process(target=_ingest, args=arguments)
     process.start()
     sender.close()
+    report, error = None, f"TimeoutError: the run did not end in {_PATIENCE_S} s"
     try:
-        report, error = receiver.recv()
+        if receiver.poll(_PATIENCE_S):
+            report, error = receiver.recv()
+        else:
+            process.kill()
     except EOFError:
-        report, error = None, ""
+        error = ""
     process.join()
     return Run(boundaries=boundaries.value, embedded=embedded.value, report=report, error=error)
 
 
-def _ingest(setting: Setting, kill_at: int, victim: str, boundaries: Any, embedded: Any, sender: Any) -> None:
+def _ingest(
+    setting: Setting,
+    kill_at: int,
+    victim: str,
+    flags: Mapping[str, bool],
+    boundaries: Any,
+    embedded: Any,
+    sender: Any,
+) -> None:
     kill = (lambda: os.kill(os.getpid(), signal.SIGKILL)) if victim == "ingest" else lambda: kill_engine(setting.engine)
     counted = _Boundaries(boundaries, kill_at, kill)
     parts = setting.parts(FreeEmbedder(embedded))
@@ -187,7 +224,7 @@ def _ingest(setting: Setting, kill_at: int, victim: str, boundaries: Any, embedd
         index=counted.around(parts.index, _WRITES["index"]),
     )
     try:
-        sender.send((ingest(parts, "shop", setting.source, Options()), ""))
+        sender.send((ingest(parts, setting.source.name, setting.source, Options(**flags)), ""))
     except Exception as err:  # noqa: BLE001 the parent reports it
         sender.send((None, f"{type(err).__name__}: {err}"))
 
