@@ -100,7 +100,7 @@ class _BarProgress:
 def print_report(report: "Report") -> None:
     mode = " (dry run, nothing was changed)" if report.dry_run else ""
     _out.print(
-        f"[bold]{escape(report.source)}[/]: {report.read} read, {report.added} added, {report.updated} updated, "
+        f"[bold]{escape(report.source)}[/]: {report.fetched} read, {report.added} added, {report.updated} updated, "
         f"{report.unchanged} unchanged, {report.deleted} deleted in {report.seconds:.1f} s{mode}"
     )
     for note in report.notes:
@@ -123,7 +123,7 @@ def _print_lines(lines: Sequence["TableReport"]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 2), show_header=False)
     for line in lines:
         if line.added or line.updated or line.deleted or line.quarantined or line.error:
-            counts = (f"{getattr(line, name)} {name}" for name in ("read", "added", "updated", "unchanged", "deleted"))
+            counts = (f"{getattr(line, name)} {name}" for name in ("added", "updated", "unchanged", "deleted"))
             aside = f"{line.quarantined} set aside" if line.quarantined else ""
             table.add_row(escape(line.table), *counts, aside, "[red]failed[/]" if line.error else "")
     if table.row_count:

@@ -31,7 +31,7 @@ const ENGLISH = {
   jobs: "Syncs", job: n => `Sync ${n}`, noJobs: "None yet.", cancelJob: "Cancel", progress: "Progress", allowDelete: "Sync and allow the deletions", left: s => `${s} left`,
   quarantine: "Set aside", quarantineNote: "Documents that could not be read. They are tried again when they change, or when you retry.", noQuarantine: "None.", reason: "Reason", since: "Since", retryAll: source => `Retry ${source}`, more: "More", document: "Document",
   queued: "waiting", running: "running", failed: "failed", cancelled: "cancelled", broken: "broken off", partial: "partly done", status_done: "done", cancelling: "ends after its batch", kinds: { source: "source", state: "state store", index: "index", embedder: "embedder", engine: "language model" },
-  report: r => `${r.read} read, ${r.added} added, ${r.updated} updated, ${r.unchanged} unchanged, ${r.deleted} deleted`,
+  report: r => `${r.fetched ?? r.read} read, ${r.added} added, ${r.updated} updated, ${r.unchanged} unchanged, ${r.deleted} deleted`,
 };
 
 const CHINESE = {
@@ -65,7 +65,7 @@ const CHINESE = {
   jobs: "同步任务", job: n => `同步 ${n}`, noJobs: "暂无。", cancelJob: "取消", progress: "进度", allowDelete: "同步并允许这些删除", left: s => `还需 ${s}`,
   quarantine: "搁置的文档", quarantineNote: "无法读取的文档。内容变化时会再试，也可手动重试。", noQuarantine: "无。", reason: "原因", since: "自", retryAll: source => `重试 ${source}`, more: "更多", document: "文档",
   queued: "等待中", running: "进行中", failed: "失败", cancelled: "已取消", broken: "中断", partial: "部分完成", status_done: "完成", cancelling: "本批完成后结束", kinds: { source: "来源", state: "状态库", index: "索引", embedder: "嵌入模型", engine: "语言模型" },
-  report: r => `读取 ${r.read}，新增 ${r.added}，更新 ${r.updated}，未变 ${r.unchanged}，删除 ${r.deleted}`,
+  report: r => `读取 ${r.fetched ?? r.read}，新增 ${r.added}，更新 ${r.updated}，未变 ${r.unchanged}，删除 ${r.deleted}`,
 };
 
 export const LANGUAGES = { en: "English", zh: "中文" };
