@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from tests.conftest import change, citewell, server_database, sqlite_with, stop_engine
 from tests.support.counting_proxy import CountingProxy, Sent
 
+pytestmark = pytest.mark.timeout(600)  # each sync is a process that loads a model
 ROWS = 300
 
 

@@ -24,6 +24,7 @@ from service.syncing.upkeep import forget, verify
 from tests.conftest import change, server_database, sqlite_with, wait_until
 from tests.crash.harness import DIM, FreeEmbedder, Setting, difference
 
+pytestmark = pytest.mark.timeout(600)  # tens of tables, each compared with a rebuild, on a machine that may be slow
 Rows = dict[str, str]
 
 
