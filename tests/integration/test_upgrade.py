@@ -16,7 +16,7 @@ from rag.ports import Identity, Scope
 from service import connect
 from service.conversations import without_lost
 from service.knowledge_base import KnowledgeBase
-from tests.conftest import ROOT, SERVERS, change, stop_engine
+from tests.conftest import ROOT, SERVERS, change, server_database, stop_engine
 
 DATA = ROOT / "tests" / "data"
 CONFIG = """
@@ -44,6 +44,9 @@ def statements(kind: str) -> list[str]:
 @pytest.fixture
 def upgraded(tmp_path: Path) -> Iterator[KnowledgeBase]:
     """A knowledge base over the old folder; the databases have the names that they had then."""
+    for kind in SERVERS:
+        with server_database(kind):
+            pass  # skips, saying how to start it, where it does not run
     urls = {kind: sa.make_url(url).set(database="citewell_before") for kind, (url, _) in SERVERS.items()}
     admins = {kind: sa.create_engine(url, isolation_level="AUTOCOMMIT") for kind, (url, _) in SERVERS.items()}
     for kind, admin in admins.items():
