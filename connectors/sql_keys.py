@@ -133,13 +133,17 @@ def _form(
     untyped = sa.type_coerce(column, sa.types.NullType())
     if dialect == "sqlite":  # it keeps whatever was stored, so values are bound as they came, not by the declared type
         return untyped, untyped, None
+    if dialect == "postgresql" and isinstance(column.type, sa.types.NullType):
+        # A composite type: what is compared with it becomes a record, and no text is read as one. No index serves this.
+        text = sa.collate(sa.cast(untyped, sa.Text), "C")
+        return text, text, text
     if dialect == "postgresql" and not isinstance(column.type, sa.Integer):
         plain = isinstance(column.type, sa.String | sa.Uuid) and not isinstance(column.type, sa.Enum)
         return untyped, untyped, None if plain else sa.cast(untyped, sa.Text)
     if dialect in ("mysql", "mariadb") and (is_single(column.type) or _is_listed(column.type)):
         number = sa.type_coerce(untyped + sa.literal_column("0e0" if is_single(column.type) else "0"), sa.Float())
         return untyped, number, number
-    if _is_bit(column.type):
+    if _is_bit(column.type) or column.type.__class__.__name__ == "YEAR":  # neither has operators in SQLAlchemy
         return untyped, untyped, None
     return column, column, None
 

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import sys
 import threading
 import time
@@ -102,7 +103,7 @@ def watch_sources(kb: KnowledgeBase, names: Sequence[str]) -> int:
         for name, plan in schedule.planned.items():
             print(f"{name}: {plan}", file=sys.stderr)
         schedule.start()
-        stop.event.wait()
+        stop.wait()
         schedule.stop()
     return DONE
 
@@ -110,14 +111,22 @@ def watch_sources(kb: KnowledgeBase, names: Sequence[str]) -> int:
 @dataclass(slots=True, kw_only=True)
 class _Stop:
     event: threading.Event
+    woken: socket.socket
     number: int = 0
     at: float = 0.0
+
+    def wait(self) -> None:
+        """Sleep until a signal. A lock would do, were it certain that the system gives the signal to this thread."""
+        while not self.event.is_set():
+            self.woken.recv(1)
 
 
 @contextmanager
 def _stop_on_signal() -> Iterator[_Stop]:
     """The first SIGINT or SIGTERM sets an event, so that a run ends after its batch; a later one ends it at once."""
-    stop = _Stop(event=threading.Event())
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    stop = _Stop(event=threading.Event(), woken=woken)
 
     def handle(number: int, frame: object) -> None:
         if not stop.event.is_set():
@@ -127,8 +136,12 @@ def _stop_on_signal() -> Iterator[_Stop]:
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    waker_before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     try:
         yield stop
     finally:
+        signal.set_wakeup_fd(waker_before)
+        woken.close()
+        waker.close()
         for number, handler in before.items():
             signal.signal(number, handler)

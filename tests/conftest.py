@@ -244,7 +244,7 @@ class Server:
         return Path(self._log.name).read_text()
 
     def __enter__(self) -> "Server":
-        wait_until(self._answers, timeout_s=60, what="the service's start")
+        wait_until(self._answers, timeout_s=120, what="the service's start")
         return self
 
     def _answers(self) -> bool:

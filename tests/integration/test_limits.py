@@ -159,8 +159,9 @@ def test_sizes_are_limited_in_bytes(serve: Any, body: dict[str, Any], told: str)
 
 
 def test_a_request_ends_with_its_deadline(serve: Any, engine: StubEngine):
-    kb = serve(llm(engine, "hang") + "[server]\ndeadline = 1.0\n")
+    kb = serve(llm(engine, "hang") + "[server]\ndeadline = 3.0\n")
     client = TestClient(create_app(kb))
+    client.post("/v1/search", json={"query": QUESTION})  # which loads the embedder, however long that takes here
     assert client.post("/v1/ask", json={"question": QUESTION}).json()["degraded"]
     form = {"type": "json_object"}
     late = client.post("/v1/ask", json={"question": QUESTION, "response_format": form})

@@ -52,7 +52,7 @@ def committed(tmp_path: Path) -> int:
 def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(config: Path, tmp_path: Path, number: signal.Signals):
     config.write_text(shop(tmp_path, ROWS))
     process = start(config, "ingest", "--json")
-    wait_until(lambda: committed(tmp_path) > 0, timeout_s=60, what="the first commit")
+    wait_until(lambda: committed(tmp_path) > 0, timeout_s=150, what="the first commit")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
@@ -67,7 +67,7 @@ def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(config: Path, 
 def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: Path):
     config.write_text(shop(tmp_path, 800))
     first = start(config, "ingest")
-    wait_until(lambda: committed(tmp_path) > 0, timeout_s=60, what="the first commit")
+    wait_until(lambda: committed(tmp_path) > 0, timeout_s=150, what="the first commit")
     first.send_signal(signal.SIGSTOP)  # so that it is under way for as long as we look
     second = citewell("ingest", config=config)
     assert second.returncode == 75
@@ -93,11 +93,11 @@ def test_watching_follows_files_and_databases_until_a_signal(config: Path, tmp_p
     (tmp_path / "docs" / "a.md").write_text("Parking is free.")
     config.write_text(shop(tmp_path, 1) + 'every = "1s"\n[sources.docs]\nkind = "files"\npaths = ["docs"]\n')
     process = start(config, "ingest", "--watch")
-    wait_until(lambda: committed(tmp_path) == 2, timeout_s=60, what="the first syncs")
+    wait_until(lambda: committed(tmp_path) == 2, timeout_s=150, what="the first syncs")
     (tmp_path / "docs" / "b.md").write_text("The shop opens at ten.")
-    wait_until(lambda: committed(tmp_path) == 3, timeout_s=60, what="the sync of a new file")
+    wait_until(lambda: committed(tmp_path) == 3, timeout_s=150, what="the sync of a new file")
     change(f"sqlite:///{tmp_path / 'shop.sqlite'}", "INSERT INTO album VALUES (7, 'Powerage')")
-    wait_until(lambda: committed(tmp_path) == 4, timeout_s=60, what="the sync of a new row")
+    wait_until(lambda: committed(tmp_path) == 4, timeout_s=150, what="the sync of a new row")
     sources = {source["name"]: source for source in citewell_json("status", config=config)["sources"]}
     assert abs(sources["shop"]["next_run_at"] - sources["shop"]["last_run"]["started_at"]) < 60
     process.send_signal(signal.SIGTERM)
@@ -108,12 +108,12 @@ def test_watching_follows_files_and_databases_until_a_signal(config: Path, tmp_p
 def test_the_service_runs_schedules(config: Path, tmp_path: Path):
     config.write_text(shop(tmp_path, 1) + 'every = "1s"\n')
     with Server(config):
-        wait_until(lambda: committed(tmp_path) == 1, timeout_s=60, what="the first sync")
+        wait_until(lambda: committed(tmp_path) == 1, timeout_s=150, what="the first sync")
         change(f"sqlite:///{tmp_path / 'shop.sqlite'}", "DELETE FROM album", "INSERT INTO album VALUES (7, 'Powerage')")
         change(
             f"sqlite:///{tmp_path / 'shop.sqlite'}", *(f"INSERT INTO album VALUES ({i}, 'x')" for i in range(10, 19))
         )
-        wait_until(lambda: committed(tmp_path) == 10, timeout_s=60, what="the sync of changed rows")
+        wait_until(lambda: committed(tmp_path) == 10, timeout_s=150, what="the sync of changed rows")
 
 
 def test_status_says_how_changes_are_found(config: Path, tmp_path: Path):

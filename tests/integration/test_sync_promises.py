@@ -221,18 +221,21 @@ def _check_keys(url: str, keys: dict[str, tuple[str, ...]], store: Store) -> Non
     for table in tables.values():
         change(url, f"UPDATE {table} SET v = 'new' WHERE v = 'row 0'")
     report = store.run()
+    assert report.error == ""
     assert {
         kind: (line(report, tables[kind]).updated, line(report, tables[kind]).deleted) for kind in keys
     } == dict.fromkeys(keys, (1, 0))
     for table in tables.values():
         change(url, f"DELETE FROM {table} WHERE v = 'row 1'")
     report = store.run()
+    assert report.error == ""
     assert {
         kind: (line(report, tables[kind]).updated, line(report, tables[kind]).deleted) for kind in keys
     } == dict.fromkeys(keys, (0, 1))
     for kind, table in tables.items():
         change(url, f"INSERT INTO {table} VALUES ({keys[kind][1]}, 'back')")
     report = store.run()
+    assert report.error == ""
     assert {
         kind: (line(report, tables[kind]).added, line(report, tables[kind]).deleted) for kind in keys
     } == dict.fromkeys(keys, (1, 0))

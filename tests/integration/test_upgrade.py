@@ -20,6 +20,8 @@ from tests.conftest import ROOT, SERVERS, change, server_database, stop_engine
 
 DATA = ROOT / "tests" / "data"
 CONFIG = """
+[llm]
+keep_conversations = "36500d"
 [sources.shop]
 kind = "sql"
 url = "sqlite:///shop.sqlite"

@@ -119,7 +119,7 @@ def test_a_folder_that_is_away_for_a_moment_is_followed_again_and_nothing_is_del
         return True
 
     with watched(kb, sync):
-        wait_until(lambda: kb.state.counts("docs")[0] == 1, timeout_s=60, what="the first sync")
+        wait_until(lambda: kb.state.counts("docs")[0] == 1, timeout_s=120, what="the first sync")
         (tmp_path / "docs").rename(tmp_path / "away")
         wait_until(lambda: failures, timeout_s=20, what="a sync without the folder")
         assert "no file matches" in failures[0]
@@ -215,7 +215,7 @@ def test_watching_goes_on_after_a_re_index(tmp_path: Path):
         assert citewell_json("reindex", "--model", str(tmp_path / "other-e5"), config=config)["reindexed"] == 2
         write(tmp_path / "docs" / "b.md", "The shop opens at ten.")
         change(url, "INSERT INTO album VALUES (2, 'Powerage')")
-        wait_until(lambda: committed(tmp_path) == 4, timeout_s=60, what="the syncs after the re-index")
+        wait_until(lambda: committed(tmp_path) == 4, timeout_s=120, what="the syncs after the re-index")
         with connect(config) as kb:
             assert kb.index.count() == 4
             assert kb.retrieve("Powerage")[0].chunk.document.id == "album/2"
@@ -234,7 +234,7 @@ def test_a_folder_that_is_away_is_told_once(tmp_path: Path):
     try:
         wait_until(lambda: committed(tmp_path) == 1, timeout_s=90, what="the first sync")
         (tmp_path / "docs").rename(tmp_path / "away")
-        wait_until(lambda: runs(tmp_path) >= 4, timeout_s=60, what="the third try")
+        wait_until(lambda: runs(tmp_path) >= 4, timeout_s=120, what="the third try")
     finally:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
