@@ -43,6 +43,11 @@ class RowLabels:
                     "its rows. Leave it out with exclude, or read it as a source of its own."
                 )
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that are read for labels."""
+        return frozenset(filter(None, (self.tenant_column, self.acl_column, *self.metadata)))
+
     def of(self, values: Mapping[str, Any], types: Mapping[str, sa.types.TypeEngine[Any]]) -> Labels:
         """The labels of a row. Raises ValueError when it has no tenant and should."""
         tenant = values[self.tenant_column] if self.tenant_column else self.tenant

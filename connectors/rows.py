@@ -33,6 +33,13 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Blob:
+    """In a binary value's place: its size, which is all that is said of it."""
+
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unread:
     """In a value's place: the driver could not decode it."""
 
@@ -84,7 +91,9 @@ def format_value(value: Any, column_type: sa.types.TypeEngine[Any]) -> str:
         case bool():
             return "yes" if value else "no"
         case bytes() | bytearray() | memoryview():
-            return f"(binary, {len(bytes(value))} bytes, not indexed)"
+            return format_value(Blob(len(bytes(value))), column_type)
+        case Blob():
+            return f"(binary, {value.bytes} bytes, not indexed)"
         case datetime():
             return _datetime(value)
         case date() | time():

@@ -1,5 +1,6 @@
 """Reads tables, or a named query, of any database that SQLAlchemy knows."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from connectors.sql_digest import choose_method
 from connectors.sql_documents import Place, document_of
 from connectors.sql_ids import key_values, legacy_row_id, row_id
 from connectors.sql_schema import Chosen, Relations, Table, choose_tables, read_relations, read_table
+from connectors.sql_spool import spooled
 from connectors.sql_sync import Patience, read_changes
 from connectors.sql_table import TableReader
 from connectors.sql_unkeyed import read_unkeyed
@@ -30,6 +32,7 @@ from rag.types import (
 )
 
 _PAGE_ROWS = 1000
+_UNTYPED: sa.types.TypeEngine[Any] = sa.types.NullType()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ class SqlSource:
         try:
             with explained(self.url), engine.connect() as connection:
                 if self.query:
-                    _query_columns(self, connection)
+                    _check_columns(self, _result_columns(connection, self.query))
                     return f"{masked(self.url)}: the query runs"
                 inspector = sa.inspect(connection)
                 chosen, relations = _chosen(self, connection, inspector)
@@ -195,23 +198,27 @@ def _read_table(
 
 
 def _read_query(source: SqlSource, engine: sa.Engine) -> Iterator[SourceEvent]:
-    """One pass with a server-side cursor, in key order where the database sorts."""
+    """Run the query once, with a server-side cursor, and yield its rows when all of them have been read."""
+    seen = seen_null = 0
     with explained(source.url), engine.connect() as connection:
-        columns = _query_columns(source, connection)
-        types = dict.fromkeys(columns, sa.types.NullType())
-        table = Table(name=source.name, schema=None, columns=types, key=source.key)
-        statement = sa.text(source.query.rstrip().rstrip(";"))
-        seen = seen_null = 0
-        yield Listing(scope=table.name)
-        with connection.execution_options(yield_per=_PAGE_ROWS).execute(statement) as result:
-            for row in result:
+        result = _run(connection, _statement(source.query))
+        columns = list(result.keys())
+        try:
+            _check_columns(source, columns)
+        except SourceError:
+            result.close()
+            raise
+        table = Table(name=source.name, schema=None, columns=dict.fromkeys(columns, _UNTYPED), key=source.key)
+        whole = {number for number, c in enumerate(columns) if c in source.labels.columns or c in source.key}
+        with spooled(result, whole=whole, most=_PAGE_ROWS) as rows:
+            yield Listing(scope=table.name)
+            for row in rows:
                 values = dict(zip(columns, row, strict=True))
                 if any(values[column] is None for column in source.key):
                     seen_null += 1
                 else:
                     seen += 1
                     yield _query_event(source, table, values, connection.dialect.name)
-        connection.commit()
     if seen_null:
         reason = f"{seen_null} rows of the query have NULL in their key ({', '.join(source.key)})"
         yield Unreadable(document_id=f"{table.name}/NULL", scope=table.name, reason=reason)
@@ -233,20 +240,38 @@ def _query_event(source: SqlSource, table: Table, values: Mapping[str, Any], dia
         return Unreadable(document_id=f"{table.name}/{name}", scope=table.name, reason=reason)
 
 
-def _query_columns(source: SqlSource, connection: sa.Connection) -> list[str]:
+def _statement(query: str) -> str:
+    return query.rstrip().rstrip(";")
+
+
+def _run(connection: sa.Connection, statement: str) -> sa.CursorResult[Any]:
+    """Run a statement as it is written: neither a colon nor a percent sign in it means anything to us."""
+    options = connection.execution_options(stream_results=True, no_parameters=True)
+    return options.exec_driver_sql(statement)
+
+
+def _result_columns(connection: sa.Connection, query: str) -> list[str]:
+    """The columns that a query gives, of which no row is read."""
+    with _run(connection, f"SELECT * FROM (\n{_statement(query)}\n) q WHERE 1 = 0") as result:  # noqa: S608 the operator's own
+        columns = list(result.keys())
+    connection.commit()
+    return columns
+
+
+def _check_columns(source: SqlSource, columns: Sequence[str]) -> None:
     if not source.key:
         raise SourceError(
             f'Source {source.name!r} has a query but no key. Name the columns that tell its rows apart: key = ["…"].'
         )
-    with connection.execution_options(stream_results=True).execute(
-        sa.text(source.query.rstrip().rstrip(";"))
-    ) as result:
-        columns = list(result.keys())
-    connection.commit()
+    for column, number in Counter(columns).items():
+        if number > 1:
+            raise SourceError(
+                f"The query of source {source.name!r} gives {number} columns called {column!r}, and only one of them "
+                f"would be read. Give each a name of its own: SELECT … AS {column}_2."
+            )
     for column in source.key:
         if column not in columns:
             raise SourceError(
                 f"The query of source {source.name!r} gives no column {column!r}. Its columns: {', '.join(columns)}."
             )
     source.labels.check(source.name, columns)
-    return columns

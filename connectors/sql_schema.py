@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
+from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint, ReflectedIndex
 
 from connectors.rows import label_columns
 from rag.errors import SourceError
@@ -112,8 +112,8 @@ def read_table(
 ) -> Table:
     """A table's columns, key, references and labels.
 
-    key: the key that the configuration gives; the primary key, or else a unique constraint over columns that are
-    never NULL, when it is empty; none when there is none either (connectors/sql_unkeyed.py).
+    key: the key that the configuration gives; the primary key, or else a unique constraint or index over columns that
+    are never NULL, when it is empty; none when there is none either (connectors/sql_unkeyed.py).
     """
     columns = inspector.get_columns(name, schema=schema)
     types: dict[str, sa.types.TypeEngine[Any]] = {c["name"]: c["type"] for c in columns}
@@ -154,12 +154,20 @@ def _primary_key(inspector: sa.Inspector, name: str, schema: str | None) -> tupl
 
 
 def _unique_key(inspector: sa.Inspector, name: str, schema: str | None, nullable: set[str]) -> tuple[str, ...]:
+    found: list[Sequence[str | None]] = []
     try:
-        constraints = inspector.get_unique_constraints(name, schema=schema)
+        found += [constraint["column_names"] for constraint in inspector.get_unique_constraints(name, schema=schema)]
+        indexes = inspector.get_indexes(name, schema=schema)
+        found += [index["column_names"] for index in indexes if index["unique"] and not _is_partial(index)]
     except (NotImplementedError, sa.exc.NoSuchTableError):
-        return ()
-    usable = [tuple(c["column_names"]) for c in constraints if not nullable & set(c["column_names"])]
-    return min(usable, key=len, default=())
+        pass
+    keys = [tuple(c for c in columns if c is not None) for columns in found if None not in columns]
+    return min((key for key in keys if key and not nullable & set(key)), key=lambda key: (len(key), key), default=())
+
+
+def _is_partial(index: ReflectedIndex) -> bool:
+    """Whether an index leaves rows out."""
+    return any(option.endswith("_where") for option in index.get("dialect_options", {}))
 
 
 def _table_comment(inspector: sa.Inspector, name: str, schema: str | None) -> str:

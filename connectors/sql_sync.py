@@ -19,6 +19,7 @@ from typing import Any
 from connectors.sql_keys import Key, decode, encode
 from connectors.sql_ranges import Range, digests_in, in_order, note_of, range_of
 from connectors.sql_table import Row, TableReader
+from connectors.sql_unkeyed import content_name
 from rag.ports import Cursor
 from rag.types import (
     Checkpoint,
@@ -31,6 +32,7 @@ from rag.types import (
     SourceEvent,
     Tombstone,
     Unreadable,
+    Upsert,
 )
 
 _PAGE_ROWS = 1024
@@ -54,6 +56,7 @@ class _Sync:
     reader: TableReader
     cursor: Cursor | None
     patience: Patience
+    is_new: bool = False  # nothing of it is noted: its rows may be indexed under ids that were made of their content
     next_number: int = 0
     rows: dict[int, int] = field(default_factory=dict)  # of each range, by its number, as it is noted by now
 
@@ -76,7 +79,10 @@ class _Sync:
         return self.next_number
 
     def event(self, row: Row) -> SourceEvent:
-        return self.reader.event(row)
+        event = self.reader.event(row)
+        if self.is_new and isinstance(event, Upsert) and not event.moved_from:
+            return replace(event, moved_from=f"{self.scope}/{content_name(self.reader.table, row.values)}")
+        return event
 
     def note(self, r: Range, rows: Sequence[Row], gone: Collection[str] = ()) -> Checkpoint:
         """Note a range as it was found. gone: names of rows that it does not have any more."""
@@ -133,6 +139,7 @@ def read_changes(reader: TableReader, cursor: Cursor | None, patience: Patience)
     found = [range_of(name, note) for name, note in notes.items() if name.startswith("range-")]
     ranges = in_order(found)
     sync.next_number = max((r.number for r in found), default=0)
+    sync.is_new = head is None or head.get("new", False)
     now = _signature(reader)
     counts = True  # whether every range is compared, so that their rows are the table's
     if head is None or head["signature"] != now:
@@ -197,8 +204,8 @@ def _drift(before: Mapping[str, Any], now: Mapping[str, Any], scope: str) -> str
 def _list(sync: _Sync, signature: dict[str, Any], *, after: Range | None) -> Iterator[SourceEvent]:
     """Yield every row, from the start or after the last range that an interrupted listing noted."""
     reader = sync.reader
-    head = {"signature": signature, "listing": True, "method": reader.method.as_dict()}
-    yield Listing(scope=sync.scope, resumes=after is not None)
+    head = {"signature": signature, "listing": True, "method": reader.method.as_dict(), "new": sync.is_new}
+    yield Listing(scope=sync.scope, resumes=after is not None, by_content=sync.is_new)
     if after is None:
         sync.rows = {}
         yield Checkpoint(scope=sync.scope, name="table", head=head)
@@ -210,7 +217,8 @@ def _list(sync: _Sync, signature: dict[str, Any], *, after: Range | None) -> Ite
     if reader.method.name == "cursor":
         yield _mark(sync, mark, started)
     yield Listed(
-        scope=sync.scope, checkpoint=Checkpoint(scope=sync.scope, name="table", head=head | {"listing": False})
+        scope=sync.scope,
+        checkpoint=Checkpoint(scope=sync.scope, name="table", head=head | {"listing": False, "new": False}),
     )
 
 

@@ -273,8 +273,8 @@ class Note:
 class Listing:
     """From here to Listed, every document of the scope is yielded, each once.
 
-    resumes: it goes on where a broken read stopped. by_content: ids are made of the content, so that a document that
-    changed is one that goes and one that comes.
+    resumes: it goes on where a broken read stopped. by_content: ids are made of the content, or may have been until
+    now, so that a document that changed is one that goes and one that comes.
     """
 
     scope: str

@@ -208,8 +208,8 @@ def _compare(run: Run, upserts: dict[str, Upsert], twins: list[tuple[Document, U
         run.writer.drain()  # the state must know the document's last version before it is compared with
         run.in_flight.clear()
     moved = [event.moved_from for event in upserts.values() if event.moved_from]
-    run.unit.moved.update(moved)
     known = run.parts.state.known(run.lease.source, [*upserts, *moved])
+    run.unit.moved.update(known.keys() & moved)
     again = [d for d in upserts if upserts[d].document.scope in run.unit.listing and _was_met(run, known.get(d), d)]
     twins += [(_first_of(run, known.get(d), d), upserts.pop(d)) for d in again]
     aside = [_set_aside(run, first, twin) for first, twin in twins]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tests.conftest import Server, change, citewell, citewell_here, citewell_json, sqlite_with, stop_engine, wait_until
 
-ROWS = 1600  # several batches, so that a run is met between two
+ROWS = 900  # several batches, so that a run is met between two
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(config: Path, 
 
 
 def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: Path):
-    config.write_text(shop(tmp_path, 800))
+    config.write_text(shop(tmp_path, 520))
     first = start(config, "ingest")
     wait_until(lambda: committed(tmp_path) > 0, timeout_s=150, what="the first commit")
     first.send_signal(signal.SIGSTOP)  # so that it is under way for as long as we look
@@ -76,7 +76,7 @@ def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: 
     first.communicate()
     third = citewell_json("ingest", config=config)["sources"][0]  # at once: the holder is seen to be dead
     assert third["added"] > 0
-    assert citewell_json("status", config=config)["points"] == 800
+    assert citewell_json("status", config=config)["points"] == 520
 
 
 def test_progress_is_json_lines_on_stderr_beside_one_document_on_stdout(config: Path, tmp_path: Path):

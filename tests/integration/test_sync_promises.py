@@ -2,7 +2,6 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 from qdrant_client import models
 
-from connectors.sql import SqlSource
 from connectors.sql_connection import create_engine
 from connectors.sql_sync import Patience
 from indexes.qdrant import QdrantIndex
@@ -18,72 +16,12 @@ from indexes.qdrant_schema import Encoders, Layout
 from indexes.reindex import NewVersion
 from indexes.sparse import Bm25Encoder
 from rag.errors import MassDeleteRefused, SourceBusy, SourceError, StateUnavailable
-from service.ingest import Options, Report, ingest
-from service.syncing.report import TableReport
 from service.syncing.upkeep import forget, verify
 from tests.conftest import change, server_database, sqlite_with, wait_until
-from tests.crash.harness import DIM, FreeEmbedder, Setting, difference
+from tests.crash.harness import DIM, FreeEmbedder
+from tests.support.stores import Store, adds_up, fill, line
 
 pytestmark = pytest.mark.timeout(600)  # tens of tables, each compared with a rebuild, on a machine that may be slow
-Rows = dict[str, str]
-
-
-class Store:
-    """A source with an index and a state of its own; reads, and shows what would answer."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting, self.parts = setting, setting.parts()
-
-    def run(self, **options: Any) -> Report:
-        return ingest(self.parts, "shop", self.setting.source, Options(**options))
-
-    def rows(self) -> Rows:
-        """Texts by document."""
-        payloads = (p for p, _ in self.setting.snapshot().values() if "source" in p)
-        return {payload["document_id"]: payload["text"] for payload in payloads}
-
-    def ids(self) -> set[str]:
-        return set(self.rows())
-
-    def is_a_clean_rebuild(self) -> bool:
-        clean = Store(self.setting.anew())
-        clean.run()
-        found = difference(clean.setting.snapshot(), self.setting.snapshot())
-        clean.close()
-        return (found.lost, found.duplicate, found.stale) == (0, 0, 0)
-
-    def close(self) -> None:
-        self.parts.state.close()
-
-
-@pytest.fixture
-def open_store(tmp_path: Path, shared_data: Path) -> Iterator[Any]:
-    opened: list[Store] = []
-
-    def start(url: str, **options: Any) -> Store:
-        source = SqlSource(name="shop", url=url, **options)
-        setting = Setting(engine=shared_data / "qdrant", source=source, batch_documents=100, folder=tmp_path)
-        opened.append(Store(setting))
-        return opened[-1]
-
-    yield start
-    for store in opened:
-        store.close()
-
-
-def line(report: Report, table: str) -> TableReport:
-    return next(each for each in report.tables if each.table == table)
-
-
-def adds_up(report: Report) -> bool:
-    sums = [report, *report.tables]
-    return all(r.read == r.added + r.updated + r.unchanged + r.quarantined for r in sums)
-
-
-def fill(url: str, ids: range, table: str = "a", *, create: bool = True) -> None:
-    values = ", ".join(f"({i}, 'row {i}')" for i in ids)
-    made = [f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, name VARCHAR(80))"] if create else []
-    change(url, *made, f"INSERT INTO {table} VALUES {values}")
 
 
 # Ranges.

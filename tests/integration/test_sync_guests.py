@@ -1,0 +1,177 @@
+"""A source is read as a guest: cheaply, with no transaction kept open, and with nothing left behind. Real databases."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from connectors.sql import SqlSource
+from connectors.sql_spool import PageSize
+from rag.errors import SourceError
+from rag.types import Upsert
+from tests.conftest import change, server_database
+from tests.support.counting_proxy import CountingProxy
+from tests.support.stores import adds_up, fill
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@contextmanager
+def counted(kind: str) -> Iterator[tuple[str, str, CountingProxy]]:
+    """A database of a server: its URL, its URL through a proxy that counts, and the proxy."""
+    with server_database(kind) as url:
+        parsed = sa.make_url(url)
+        proxy = CountingProxy(kind, parsed.host or "", parsed.port or 0)
+        query = {"sslmode": "disable"} if kind == "postgresql" else {}
+        seen = parsed.set(host="127.0.0.1", port=proxy.port, query=query)
+        yield url, seen.render_as_string(hide_password=False), proxy
+        proxy.close()
+
+
+# Tables without a key, and queries.
+
+
+def test_a_unique_index_over_columns_that_are_never_null_is_a_key(database: str, open_store):
+    change(
+        database,
+        "CREATE TABLE price (sku VARCHAR(20) NOT NULL, region VARCHAR(9) NOT NULL, other INT, cents INT)",
+        "CREATE UNIQUE INDEX loose ON price (other)",
+        "CREATE UNIQUE INDEX price_key ON price (sku, region)",
+        "INSERT INTO price VALUES " + ", ".join(f"('a{i}', 'eu', {i}, 100)" for i in range(50)),
+    )
+    store = open_store(database)
+    assert store.run().added == 50
+    assert "price/a7,eu" in store.ids()
+    change(database, "UPDATE price SET cents = 200 WHERE other < 40")
+    report = store.run()
+    assert (report.updated, report.added, report.deleted) == (40, 0, 0)
+    assert adds_up(report)
+    assert store.is_a_clean_rebuild()
+
+
+@pytest.mark.parametrize("index", ["(sku) WHERE cents > 5", "(lower(sku))"])
+def test_an_index_that_leaves_rows_out_or_holds_no_column_is_no_key(open_store, index: str):
+    with server_database("postgresql") as url:
+        change(
+            url,
+            "CREATE TABLE price (sku TEXT NOT NULL, cents INT)",
+            f"CREATE UNIQUE INDEX price_key ON price {index}",
+            "INSERT INTO price VALUES ('a', 5), ('b', 5), ('b' || chr(769), 6)",
+        )
+        store = open_store(url)
+        assert store.run().added == 3
+        assert all("~" in document_id for document_id in store.ids())
+
+
+def test_a_table_that_gets_its_key_later_keeps_its_embeddings_and_raises_no_alarm(database: str, open_store):
+    change(database, "CREATE TABLE price (sku VARCHAR(20) NOT NULL, cents INT)")
+    change(database, "INSERT INTO price VALUES " + ", ".join(f"('a{i}', {i})" for i in range(300)))
+    store = open_store(database)
+    assert store.run().added == 300
+    change(database, "CREATE UNIQUE INDEX price_key ON price (sku)", "UPDATE price SET cents = -1 WHERE cents < 10")
+    report = store.run()
+    assert (report.error, len(store.ids()), report.chunks_embedded) == ("", 300, 10)
+    assert "price/a7" in store.ids()
+    again = store.run()
+    assert (again.added, again.updated, again.deleted) == (0, 0, 0)
+    assert store.is_a_clean_rebuild()
+
+
+def test_most_rows_of_a_table_without_a_key_may_change(database: str, open_store):
+    change(database, "CREATE TABLE price (name VARCHAR(20), cents INT)")
+    change(database, "INSERT INTO price VALUES " + ", ".join(f"('p{i}', 1)" for i in range(100)))
+    store = open_store(database)
+    store.run()
+    change(database, "UPDATE price SET cents = 2")
+    report = store.run()
+    assert (report.error, report.added, report.deleted, len(store.ids())) == ("", 100, 100, 100)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("options", [{}, {"query": "SELECT * FROM t", "key": ("name",)}], ids=["table", "query"])
+def test_no_transaction_is_open_while_rows_without_a_key_are_worked_on(kind: str, options: dict[str, Any]):
+    with server_database(kind) as url:
+        change(url, "CREATE TABLE t (name VARCHAR(20), v VARCHAR(200))")
+        change(url, "INSERT INTO t VALUES " + ", ".join(f"('n{i}', '{'x' * 150}')" for i in range(3000)))
+        watcher = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        database = sa.make_url(url).database
+        open_ones = (
+            f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND xact_start IS NOT NULL "
+            "AND pid <> pg_backend_pid()"
+            if kind == "postgresql"
+            else "SELECT count(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p "
+            f"ON p.id = t.trx_mysql_thread_id WHERE p.db = '{database}'"
+        )
+        with watcher.connect() as connection:
+            rows = 0
+            for event in SqlSource(name="s", url=url, **options).read():
+                rows += isinstance(event, Upsert)
+                if rows % 500 == 1:
+                    assert connection.exec_driver_sql(open_ones).scalar() == 0
+        assert rows == 3000
+
+
+def test_a_server_that_ends_idle_transactions_ends_none_of_ours(open_store):
+    with server_database("postgresql") as url:
+        change(
+            url,
+            "CREATE TABLE t (name text, v text)",
+            "INSERT INTO t SELECT 'n' || i, repeat('x', 200) FROM generate_series(1, 6000) i",
+            f"ALTER DATABASE {sa.make_url(url).database} SET idle_in_transaction_session_timeout = '100ms'",
+        )
+        store = open_store(url)
+        report = store.run()
+        assert (report.error, report.added) == ("", 6000)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_query_is_run_once_and_sent_once(kind: str, open_store):
+    with counted(kind) as (url, seen, proxy):
+        fill(url, range(2000))
+        store = open_store(seen, query="SELECT * FROM a", key=("id",))
+        store.run()
+        proxy.take()
+        store.run()
+        sent = proxy.take()
+        assert sent.rows < 2200
+        assert sent.size_bytes < 2000 * 60
+
+
+def test_a_query_is_sent_as_it_is_written(database: str, open_store):
+    fill(database, range(20))
+    query = "SELECT id, name, 'see :here, 100% :: \\: sure' AS note FROM a WHERE name LIKE 'row 1%' -- at the end"
+    store = open_store(database, query=query, key=("id",))
+    assert store.run().added == 11
+    texts = " ".join(store.rows().values())
+    assert "see :here, 100% ::" in texts
+    assert "the query runs" in store.setting.source.check()
+
+
+def test_the_columns_of_a_query_are_found_without_running_it():
+    with server_database("postgresql") as url:
+        fill(url, range(5))
+        source = SqlSource(name="s", url=url, query="SELECT id, 1 / (id - 3) AS v FROM a;", key=("id",))
+        assert "the query runs" in source.check()
+        with pytest.raises(SourceError, match="division by zero"):
+            list(source.read())
+
+
+def test_two_columns_of_one_name_are_told_not_lost(database: str):
+    fill(database, range(5))
+    source = SqlSource(name="s", url=database, query="SELECT x.*, y.name FROM a x JOIN a y ON x.id = y.id", key=("id",))
+    with pytest.raises(SourceError, match="2 columns called 'name'"):
+        list(source.read())
+
+
+def test_pages_come_to_about_sixteen_mebibytes():
+    size = PageSize(1000)
+    assert size.rows == 16
+    for rows in (64, 256, 1000, 1000):
+        size.learn([("x" * 100, 1)])
+        assert size.rows == rows
+    size.learn([("x" * (1 << 20), 1)])
+    assert size.rows == 15
+    size.learn([("x" * (64 << 20), 1)])
+    assert size.rows == 1
