@@ -13,7 +13,7 @@ from connectors.rows import Blob
 
 _MEMORY_BYTES = 8 << 20  # of rows that are kept in memory; more are in a file that has no name
 _PAGE_BYTES = 16 << 20
-_FIRST_ROWS = 16
+_FIRST_ROWS = 32
 _VALUE_BYTES = 48  # of a value that is neither text nor bytes
 
 

@@ -35,9 +35,8 @@ from rag.types import (
     Upsert,
 )
 
-_PAGE_ROWS = 1024
 _MOST_PIECES = 8  # that a range is cut into when it is refreshed; one that has grown more is read in pages
-_FORMAT = 2  # of rendered rows and of notes: a change has every table read and compared anew
+_FORMAT = 3  # of rendered rows and of notes: a change has every table read and compared anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,12 +235,13 @@ def _list_rows(sync: _Sync, low: Key | None) -> Iterator[SourceEvent]:
 
 def _pages_of(sync: _Sync, low: Key | None, high: Key | None) -> Iterator[tuple[list[Row], bool]]:
     """The rows of a range in pages, each with whether it is the last."""
-    while True:
-        page = sync.reader.page(low, high, limit=_PAGE_ROWS)
-        yield page, len(page) < _PAGE_ROWS
-        if len(page) < _PAGE_ROWS:
-            return
-        low = page[-1].key
+    last = False
+    while not last:
+        limit = sync.reader.size.rows
+        page = sync.reader.page(low, high, limit=limit)
+        last = len(page) < limit
+        yield page, last
+        low = page[-1].key if page else low
 
 
 # A read of changes.
@@ -272,7 +272,7 @@ def _compare(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
         group = ranges[start : start + sync.group_ranges]
         if not sync.reader.hashes_inside:
             for r in group:
-                yield from _refresh(sync, [r])
+                yield from _read_range(sync, r) if sync.reader.method.name == "scan" else _refresh(sync, [r])
             continue
         most = _MOST_PIECES * sync.range_rows
         pairs = zip(group, sync.reader.sums([(r.low, r.high) for r in group]), strict=True)
@@ -298,22 +298,23 @@ def _refresh(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
         [row for row in rows if row.digest != split.old.get(row.name)]
         for rows, split in zip(found, splits, strict=True)
     ]
-    current = _current(sync, [row for rows in different for row in rows])
-    for r, rows, wanted, split in zip(ranges, found, different, splits, strict=True):
-        if not all(row.name in current for row in wanted):
-            yield from _read_range(sync, r)
-            continue
-        for row in wanted:
-            yield sync.event(current[row.name])
-        split.add([current.get(row.name, row) for row in rows])
-        yield from split.end()
-
-
-def _current(sync: _Sync, different: Sequence[Row]) -> dict[str, Row]:
-    """Rows by name, as they are at this moment; one that has changed its key, or gone, or is not found is left out."""
-    if all(row.values or row.error for row in different):
-        return {row.name: row for row in different}
-    return {row.name: row for row in sync.reader.by_keys([row.key for row in different])}
+    left = list(zip(ranges, found, different, splits, strict=True))
+    while left:
+        number, most = 1, sync.reader.size.rows
+        while number < len(left) and sum(len(wanted) for _, _, wanted, _ in left[: number + 1]) <= most:
+            number += 1
+        part, left = left[:number], left[number:]
+        many = sum(len(wanted) for _, _, wanted, _ in part) > most
+        keys = [row.key for _, _, wanted, _ in part for row in wanted] if not many else []
+        current = {row.name: row for row in sync.reader.by_keys(keys)}
+        for r, rows, wanted, split in part:
+            if not all(row.name in current for row in wanted):  # gone, or under another key by now; or too many at once
+                yield from _read_range(sync, r)
+                continue
+            for row in wanted:
+                yield sync.event(current[row.name])
+            split.add([current.get(row.name, row) for row in rows])
+            yield from split.end()
 
 
 def _read_range(sync: _Sync, r: Range) -> Iterator[SourceEvent]:
@@ -329,18 +330,25 @@ def _since(sync: _Sync, mark: Mapping[str, Any]) -> Iterator[SourceEvent]:
     """Yield the rows whose cursor column says that they are new, and those at the edge of what was read before."""
     reader = sync.reader
     (value,) = decode(mark["value"])
-    for row in reader.without_cursor():
-        yield sync.event(row)
+    last: Key | None = None
+    while True:
+        limit = reader.size.rows
+        found = reader.without_cursor(last, limit=limit)
+        yield from map(sync.event, found)
+        if len(found) < limit:
+            break
+        last = found[-1].key
     if value is None:
         return
     start = _earlier(value, sync.patience.overlap_s)
     for dead in (False, True) if reader.tombstone else (False,):
         after: Key | None = None
         while True:
-            page = reader.since(start, after, limit=_PAGE_ROWS, dead=dead)
+            limit = reader.size.rows
+            page = reader.since(start, after, limit=limit, dead=dead)
             for _, row in page:
                 yield Tombstone(document_id=f"{sync.scope}/{row.name}") if dead else sync.event(row)
-            if len(page) < _PAGE_ROWS:
+            if len(page) < limit:
                 break
             after = (page[-1][0], *page[-1][1].key)
 

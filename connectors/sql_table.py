@@ -10,16 +10,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from connectors.rows import Unread
+from connectors.rows import Blob, Unread
 from connectors.sql_digest import UNKNOWN, Method, database_digest, python_digest
 from connectors.sql_documents import Place, document_of
 from connectors.sql_ids import key_values, legacy_row_id, row_id
 from connectors.sql_joined import Joined, numbered, raw_column
 from connectors.sql_keys import Key, KeyColumns
 from connectors.sql_schema import Table
+from connectors.sql_spool import PageSize
 from rag.types import Unreadable, Upsert
 
 _KEYS_A_STATEMENT = 200
+_PAGE_ROWS = 1024
+_BINARY = sa.types._Binary  # LargeBinary, and MySQL's own BINARY, VARBINARY and BLOBs beside it
 _ATTEMPTS = 3  # at a statement that the server cancels for reasons of its own
 _CANCELLED = ("40001", "40P01", 1213)  # a conflict with recovery on a standby, deadlocks
 Bounds = tuple[Key | None, Key | None]  # keys after the first, up to the second; None is no limit
@@ -44,15 +47,31 @@ class TableReader:
     ) -> None:
         self.table, self.place, self.method, self.tombstone = table, place, method, tombstone
         self._connection = connection
+        self.size = PageSize(_PAGE_ROWS)  # of a page
         self._dialect = dialect = connection.dialect.name
         self._joined = Joined.of(table)
         self._base = self._joined.base
         self._key = [self._base.c[column] for column in table.key]
         self.keys = KeyColumns(self._key, dialect)
         self._key_positions = [list(table.columns).index(column) for column in table.key]
-        everything = list(self._base.c) if method.name != "cursor" else self._of_cursor()
+        self._blobs = self._measured()
+        values = [self._value(column) for column in self._base.c]
+        everything = values if method.name != "cursor" else self._of_cursor()
         self._hashed = [*everything, *self._joined.labels]
         self._digest = database_digest(dialect, self._hashed)
+
+    def _measured(self) -> frozenset[int]:
+        """Places of the columns whose binary values are not fetched: nothing but their size is said of them."""
+        if self._dialect not in ("postgresql", "mysql", "mariadb"):
+            return frozenset()
+        read = {*self.table.key, *self.place.labels.columns, self.method.column, self.tombstone}
+        columns = enumerate(self.table.columns.items())
+        return frozenset(i for i, (name, kind) in columns if isinstance(kind, _BINARY) and name not in read)
+
+    def _value(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A column as it is fetched."""
+        is_measured = list(self.table.columns).index(column.key or "") in self._blobs
+        return sa.func.octet_length(raw_column(column)) if is_measured else column
 
     def _of_cursor(self) -> list[sa.ColumnElement[Any]]:
         """What shows a change where a column moves with it: the key and that column."""
@@ -94,10 +113,8 @@ class TableReader:
     def digests(self, ranges: Sequence[Bounds], *, limit: int) -> list[list[Row]]:
         """Keys and digests of the rows of some ranges, at most limit in all, each range in key order.
 
-        Where the database hashes, the rows come without their values.
+        The rows come without their values: this is for where the database hashes, or a cursor column is their hash.
         """
-        if self._digest is None and self.method.name != "cursor":
-            return [self.page(low, high, limit=limit) for low, high in ranges]
         width = len(self._key) + len(self.keys.extras)
         grouped: list[list[Row]] = [[] for _ in ranges]
         for place, values in self._keys_and_digests(ranges, limit):
@@ -133,8 +150,9 @@ class TableReader:
 
     def by_keys(self, keys: Sequence[Key]) -> Iterator[Row]:
         """The rows that have these keys, if they still exist."""
-        for start in range(0, len(keys), _KEYS_A_STATEMENT):
-            part = keys[start : start + _KEYS_A_STATEMENT]
+        while keys:
+            most = min(self.size.rows, _KEYS_A_STATEMENT)
+            part, keys = keys[:most], keys[most:]
             where = [self.keys.among(part)]
             yield from self._rows(self._ordered(self._columns(), where), where, len(part))
 
@@ -151,10 +169,10 @@ class TableReader:
         rows = self._rows(statement, where, limit)
         return [(row.values[position] if row.values else mark, row) for row in rows]
 
-    def without_cursor(self) -> list[Row]:
-        """Rows whose cursor column is NULL."""
-        where = [self._base.c[self.method.column].is_(None)]
-        return self._rows(self._ordered(self._columns(), where), where, 0)
+    def without_cursor(self, after: Key | None, *, limit: int) -> list[Row]:
+        """Rows whose cursor column is NULL, in key order after a key."""
+        where = [self._base.c[self.method.column].is_(None), *self.keys.between(after, None)]
+        return self._rows(self._ordered(self._columns(), where).limit(limit), where, limit)
 
     def newest(self) -> Any:
         """The largest value of the cursor column; for a time, not later than the database's own clock."""
@@ -200,7 +218,8 @@ class TableReader:
 
     def _columns(self) -> list[sa.ColumnElement[Any]]:
         """The extras of the key, the row's columns, its labels, and its digest where the database makes one."""
-        columns = [*self.keys.extras, *map(raw_column, self._base.c), *self._joined.labels]
+        values = [raw_column(self._value(column)) for column in self._base.c]
+        columns = [*self.keys.extras, *values, *self._joined.labels]
         return numbered([*columns, *([self._digest] if self._digest is not None else [])])
 
     def _where(
@@ -236,12 +255,14 @@ class TableReader:
 
     def _rows(self, statement: Any, where: Sequence[sa.ColumnElement[bool]], limit: int) -> list[Row]:
         try:
-            return [self._decoded(tuple(row)) for row in self._all(statement)]
+            found = self._all(statement)
+            self.size.learn(found)
+            return [self._decoded(tuple(row)) for row in found]
         except (sa.exc.DBAPIError, ValueError, OverflowError) as err:
             if not _is_undecodable(err):
                 raise
-        found = self._ordered(numbered([*map(raw_column, self._key), *self.keys.extras]), where)
-        keys = [self._split(tuple(row))[1] for row in self._all(found.limit(limit) if limit else found)]
+        named = self._ordered(numbered([*map(raw_column, self._key), *self.keys.extras]), where)
+        keys = [self._split(tuple(row))[1] for row in self._all(named.limit(limit))]
         return self._salvage(keys)
 
     def _salvage(self, keys: Sequence[Key]) -> list[Row]:
@@ -277,6 +298,10 @@ class TableReader:
     def _decoded(self, values: tuple[Any, ...]) -> Row:
         extras, values = values[: len(self.keys.extras)], values[len(self.keys.extras) :]
         key = (*(values[position] for position in self._key_positions), *extras)
+        values = tuple(
+            Blob(value) if place in self._blobs and isinstance(value, int) else value
+            for place, value in enumerate(values)
+        )
         if self._digest is not None:
             return self._row(key, values[:-1], int(values[-1]))
         if self.method.name != "cursor":

@@ -115,7 +115,7 @@ def test_a_cut_connection_deletes_nothing_and_the_next_run_goes_on(kind: str, tm
             stored = setting.index().count()
             assert stored >= done, "a broken read lost points"
             done = stored
-        assert cut >= 10
+        assert cut >= 5  # each goes on where the one before was cut, so the last ones have too little left to be cut
         proxy.passed_bytes, proxy.limit_bytes = 0, None
         report = run(setting, through)
         assert report.deleted == 0

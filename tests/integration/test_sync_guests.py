@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from connectors.labels import RowLabels
 from connectors.sql import SqlSource
 from connectors.sql_spool import PageSize
 from rag.errors import SourceError
@@ -14,6 +15,7 @@ from rag.types import Upsert
 from tests.conftest import change, server_database
 from tests.support.counting_proxy import CountingProxy
 from tests.support.stores import adds_up, fill
+from tests.support.synced import Synced
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -167,11 +169,83 @@ def test_two_columns_of_one_name_are_told_not_lost(database: str):
 
 def test_pages_come_to_about_sixteen_mebibytes():
     size = PageSize(1000)
-    assert size.rows == 16
-    for rows in (64, 256, 1000, 1000):
+    assert size.rows == 32
+    for rows in (128, 512, 1000, 1000):
         size.learn([("x" * 100, 1)])
         assert size.rows == rows
     size.learn([("x" * (1 << 20), 1)])
     assert size.rows == 15
     size.learn([("x" * (64 << 20), 1)])
     assert size.rows == 1
+
+
+# Large values.
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("key", ["id INT PRIMARY KEY", "id INT"], ids=["keyed", "unkeyed"])
+def test_binary_values_are_measured_and_not_fetched(kind: str, key: str, open_store):
+    with counted(kind) as (url, seen, proxy):
+        blob, filled = (
+            ("bytea", "decode(repeat('ab', {}), 'hex')") if kind == "postgresql" else ("LONGBLOB", "repeat('x', {})")
+        )
+        change(url, f"CREATE TABLE photo ({key}, name VARCHAR(20), picture {blob})")
+        values = ", ".join(f"({i}, 'p{i}', {filled.format(20_000 + i)})" for i in range(300))
+        change(url, f"INSERT INTO photo VALUES {values}, (300, 'none', NULL)")
+        store = open_store(seen)
+        assert store.run().added == 301
+        first = proxy.take()
+        texts = store.rows().values()
+        assert sum("Picture: (binary, 20007 bytes, not indexed)" in text for text in texts) == 1
+        assert sum("Picture" in text for text in texts) == 300
+        if "PRIMARY" not in key:
+            return  # read whole: nothing tells its rows apart but their content
+        assert first.size_bytes < 300 * 400
+        change(url, f"UPDATE photo SET picture = {filled.format(5)} WHERE id = 7")
+        report = store.run()
+        assert (report.updated, report.fetched) == (1, 1)
+        assert proxy.take().size_bytes < 60_000
+        assert store.is_a_clean_rebuild()
+
+
+def test_a_binary_key_and_a_binary_label_are_read(open_store):
+    with server_database("mariadb") as url:
+        change(url, "CREATE TABLE t (id BINARY(4) PRIMARY KEY, tag BINARY(2), v BLOB)")
+        change(url, "INSERT INTO t VALUES ('abcd', 'xy', 'blob'), ('bcde', 'zz', 'blob2')")
+        store = open_store(url, labels=RowLabels(metadata=("tag",)))
+        assert store.run().added == 2
+        assert store.ids() == {"t/%bytes:61626364", "t/%bytes:62636465"} or len(store.ids()) == 2
+        payloads = [payload for payload, _ in store.setting.snapshot().values() if "source" in payload]
+        assert {payload["metadata"]["tag"] for payload in payloads} == {"7879", "7a7a"}
+
+
+@pytest.mark.parametrize("method", ["found", "cursor"])
+def test_wide_rows_come_in_small_pages(database: str, open_store, monkeypatch: pytest.MonkeyPatch, method: str):
+    """Of 500 rows of 200 kB no page is larger than about what was set, whatever the way that rows are found by."""
+    monkeypatch.setattr("connectors.sql_spool._PAGE_BYTES", 2 << 20)
+    column = "LONGTEXT" if database.startswith("mysql") else "TEXT"
+    change(database, f"CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER, v {column})")
+    filled = "hex(zeroblob(50000))" if "sqlite" in database else "repeat('x', 100000)"
+    for start in range(0, 200, 50):
+        values = ", ".join(f"({i}, {i if i % 2 else 'NULL'}, {filled})" for i in range(start, start + 50))
+        change(database, f"INSERT INTO t VALUES {values}")
+    pages: list[int] = []
+    learn = PageSize.learn
+
+    def noted(self: PageSize, rows: Any) -> None:
+        pages.append(sum(len(value) for row in rows for value in row if isinstance(value, str)))
+        learn(self, rows)
+
+    monkeypatch.setattr(PageSize, "learn", noted)
+    source = SqlSource(name="s", url=database, cursors={"t": "at"} if method == "cursor" else {})
+    synced = Synced(source=source)
+    assert len(synced.changes()) == 200
+    change(
+        database,
+        "UPDATE t SET v = v || 'y' WHERE id < 90"
+        if not database.startswith("mysql")
+        else "UPDATE t SET v = concat(v, 'y') WHERE id < 90",
+    )
+    assert len(synced.changes()) >= 90
+    assert max(pages) <= 32 * 100_001
+    assert sorted(pages)[-4] <= 3 << 20
