@@ -17,6 +17,7 @@ _LABEL_NAMES = (
     "name", "title", "label", "full_name", "display_name", "subject", "名称", "姓名", "标题", "名字", "name_en", "code",
     "username", "email",
 )  # fmt: skip
+LABEL_CHARS = 200
 _FIRST, _LAST = ("first_name", "given_name", "firstname"), ("last_name", "family_name", "surname", "lastname")
 
 
@@ -62,6 +63,12 @@ def label_columns(names: Sequence[str], text_names: Sequence[str], key: Sequence
     ends = next((name for name in text_names if humanize(name).lower().endswith((" name", " title"))), None)
     others = [name for name in text_names if name not in key]
     return (ends,) if ends else tuple(others) if len(others) <= 2 else ()
+
+
+def as_label(text: str) -> str:
+    """A text as it names a row: on one line, and no longer than people read a name."""
+    line = " ".join(text.split())
+    return line if len(line) <= LABEL_CHARS else f"{line[:LABEL_CHARS].rstrip()}…"
 
 
 def render(table: str, fields: Sequence[Field], *, table_comment: str = "") -> str:

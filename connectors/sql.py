@@ -2,17 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from connectors.labels import RowLabels
-from connectors.sql_connection import create_engine, explained, masked
+from connectors.sql_connection import Limits, create_engine, explained, has_no_rights, masked
 from connectors.sql_digest import choose_method
 from connectors.sql_documents import Place, document_of
 from connectors.sql_ids import key_values, legacy_row_id, row_id
-from connectors.sql_schema import Chosen, Relations, Table, choose_tables, read_relations, read_table
+from connectors.sql_schema import Chosen, Reference, Relations, Table, choose_tables, read_relations, read_table
 from connectors.sql_spool import spooled
 from connectors.sql_sync import Patience, read_changes
 from connectors.sql_table import TableReader
@@ -57,6 +57,7 @@ class SqlSource:
     query: str = ""
     key: tuple[str, ...] = ()
     labels: RowLabels = RowLabels()
+    limits: Limits = Limits()
 
     def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
         """Yield what changed since the cursor's notes, table by table in key order; every row when there are none.
@@ -64,7 +65,7 @@ class SqlSource:
         A table that cannot be read ends with ScopeFailed, and the others go on. Raises SourceError when the database
         cannot be reached, or holds none of the tables.
         """
-        engine = create_engine(self.url)
+        engine = create_engine(self.url, self.limits)
         try:
             yield from _read_query(self, engine) if self.query else _read_tables(self, engine, cursor)
         finally:
@@ -72,7 +73,7 @@ class SqlSource:
 
     def check(self) -> str:
         """What the source holds, in one line. Raises SourceError like `read`, and for any table that cannot be read."""
-        engine = create_engine(self.url)
+        engine = create_engine(self.url, self.limits)
         try:
             with explained(self.url), engine.connect() as connection:
                 if self.query:
@@ -113,6 +114,8 @@ def _chosen(source: SqlSource, connection: sa.Connection, inspector: sa.Inspecto
 def _table(source: SqlSource, inspector: sa.Inspector, name: str, relations: Relations) -> Table:
     """Raises SourceError for a table that does not have what the configuration says of it."""
     table = read_table(inspector, name, source.schema, source.keys.get(name, ()), relations)
+    left = tuple(r for r in table.references if r.schema != source.schema or r.table not in source.exclude)
+    table = replace(table, references=left)
     for setting, named in (("cursors", source.cursors), ("tombstones", source.tombstones)):
         _require_column(table, named.get(name), setting)
     if not table.key and (name in source.cursors or name in source.tombstones):
@@ -147,6 +150,7 @@ def _require_column(table: Table, column: str | None, setting: str) -> None:
 def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) -> Iterator[SourceEvent]:
     """Each table by itself: what goes wrong with one is told, and the next gets a connection that works."""
     connection = _connected(source, engine)
+    rights: dict[tuple[str | None, str], bool] = {}  # whether a table that others refer to may be read
     try:
         with explained(source.url):
             inspector = sa.inspect(connection)
@@ -163,6 +167,10 @@ def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) ->
                         connection = _connected(source, engine)
                         inspector = sa.inspect(connection)
                     table = _table(source, inspector, name, relations)
+                    for reference in _closed(connection, table.references, rights):
+                        text = f"Table {name}: {reference.table} may not be read, so its rows are not named in it."
+                        yield Note(text=text)
+                        table = replace(table, references=tuple(r for r in table.references if r is not reference))
                     yield from _read_table(source, connection, table, cursor)
             except Exception as err:  # noqa: BLE001 whatever one table's schema or driver does; the others go on
                 connection.close()
@@ -177,6 +185,28 @@ def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) ->
         changes_only=True,
         covered={name: root for name, root in covered.items() if name not in chosen.names},
     )
+
+
+def _closed(
+    connection: sa.Connection, references: Sequence[Reference], rights: dict[tuple[str | None, str], bool]
+) -> Iterator[Reference]:
+    """Those references whose rows the source's user may not read. rights: what has been found out in this read."""
+    for reference in references:
+        place = (reference.schema, reference.table)
+        if place not in rights and connection.dialect.name != "sqlite":
+            named = {*reference.referenced, *reference.labels}
+            columns: list[sa.ColumnClause[Any]] = [sa.column(column) for column in named]
+            other = sa.table(reference.table, *columns, schema=reference.schema)
+            try:
+                connection.execute(sa.select(*columns).select_from(other).where(sa.false()))
+                rights[place] = True
+            except sa.exc.DBAPIError as err:
+                if not has_no_rights(err):
+                    raise
+                rights[place] = False
+            connection.rollback()
+        if not rights.get(place, True):
+            yield reference
 
 
 def _connected(source: SqlSource, engine: sa.Engine) -> sa.Connection:

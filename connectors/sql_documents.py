@@ -1,13 +1,13 @@
 """What a row becomes: a document with a readable text, a title, a key to be cited by, and its labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from connectors.labels import RowLabels
-from connectors.rows import Field, format_value, json_value, render
+from connectors.rows import Field, as_label, format_value, json_value, render
 from connectors.sql_schema import Reference, Table
 from rag.text import humanize
 from rag.types import Document, Key
@@ -36,9 +36,9 @@ def document_of(table: Table, place: Place, row: Sequence[Any], *, name: str, ke
     """
     values = dict(zip(table.columns, row, strict=False))
     fields = _fields(table, values, list(row[len(table.columns) :]))
-    label = " ".join(t for c in table.labels if (t := format_value(values[c], table.columns[c])))
+    label = " ".join(t for c in table.labels if (t := as_label(format_value(values[c], table.columns[c]))))
     shown = ", ".join(str(json_value(values[column])) for column in table.key)
-    key_fields = [f for f in fields if f.name in {*table.key, *table.labels}]
+    key_fields = [_short(f) if f.name in table.labels else f for f in fields if f.name in {*table.key, *table.labels}]
     return Document(
         id=f"{table.name}/{name}",
         source=place.source,
@@ -54,12 +54,17 @@ def document_of(table: Table, place: Place, row: Sequence[Any], *, name: str, ke
     )
 
 
+def _short(field: Field) -> Field:
+    """A field with its value as it names a row."""
+    return replace(field, value=as_label(format_value(field.value, field.type)), type=sa.types.NullType())
+
+
 def _fields(table: Table, values: Mapping[str, Any], labels: list[Any]) -> list[Field]:
     """The row's fields; those of a reference carry its label at the first of its columns."""
     named: dict[str, tuple[str, str]] = {}
     for reference in table.references:
         found, labels = labels[: len(reference.labels)], labels[len(reference.labels) :]
-        text = " ".join(format_value(part, sa.types.NullType()) for part in found if part is not None)
+        text = " ".join(as_label(format_value(part, sa.types.NullType())) for part in found if part is not None)
         if text:
             named[reference.columns[0]] = (text, _reference_key(reference))
     return [

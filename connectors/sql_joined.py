@@ -1,11 +1,12 @@
 """A table with the rows that it refers to, as the FROM of the statements that read it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from connectors.rows import LABEL_CHARS
 from connectors.sql_schema import Table
 
 
@@ -35,7 +36,7 @@ class Joined:
             ).alias(f"r{number}")
             pairs = zip(reference.columns, reference.referenced, strict=True)
             joined = joined.outerjoin(other, sa.and_(*(base.c[mine] == other.c[theirs] for mine, theirs in pairs)))
-            labels += [raw_column(other.c[label]) for label in reference.labels]
+            labels += [_beginning(other.c[label], reference.long) for label in reference.labels]
             only += [other] if reference.only else []
         return cls(base=base, joined=joined, labels=tuple(labels), only=tuple(only))
 
@@ -51,6 +52,12 @@ class Joined:
         for table in self.only:
             statement = statement.with_hint(table, "ONLY", "postgresql")
         return statement
+
+
+def _beginning(column: sa.ColumnClause[Any], long: Collection[str]) -> sa.ColumnElement[Any]:
+    """A label, as far as it may be shown, and one character more that shows whether it goes on."""
+    raw = raw_column(column)
+    return sa.func.substr(raw, 1, LABEL_CHARS + 1) if column.name in long else raw
 
 
 def raw_column(column: Any) -> sa.ColumnElement[Any]:

@@ -1,23 +1,27 @@
 """What a database's schema says: tables, keys, references and comments, by reflection."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import PGInspector
 from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint, ReflectedIndex
 
-from connectors.rows import label_columns
+from connectors.rows import LABEL_CHARS, label_columns
 from rag.errors import SourceError
 
 _TEXT = (sa.String, sa.Enum)
+_SHORT = 255  # characters that a column may hold whose texts name rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """A foreign key, with the columns of the referenced table that name its rows.
 
-    only: the referenced table is read without those that inherit from it, as the constraint means it.
+    only: the referenced table is read without those that inherit from it, as the constraint means it. long: those of
+    the labels that may hold a long text, of which only the beginning is read.
     """
 
     columns: tuple[str, ...]
@@ -26,6 +30,7 @@ class Reference:
     referenced: tuple[str, ...]
     labels: tuple[str, ...]
     only: bool = False
+    long: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +100,9 @@ class Chosen:
 def choose_tables(
     inspector: sa.Inspector, schema: str | None, wanted: Sequence[str], exclude: Sequence[str], relations: Relations
 ) -> Chosen:
-    """All tables, or those wanted (a view may be wanted too). A partition is read through the table it is a part of."""
+    """All tables, or those wanted, which may be views and foreign tables. Partitions are read through their table."""
     tables = inspector.get_table_names(schema=schema)
-    known = [*tables, *inspector.get_view_names(schema=schema)]
+    known = [*tables, *inspector.get_view_names(schema=schema), *_other_relations(inspector, schema)]
     left = [name for name in (wanted or sorted(tables)) if name not in exclude]
     partitions = {n for n, root in relations.partitions.items() if not wanted or root in left}
     return Chosen(
@@ -105,6 +110,16 @@ def choose_tables(
         missing=tuple(name for name in [*wanted, *exclude] if name not in known),
         known=tuple(known),
     )
+
+
+def _other_relations(inspector: sa.Inspector, schema: str | None) -> list[str]:
+    """Materialized views, and PostgreSQL's foreign tables."""
+    found: list[str] = []
+    with suppress(NotImplementedError):
+        found += inspector.get_materialized_view_names(schema=schema)
+    if isinstance(inspector, PGInspector):
+        found += inspector.get_foreign_table_names(schema=schema)
+    return found
 
 
 def read_table(
@@ -136,10 +151,23 @@ def read_table(
         references=tuple(
             _reference(inspector, fk, schema, relations) for fk in inspector.get_foreign_keys(name, schema=schema)
         ),
-        labels=label_columns(list(types), [c for c, t in types.items() if isinstance(t, _TEXT)], found),
+        labels=label_columns(list(types), [c for c, t in types.items() if _may_name(t)], found),
         nullable_key=bool(nullable & set(found)),
         only=name in relations.inherited,
     )
+
+
+def _may_name(column_type: sa.types.TypeEngine[Any]) -> bool:
+    """Whether a column holds texts that are short enough to name a row, by its type."""
+    if isinstance(column_type, sa.Text) and column_type.__class__.__module__.startswith("sqlalchemy.dialects.mysql"):
+        return False  # where people write VARCHAR for what is short
+    return isinstance(column_type, _TEXT) and (getattr(column_type, "length", None) or 0) <= _SHORT
+
+
+def _may_be_long(column_type: sa.types.TypeEngine[Any]) -> bool:
+    if isinstance(column_type, sa.Enum) or not isinstance(column_type, sa.String):
+        return False
+    return column_type.length is None or column_type.length > LABEL_CHARS
 
 
 def _in(schema: str | None) -> str:
@@ -183,7 +211,7 @@ def _reference(
     target_schema = fk["referred_schema"] or schema
     columns = inspector.get_columns(fk["referred_table"], schema=target_schema)
     names = [c["name"] for c in columns]
-    texts = [c["name"] for c in columns if isinstance(c["type"], _TEXT)]
+    texts = [c["name"] for c in columns if _may_name(c["type"])]
     referenced = tuple(fk["referred_columns"]) or _primary_key(inspector, fk["referred_table"], target_schema)
     return Reference(
         columns=tuple(fk["constrained_columns"]),
@@ -191,5 +219,6 @@ def _reference(
         table=fk["referred_table"],
         referenced=referenced,
         labels=label_columns(names, texts, referenced),
+        long=frozenset(c["name"] for c in columns if _may_be_long(c["type"])),
         only=target_schema == schema and fk["referred_table"] in relations.inherited,
     )

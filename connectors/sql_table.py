@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from connectors.rows import Blob, Unread
+from connectors.sql_connection import error_code
 from connectors.sql_digest import UNKNOWN, Method, database_digest, python_digest
 from connectors.sql_documents import Place, document_of
 from connectors.sql_ids import key_values, legacy_row_id, row_id
@@ -374,6 +375,4 @@ def _is_undecodable(err: Exception) -> bool:
 
 
 def _was_cancelled(err: Exception) -> bool:
-    cause = getattr(err, "orig", None)
-    code = getattr(cause, "sqlstate", None) or next(iter(getattr(cause, "args", ())), None)
-    return isinstance(err, sa.exc.DBAPIError) and not err.connection_invalidated and code in _CANCELLED
+    return isinstance(err, sa.exc.DBAPIError) and not err.connection_invalidated and error_code(err) in _CANCELLED

@@ -259,6 +259,8 @@ class SqlSettings(_Schedule):
     tombstones: dict[str, str] = Field({}, description="Tables' columns that mark a row as deleted (deleted_at)")
     overlap: Duration = Field(300, ge=0, description="Rows changed this long before the newest are read again")
     reconcile_every: Duration = Field(0, ge=0, description="How often a table with a cursor is compared whole")
+    statement_timeout: Duration = Field(600, ge=0, description="Longest time of a statement; 0: the server's own limit")
+    lock_timeout: Duration = Field(60, ge=0, description="Longest wait for another session's lock; 0: the server's own")
     query: str = Field("", description="A SELECT to read instead of tables")
     key: tuple[str, ...] = Field((), description="Key columns of the query")
     tenant: str = Field("default", min_length=1, description="Tenant of its rows")

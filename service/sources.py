@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from connectors.files import FilesSource
 from connectors.labels import FileLabels, PathRule, RowLabels
 from connectors.sql import SqlSource
+from connectors.sql_connection import Limits
 from connectors.sql_sync import Patience
 from service.settings import FilesSettings, SqlSettings
 
@@ -28,6 +29,7 @@ def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
         cursors=settings.cursors,
         tombstones=settings.tombstones,
         patience=Patience(overlap_s=settings.overlap, reconcile_s=settings.reconcile_every),
+        limits=Limits(statement_s=settings.statement_timeout, lock_s=settings.lock_timeout),
         query=settings.query,
         key=settings.key,
         labels=RowLabels(

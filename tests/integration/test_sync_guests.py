@@ -1,7 +1,11 @@
 """A source is read as a guest: cheaply, with no transaction kept open, and with nothing left behind. Real databases."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +13,13 @@ import sqlalchemy as sa
 
 from connectors.labels import RowLabels
 from connectors.sql import SqlSource
+from connectors.sql_connection import Limits
 from connectors.sql_spool import PageSize
 from rag.errors import SourceError
 from rag.types import Upsert
-from tests.conftest import change, server_database
+from tests.conftest import change, free_port, server_database, wait_until
 from tests.support.counting_proxy import CountingProxy
-from tests.support.stores import adds_up, fill
+from tests.support.stores import adds_up, fill, line
 from tests.support.synced import Synced
 
 pytestmark = pytest.mark.timeout(600)
@@ -121,7 +126,7 @@ def test_a_server_that_ends_idle_transactions_ends_none_of_ours(open_store):
             url,
             "CREATE TABLE t (name text, v text)",
             "INSERT INTO t SELECT 'n' || i, repeat('x', 200) FROM generate_series(1, 6000) i",
-            f"ALTER DATABASE {sa.make_url(url).database} SET idle_in_transaction_session_timeout = '100ms'",
+            f"ALTER DATABASE {sa.make_url(url).database} SET idle_in_transaction_session_timeout = '1s'",
         )
         store = open_store(url)
         report = store.run()
@@ -249,3 +254,165 @@ def test_wide_rows_come_in_small_pages(database: str, open_store, monkeypatch: p
     assert len(synced.changes()) >= 90
     assert max(pages) <= 32 * 100_001
     assert sorted(pages)[-4] <= 3 << 20
+
+
+# What the source's user may not do, and what takes too long.
+
+
+def test_materialized_views_and_foreign_tables_are_read_where_they_are_named(open_store):
+    with server_database("postgresql") as url:
+        fill(url, range(30))
+        parsed = sa.make_url(url)
+        change(
+            url,
+            "CREATE MATERIALIZED VIEW mv AS SELECT id, name FROM a WHERE id < 10",
+            "CREATE UNIQUE INDEX mv_key ON mv (id)",
+            "CREATE EXTENSION postgres_fdw",
+            f"CREATE SERVER here FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{parsed.host}', port '{parsed.port}', dbname '{parsed.database}')",
+            f"CREATE USER MAPPING FOR CURRENT_USER SERVER here OPTIONS (user '{parsed.username}')",
+            "CREATE FOREIGN TABLE far (id int, name text) SERVER here OPTIONS (table_name 'a')",
+        )
+        assert {line.table for line in open_store(url).run().tables} == {"a"}
+        store = open_store(url, tables=("mv", "far"), keys={"far": ("id",), "mv": ("id",)})
+        report = store.run()
+        assert (line(report, "mv").read, line(report, "far").read, report.error) == (10, 30, "")
+
+
+@pytest.fixture
+def orders() -> Iterator[tuple[str, str]]:
+    """A database whose orders refer to customers: its URL, and that of a user who may read the orders only."""
+    with server_database("postgresql") as url:
+        role = sa.make_url(url).database or ""
+        change(
+            url,
+            "CREATE TABLE customer (id int PRIMARY KEY, name text)",
+            "CREATE TABLE orders (id int PRIMARY KEY, item text, customer_id int REFERENCES customer)",
+            "INSERT INTO customer VALUES (1, 'Secret Person')",
+            "INSERT INTO orders VALUES (1, 'pen', 1), (2, 'ink', NULL)",
+            f"CREATE ROLE {role} LOGIN",
+            f"GRANT SELECT ON orders TO {role}",
+        )
+        try:
+            yield url, sa.make_url(url).set(username=role, password=None).render_as_string(hide_password=False)
+        finally:
+            change(url, f"REVOKE ALL ON orders FROM {role}", f"DROP ROLE {role}")
+
+
+def test_an_excluded_table_names_no_rows_either(orders: tuple[str, str], open_store):
+    store = open_store(orders[0], exclude=("customer",))
+    store.run()
+    assert "Secret" not in str(store.rows())
+    assert "Customer id: 1" in store.rows()["orders/1"]
+
+
+def test_a_table_that_may_not_be_read_costs_its_labels_and_nothing_else(orders: tuple[str, str], open_store):
+    store = open_store(orders[1], tables=("orders",))
+    report = store.run()
+    assert (report.error, report.added) == ("", 2)
+    assert "Table orders: customer may not be read" in " ".join(report.notes)
+    assert "Secret" not in str(store.rows())
+
+
+def test_every_error_names_what_helps(orders: tuple[str, str], open_store):
+    (error,) = {table.error for table in open_store(orders[1]).run().tables if table.table == "customer"}
+    assert "permission denied" in error
+    assert "GRANT SELECT" in error
+    for query, told in (
+        ("SELECT id, pg_sleep(3) FROM orders", "statement_timeout"),
+        ("SELECT id, 1 / 0 FROM orders", "Check the query"),
+        ("SELECT id, nothing FROM orders", "columns' names"),
+    ):
+        source = SqlSource(name="s", url=orders[0], query=query, key=("id",), limits=Limits(statement_s=0.2))
+        with pytest.raises(SourceError, match=told):
+            list(source.read())
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_locked_table_is_told_and_the_others_are_read(kind: str, open_store):
+    with server_database(kind) as url:
+        for name in ("a", "b", "c"):
+            fill(url, range(5), name)
+        store = open_store(url, limits=Limits(lock_s=1))
+        other = sa.create_engine(url, poolclass=sa.NullPool)
+        with other.connect() as holder:
+            holder.exec_driver_sql(
+                "LOCK TABLE b IN ACCESS EXCLUSIVE MODE" if kind == "postgresql" else "LOCK TABLES b WRITE"
+            )
+            report = store.run()
+            holder.rollback()
+        assert (line(report, "a").added, line(report, "c").added) == (5, 5)
+        assert "Another session holds a lock" in line(report, "b").error
+        assert store.run().added == 5
+
+
+def test_a_long_text_as_label_costs_what_it_weighs(database: str, open_store):
+    text = "MEDIUMTEXT" if database.startswith("mysql") else "TEXT"
+    change(
+        database,
+        f"CREATE TABLE review (id INTEGER PRIMARY KEY, name {text})",
+        "CREATE TABLE reply (id INTEGER PRIMARY KEY, review_id INTEGER, FOREIGN KEY (review_id) REFERENCES review (id))",
+        f"INSERT INTO review VALUES (1, '{'It was good. ' * 5000}')",
+        "INSERT INTO reply VALUES (1, 1)",
+    )
+    store = open_store(database)
+    store.run()
+    payloads = [payload for payload, _ in store.setting.snapshot().values() if "source" in payload]
+    assert {payload["document_id"] for payload in payloads} == {"review/1", "reply/1"}
+    assert max(len(payload["title"]) for payload in payloads) < 230
+    assert sum(len(str(payload)) for payload in payloads) < 3 * 65_000
+    assert len(store.rows()["reply/1"]) < 300
+
+
+def test_nothing_is_set_on_a_session_that_outlives_the_read(tmp_path: Path):
+    """Behind a pooler of transactions the server's session is an application's a moment later (PgBouncer)."""
+    pgbouncer = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+    if not Path(pgbouncer).exists():
+        pytest.skip("no PgBouncer: apt-get install pgbouncer")
+    with server_database("postgresql") as url:
+        fill(url, range(3000))
+        change(url, "CREATE TABLE written (n int PRIMARY KEY)")
+        parsed, port = sa.make_url(url), free_port()
+        (tmp_path / "users.txt").write_text(f'"{parsed.username}" "{parsed.password or ""}"\n')
+        (tmp_path / "pgbouncer.ini").write_text(
+            f"[databases]\n{parsed.database} = host={parsed.host} port={parsed.port} user={parsed.username}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\nauth_file = {tmp_path}/users.txt\n"
+            "pool_mode = transaction\ndefault_pool_size = 1\nunix_socket_dir =\n"
+            + ("user = nobody\n" if os.geteuid() == 0 else "")
+        )
+        for path in (tmp_path, tmp_path / "users.txt", tmp_path / "pgbouncer.ini"):
+            path.chmod(0o755)
+        for parent in list(tmp_path.parents)[:3]:
+            parent.chmod(parent.stat().st_mode | 0o055)
+        pooled = parsed.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+        with subprocess.Popen([pgbouncer, "-q", str(tmp_path / "pgbouncer.ini")], stderr=subprocess.PIPE) as process:
+            try:
+                wait_until(lambda: answers(pooled), timeout_s=60, what="PgBouncer's start")
+                application = sa.create_engine(pooled, poolclass=sa.NullPool, connect_args={"prepare_threshold": None})
+
+                def write(n: int) -> dict[str, str]:
+                    """Write as an application does, and give the settings of the session."""
+                    with application.begin() as connection:
+                        connection.exec_driver_sql(f"INSERT INTO written VALUES ({n})")
+                        rows = connection.exec_driver_sql(
+                            "SELECT name, setting FROM pg_settings WHERE source <> 'client'"
+                        )
+                        return {name: setting for name, setting in rows if name != "application_name"}
+
+                before = write(0)
+                during = []
+                for number, _ in enumerate(SqlSource(name="s", url=pooled).read()):
+                    if number % 500 == 250:
+                        during.append(write(len(during) + 1))
+                after = write(100)
+                assert len(during) >= 5
+                assert all(settings == before for settings in [*during, after])
+            finally:
+                process.terminate()
+
+
+def answers(url: str) -> bool:
+    try:
+        with sa.create_engine(url, poolclass=sa.NullPool).connect():
+            return True
+    except sa.exc.OperationalError:
+        return False
