@@ -18,7 +18,7 @@ from typing import Any
 
 from connectors.sql_keys import Key, decode, encode
 from connectors.sql_ranges import Range, digests_in, in_order, note_of, range_of
-from connectors.sql_table import Row, TableReader
+from connectors.sql_table import Bounds, Row, TableReader
 from connectors.sql_unkeyed import content_name
 from rag.ports import Cursor
 from rag.types import (
@@ -35,6 +35,7 @@ from rag.types import (
     Upsert,
 )
 
+_PIECE_ROWS = 8  # of a range, that are compared by themselves where it differs
 _MOST_PIECES = 8  # that a range is cut into when it is refreshed; one that has grown more is read in pages
 _FORMAT = 3  # of rendered rows and of notes: a change has every table read and compared anew
 
@@ -94,6 +95,18 @@ class _Sync:
 
 
 @dataclass(slots=True, kw_only=True)
+class _Piece:
+    """A few rows of a range that differs, as they are noted; None where they have to be read anyway."""
+
+    bounds: Bounds
+    noted: list[Row] | None = None
+
+    def is_as_noted(self, rows: int, total: int) -> bool:
+        """Whether its rows in the database, by their number and the sum of their digests, are those that are noted."""
+        return self.noted is not None and (rows, total) == (len(self.noted), sum(row.digest for row in self.noted))
+
+
+@dataclass(slots=True, kw_only=True)
 class _Split:
     """A range that is being noted anew, in pieces where it has grown: all of them at once, in the old one's place.
 
@@ -108,6 +121,25 @@ class _Split:
     parts: list[Checkpoint] = field(default_factory=list)
     met: set[str] = field(default_factory=set)  # of the old rows
     differs: bool = False
+
+    def pieces(self) -> list[_Piece]:
+        """The range as pieces so small that few rows are sent of one in which one differs.
+
+        Only whole numbers can be told from the ids of their rows, and compared in one pass.
+        """
+        are_numbers = self.sync.reader.counts_keys and all(name.lstrip("-").isdecimal() for name in self.old)
+        keys = sorted(map(int, self.old)) if are_numbers else []
+        if len(keys) < 2 * _PIECE_ROWS:
+            return [_Piece(bounds=(self.range.low, self.range.high))]
+        pieces: list[_Piece] = []
+        low = self.range.low
+        for start in range(0, len(keys), _PIECE_ROWS):
+            part = keys[start : start + _PIECE_ROWS]
+            high = (part[-1],) if start + _PIECE_ROWS < len(keys) else self.range.high
+            noted = [Row(key=(key,), name=str(key), digest=self.old[str(key)]) for key in part]
+            pieces.append(_Piece(bounds=(low, high), noted=noted))
+            low = high
+        return pieces
 
     def add(self, rows: Sequence[Row]) -> None:
         """Take rows in key order. Only names and digests are kept of them."""
@@ -287,13 +319,17 @@ def _refresh(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
     """Yield the rows of ranges that differ, and note the ranges anew."""
     if not ranges:
         return
+    splits = [sync.split(r) for r in ranges]
+    pieces = [split.pieces() for split in splits]
+    read = _differing(sync, [piece for each in pieces for piece in each])
     limit = _MOST_PIECES * sync.range_rows * len(ranges)
-    found = sync.reader.digests([(r.low, r.high) for r in ranges], limit=limit + 1)
-    if sum(map(len, found)) > limit:  # they have grown meanwhile, or nobody had counted them
+    digests = sync.reader.digests([piece.bounds for piece in read], limit=limit + 1) if read else []
+    if sum(map(len, digests)) > limit:  # they have grown meanwhile, or nobody had counted them
         for r in ranges:
             yield from _read_range(sync, r)
         return
-    splits = [sync.split(r) for r in ranges]
+    by_bounds = dict(zip((piece.bounds for piece in read), digests, strict=True))
+    found = [[row for p in each for row in by_bounds.get(p.bounds, p.noted or [])] for each in pieces]
     different = [
         [row for row in rows if row.digest != split.old.get(row.name)]
         for rows, split in zip(found, splits, strict=True)
@@ -315,6 +351,14 @@ def _refresh(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
                 yield sync.event(current[row.name])
             split.add([current.get(row.name, row) for row in rows])
             yield from split.end()
+
+
+def _differing(sync: _Sync, pieces: Sequence[_Piece]) -> list[_Piece]:
+    """The pieces that are not as they are noted."""
+    if all(piece.noted is None for piece in pieces):
+        return list(pieces)
+    sums = sync.reader.sums([piece.bounds for piece in pieces])
+    return [piece for piece, now in zip(pieces, sums, strict=True) if not piece.is_as_noted(*now)]
 
 
 def _read_range(sync: _Sync, r: Range) -> Iterator[SourceEvent]:

@@ -4,7 +4,6 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
@@ -92,16 +91,14 @@ class TableReader:
     def sums(self, ranges: Sequence[Bounds]) -> list[tuple[int, int]]:
         """Number of rows and sum of their digests, for each range of keys, in one statement.
 
-        Ranges of whole numbers that follow one another are read in one pass.
+        ranges: disjoint, in ascending order. Those of whole numbers are read in one pass.
         """
         total = sa.func.coalesce(sa.func.sum(self._digest), 0)
-        follow = all(before[1] == after[0] is not None for before, after in pairwise(ranges))
-        if self.counts_keys and follow and len(ranges) > 1:
+        if self.counts_keys and len(ranges) > 1:
             edges = [high[0] + 1 for _, high in ranges[:-1] if high is not None]
             place = _bucket(self._connection.dialect.name, self.keys.columns[0], edges).label("place")
-            whole = self.keys.between(ranges[0][0], ranges[-1][1])
             selected: list[Any] = [place, sa.func.count(), total]
-            statement: Any = self._where(selected, whole).group_by(place)
+            statement: Any = self._where(selected, [self._in_spans(ranges)]).group_by(place)
         else:
             parts = []
             for number, bounds in enumerate(ranges):
@@ -127,9 +124,8 @@ class TableReader:
         last = [self._digest] if self._digest is not None else [raw_column(column) for column in self._hashed]
         columns = numbered([*map(raw_column, self._key), *self.keys.extras, *last])
         if self.counts_keys:
-            where = sa.or_(*(sa.and_(sa.true(), *self.keys.between(*span)) for span in _spans(ranges)))
             edges = [high[0] for _, high in ranges if high is not None]
-            for row in self._all(self._ordered(columns, [where]).limit(limit)):
+            for row in self._all(self._ordered(columns, [self._in_spans(ranges)]).limit(limit)):
                 yield bisect_left(edges, row[0]), tuple(row)
             return
         parts = []
@@ -140,6 +136,10 @@ class TableReader:
         order = [union.c.place, *(union.c[f"c{i}"] for i in self.keys.sorted_by)]
         for row in self._all(sa.select(union).order_by(*order).limit(limit)):
             yield int(row[0]), tuple(row)[1:]
+
+    def _in_spans(self, ranges: Sequence[Bounds]) -> sa.ColumnElement[bool]:
+        """Rows of any of some ranges."""
+        return sa.or_(*(sa.and_(sa.true(), *self.keys.between(*span)) for span in _spans(ranges)))
 
     def _digest_of(self, values: tuple[Any, ...]) -> int:
         return int(values[0]) if self._digest is not None else python_digest(values)
