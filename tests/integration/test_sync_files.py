@@ -21,7 +21,7 @@ from service.knowledge_base import KnowledgeBase
 from service.settings import load_settings
 from service.state import Changes
 from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
-from tests.integration.test_sync import Notes
+from tests.support.synced import Notes
 from tests.users import nobody, open_folder
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
