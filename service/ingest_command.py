@@ -1,6 +1,7 @@
 """`citewell ingest`: runs over several sources, their exit code, and how signals end them."""
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -34,7 +35,8 @@ def ingest_sources(kb: KnowledgeBase, names: Sequence[str], request: Request) ->
     """Read sources one after another, print what was done, and give the exit code."""
     reports: list[dict[str, Any]] = []
     codes = {DONE}
-    with _stop_on_signal() as stop, ingest_progress(as_json=request.as_json) as progress:
+    said = "" if request.as_json else "Finishing this batch; press again to stop now."
+    with _stop_on_signal(said) as stop, ingest_progress(as_json=request.as_json) as progress:
         for name in names:  # one that fails does not keep the others from being read
             if stop.event.is_set():
                 break
@@ -88,7 +90,7 @@ def _tell(err: CitewellError) -> None:
 def watch_sources(kb: KnowledgeBase, names: Sequence[str]) -> int:
     """Read sources by their schedules, and folders as they change, until a signal."""
     told: dict[str, str] = {}  # what is still wrong with a source, which is told once
-    with _stop_on_signal() as stop:
+    with _stop_on_signal("Finishing what is under way; press again to stop now.") as stop:
 
         def sync(name: str) -> bool:
             outcome = _outcome(kb, name, Request(), stop.event, lambda _: None)
@@ -122,8 +124,11 @@ class _Stop:
 
 
 @contextmanager
-def _stop_on_signal() -> Iterator[_Stop]:
-    """The first SIGINT or SIGTERM sets an event, so that a run ends after its batch; a later one ends it at once."""
+def _stop_on_signal(said: str) -> Iterator[_Stop]:
+    """The first SIGINT or SIGTERM sets an event, so that a run ends after its batch; a later one ends it at once.
+
+    said: what is told at once, on stderr.
+    """
     woken, waker = socket.socketpair()
     waker.setblocking(False)
     stop = _Stop(event=threading.Event(), woken=woken)
@@ -132,6 +137,7 @@ def _stop_on_signal() -> Iterator[_Stop]:
         if not stop.event.is_set():
             stop.number, stop.at = number, time.monotonic()
             stop.event.set()
+            os.write(2, f"{said}\n".encode() if said else b"")  # print may be under way already
         elif time.monotonic() - stop.at > _ONE_SIGNAL_S:
             raise KeyboardInterrupt
 

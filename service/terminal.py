@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 
 _out = Console(highlight=False, soft_wrap=True)
 _JSON_EVERY_S = 1.0
+_LINE_EVERY_S = 10.0
 _COUNTS = ("read", "expected", "added", "updated", "deleted", "chunks_embedded", "chunks_reused")
 
 
 @contextmanager
 def ingest_progress(*, as_json: bool = False) -> Iterator[Callable[["Report"], None]]:
-    """Tells on stderr how an ingest goes: a bar on a terminal, JSON lines when asked for, else nothing."""
+    """Tells on stderr how an ingest goes: a bar on a terminal, JSON lines when asked for, else a line now and then."""
     if as_json:
         yield _JsonProgress()
         return
     if not sys.stderr.isatty():
-        yield lambda report: None
+        yield _LineProgress()
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
@@ -80,6 +81,23 @@ class _JsonProgress:
         counts = {name: getattr(report, name) for name in _COUNTS} | {"read": report.fetched}
         line = {"event": "progress", "source": report.source, **counts, "documents_per_s": round(rate, 1)}
         print(json.dumps(line | {"eta_s": left if left is None else round(left)}), file=sys.stderr, flush=True)
+
+
+class _LineProgress:
+    """For logs: of a run that takes so long, a line every 10 s."""
+
+    def __init__(self) -> None:
+        self._rate = _Rate()
+        self._last = time.monotonic()
+
+    def __call__(self, report: "Report") -> None:
+        rate, left = self._rate.of(report)
+        if time.monotonic() - self._last < _LINE_EVERY_S:
+            return
+        self._last = time.monotonic()
+        of = f" of about {report.expected:,}" if report.expected > report.fetched else ""
+        rest = f", about {left:.0f} s left" if left is not None else ""
+        print(f"{report.source}: {report.fetched:,}{of} read, {rate:.0f}/s{rest}", file=sys.stderr, flush=True)
 
 
 class _BarProgress:
