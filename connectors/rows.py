@@ -1,6 +1,7 @@
 """A database row as readable text, the same text whatever database it came from."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -110,7 +111,7 @@ def format_value(value: Any, column_type: sa.types.TypeEngine[Any]) -> str:
         case Decimal():
             return f"{value:f}"
         case float():
-            return repr(value)
+            return repr(value) if math.isfinite(value) else f"{Decimal(value)}"
         case Enum():
             return str(value.value)
         case UUID():
@@ -121,6 +122,10 @@ def format_value(value: Any, column_type: sa.types.TypeEngine[Any]) -> str:
             return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
         case str() if not is_text(value):
             return f"(cannot be read: {len(value.encode('utf-8', 'surrogateescape'))} bytes that are not UTF-8)"
+        case _ if hasattr(value, "isempty"):
+            return _range(value)
+        case Sequence() if not isinstance(value, str):  # of ranges
+            return "{" + ", ".join(format_value(item, sa.types.NullType()) for item in value) + "}"
         case Unread():
             return f"(cannot be read: {value.reason})"
         case _:
@@ -130,6 +135,15 @@ def format_value(value: Any, column_type: sa.types.TypeEngine[Any]) -> str:
 def is_text(value: str) -> bool:
     """Whether a string holds characters only, and no bytes that could not be decoded (PEP 383)."""
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _range(value: Any) -> str:
+    """A range as databases write it, its ends as people write them."""
+    if value.isempty:
+        return "empty"
+    ends = (format_value(end, sa.types.NullType()) for end in (value.lower, value.upper))
+    opening, closing = value.bounds
+    return f"{opening}{', '.join(ends)}{closing}"
 
 
 def _duration(value: timedelta) -> str:
@@ -145,6 +159,8 @@ def _as_declared(value: Any, column_type: sa.types.TypeEngine[Any]) -> Any:
         return bool(value) if value in (0, 1) else value
     if isinstance(column_type, sa.Numeric) and not isinstance(column_type, sa.Float) and isinstance(value, int | float):
         return _decimal(value, column_type.scale)
+    if isinstance(value, bytes) and column_type.__class__.__name__ == "BIT":
+        return f"{int.from_bytes(value, 'big'):0{getattr(column_type, 'length', None) or 1}b}"
     if isinstance(column_type, sa.JSON) and isinstance(value, str):
         return _json(value)
     if isinstance(column_type, sa.DateTime) and isinstance(value, str):

@@ -33,8 +33,15 @@ class _Timestamptz(_AsText, dates.TimestamptzLoader):
     pass
 
 
-class _Interval(_AsText, dates.IntervalLoader):
-    pass
+class _Time(_AsText, dates.TimeLoader):
+    pass  # 24:00 is the end of a day
+
+
+class _Interval(adapt.Loader):
+    """As the database writes it: Python has no months, and an hour less than a day is `-1 day, 23:00:00` to it."""
+
+    def load(self, data: Any) -> str:
+        return bytes(data).decode()
 
 
 class _Json(_AsText, json.JsonLoader):
@@ -46,7 +53,7 @@ class _Text(adapt.Loader):
         return bytes(data).decode("utf-8", "surrogateescape")
 
 
-_LOADERS = {"date": _Date, "timestamp": _Timestamp, "timestamptz": _Timestamptz, "interval": _Interval}
+_LOADERS = {"date": _Date, "timestamp": _Timestamp, "timestamptz": _Timestamptz, "time": _Time, "interval": _Interval}
 _LOADERS |= dict.fromkeys(("json", "jsonb"), _Json)  # a number of 5,000 digits
 
 

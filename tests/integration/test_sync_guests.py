@@ -456,3 +456,69 @@ def test_a_run_costs_what_changed(kind: str):
         changed, deleted = share("DELETE FROM product WHERE id % 200 = 11")
         assert (changed, deleted < 0.05) == (0, True)
         assert len(synced.rows) == 20_000
+
+
+# Values as people write them.
+
+
+def texts_of(url: str) -> list[dict[str, str]]:
+    """The fields of each row of a database's only table, in key order."""
+    events = [event for event in SqlSource(name="s", url=url).read() if isinstance(event, Upsert)]
+    lines = [event.document.text.splitlines()[1:] for event in events]
+    return [dict(line.split(": ", 1) for line in each) for each in lines]
+
+
+def test_postgresql_s_times_and_ranges_are_read_as_people_write_them():
+    with server_database("postgresql") as url:
+        change(
+            url,
+            "CREATE TABLE t (id int PRIMARY KEY, span interval, spans interval[], valid tstzrange, size int4range, "
+            "days daterange, sizes int4multirange, closes time, until timestamptz, since date, rate float8)",
+            "INSERT INTO t VALUES (1, '1 year 2 mons 3 days 04:05:06.5', '{1 day,-25 hours}', "
+            "'[2026-01-01 00:00+02,2026-01-02 00:00+02)', '[1,5)', '[2026-01-01,infinity)', '{[1,3),[7,9)}', '24:00', "
+            "'infinity', '0044-03-15 BC', '-Infinity')",
+            "INSERT INTO t VALUES (2, '-25 hours', '{}', 'empty', '(,5]', NULL, '{}', '9:30', "
+            "'2026-01-01 00:00:00+02', '2026-01-01', 'NaN')",
+            f"ALTER DATABASE {sa.make_url(url).database} SET timezone = 'Asia/Tokyo'",
+        )
+        first, second = texts_of(url)
+        assert first == {
+            "Id": "1",
+            "Span": "1 year 2 mons 3 days 04:05:06.5",
+            "Spans": "1 day, -25:00:00",
+            "Valid": "[2025-12-31 22:00:00 UTC, 2026-01-01 22:00:00 UTC)",
+            "Size": "[1, 5)",
+            "Days": "[2026-01-01, infinity)",
+            "Sizes": "{[1, 3), [7, 9)}",
+            "Closes": "24:00:00",
+            "Until": "infinity",
+            "Since": "0044-03-15 BC",
+            "Rate": "-Infinity",
+        }
+        assert {name: second[name] for name in ("Span", "Valid", "Size", "Closes", "Until", "Rate")} == {
+            "Span": "-25:00:00",
+            "Valid": "empty",
+            "Size": "(, 6)",
+            "Closes": "09:30:00",
+            "Until": "2025-12-31 22:00:00 UTC",
+            "Rate": "NaN",
+        }
+
+
+def test_mariadb_s_durations_and_bits_are_read_as_people_write_them():
+    with server_database("mariadb") as url:
+        change(
+            url,
+            "CREATE TABLE t (id int PRIMARY KEY, span time, exact_span time(3), made year, flags bit(4), sizes set('x', 'y'))",
+            "INSERT INTO t VALUES (1, '-100:15:00', '00:00:00.5', 2026, b'101', 'x,y'), (2, '26:00:00', '1:00', 1999, b'0', '')",
+        )
+        first, second = texts_of(url)
+        assert first == {
+            "Id": "1",
+            "Span": "-100:15:00",
+            "Exact span": "0:00:00.500000",
+            "Made": "2026",
+            "Flags": "0101",
+            "Sizes": "x,y",
+        }
+        assert (second["Span"], second["Flags"]) == ("26:00:00", "0000")
