@@ -27,6 +27,7 @@ from rag.types import (
     Expected,
     Listed,
     Listing,
+    Met,
     Note,
     ScopeComplete,
     SourceEvent,
@@ -183,7 +184,7 @@ def read_changes(reader: TableReader, cursor: Cursor | None, patience: Patience)
     elif head["listing"]:
         sync.rows = {r.number: r.rows for r in ranges}
         yield from _compare(sync, ranges)
-        yield from _list(sync, now, after=ranges[-1]) if ranges else _list(sync, now, after=None)
+        yield from _list(sync, now, after=ranges[-1] if ranges else None, noted=ranges)
     elif _is_worn(ranges):
         yield from _list(sync, now, after=None)
     else:
@@ -232,11 +233,15 @@ def _drift(before: Mapping[str, Any], now: Mapping[str, Any], scope: str) -> str
 # A whole read.
 
 
-def _list(sync: _Sync, signature: dict[str, Any], *, after: Range | None) -> Iterator[SourceEvent]:
-    """Yield every row, from the start or after the last range that an interrupted listing noted."""
+def _list(
+    sync: _Sync, signature: dict[str, Any], *, after: Range | None, noted: Sequence[Range] = ()
+) -> Iterator[SourceEvent]:
+    """Yield every row, from the start or after the last of the ranges that an interrupted listing noted."""
     reader = sync.reader
     head = {"signature": signature, "listing": True, "method": reader.method.as_dict(), "new": sync.is_new}
     yield Listing(scope=sync.scope, resumes=after is not None, by_content=sync.is_new)
+    for r in noted:
+        yield Met(document_ids=tuple(f"{sync.scope}/{name}" for name in sync.split(r).old))
     if after is None:
         sync.rows = {}
         yield Checkpoint(scope=sync.scope, name="table", head=head)

@@ -283,6 +283,13 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """Documents that a listing which goes on has noted. Others that it met before have to be met again, or are gone."""
+
+    document_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """A note of the source to itself, kept once everything before it is indexed, and given back to its next read.
 
@@ -355,6 +362,7 @@ SourceEvent = (
     | Expected
     | Note
     | Listing
+    | Met
     | Checkpoint
     | CheckpointGroup
     | Listed

@@ -23,6 +23,7 @@ from rag.types import (
     Expected,
     Listed,
     Listing,
+    Met,
     Note,
     ScopeComplete,
     ScopeFailed,
@@ -152,6 +153,8 @@ def _take(run: Run, batch: list[SourceEvent]) -> None:
     upserts: dict[str, Upsert] = {}
     unreadable: list[Unreadable] = []
     listings: list[str] = []
+    resumed: list[str] = []
+    met: list[str] = []
     checkpoints: list[Checkpoint] = []
     twins: list[tuple[Document, Upsert]] = []
     unit = run.unit
@@ -184,8 +187,9 @@ def _take(run: Run, batch: list[SourceEvent]) -> None:
             case Listing():
                 unit.listing.add(event.scope)
                 unit.by_content = unit.by_content or event.by_content
-                if not event.resumes:
-                    listings.append(event.scope)
+                (resumed if event.resumes else listings).append(event.scope)
+            case Met():
+                met += event.document_ids
             case Listed():
                 unit.listed.append(event)
             case Expected():
@@ -194,7 +198,7 @@ def _take(run: Run, batch: list[SourceEvent]) -> None:
                 run.report.notes.append(event.text)
             case ScopeComplete() | ScopeFailed() | SnapshotComplete():
                 end = event
-    changes = Changes(unreadable=unreadable, listings=listings, checkpoints=checkpoints)
+    changes = Changes(unreadable=unreadable, listings=listings, resumed=resumed, met=met, checkpoints=checkpoints)
     _compare(run, upserts, twins, changes)
     if end is not None:
         run.writer.drain()

@@ -49,7 +49,8 @@ class Lease:
 class Changes:
     """What one transaction records.
 
-    listings: scopes whose listing begins anew. generation: what the index will bear once it has what belongs to this
+    listings: scopes whose listing begins anew. resumed: those whose listing goes on; met: documents that it has met by
+    its notes, and none else. generation: what the index will bear once it has what belongs to this
     commit; empty when nothing was written to it. moved: chunks whose document got another id.
     """
 
@@ -57,6 +58,8 @@ class Changes:
     unchanged: Sequence[str] = ()
     unreadable: Sequence[Unreadable] = ()
     listings: Sequence[str] = ()
+    resumed: Sequence[str] = ()
+    met: Sequence[str] = ()
     checkpoints: Sequence[Checkpoint] = ()
     generation: str = ""
     moved: Sequence[Moved] = ()
@@ -173,11 +176,14 @@ class State:
         with self._engine.begin() as connection:
             _renew(connection, lease)
             _begin_listings(connection, lease.source, changes.listings, since=lease.run)
+            _put_notes(connection, lease.source, [_listing(scope, lease.run) for scope in changes.resumed])
             changed = [document.document_id for document in changes.changed]
             _delete_ids(connection, documents, lease.source, changed)
             if changed:
                 connection.execute(sa.insert(documents), [_row(lease, document) for document in changes.changed])
             _stamp(connection, lease, [*changes.unchanged, *(event.document_id for event in changes.unreadable)])
+            _stamp(connection, lease, changes.met)
+            _stamp(connection, lease, changes.met, quarantine)
             _delete_ids(connection, quarantine, lease.source, [*changed, *changes.unchanged])
             for event in changes.unreadable:
                 _set_aside(connection, lease, event)
@@ -529,10 +535,10 @@ def _select(connection: sa.Connection, source: str, *where: sa.ColumnElement[boo
     return [_stored(row) for row in rows]
 
 
-def _stamp(connection: sa.Connection, lease: Lease, ids: Sequence[str]) -> None:
+def _stamp(connection: sa.Connection, lease: Lease, ids: Sequence[str], table: sa.Table = documents) -> None:
     for part in _parts(ids):
-        here = sa.and_(documents.c.source == lease.source, documents.c.document_id.in_(part))
-        connection.execute(sa.update(documents).where(here).values(seen_run=lease.run))
+        here = sa.and_(table.c.source == lease.source, table.c.document_id.in_(part))
+        connection.execute(sa.update(table).where(here).values(seen_run=lease.run))
 
 
 def _set_aside(connection: sa.Connection, lease: Lease, event: Unreadable) -> None:
@@ -547,7 +553,12 @@ def _begin_listings(connection: sa.Connection, source: str, scopes: Iterable[str
     """Forget the notes of scopes, and note that they have to be read whole: what of them is not met then is gone."""
     for scope in scopes:
         connection.execute(sa.delete(cursors).where(cursors.c.source == source, cursors.c.scope == scope))
-        _put_notes(connection, source, [Checkpoint(scope=scope, name=LISTING, head={"since": since})])
+        _put_notes(connection, source, [_listing(scope, since)])
+
+
+def _listing(scope: str, since: int) -> Checkpoint:
+    """The note of a listing under way: documents that no run since then has met are gone at its end."""
+    return Checkpoint(scope=scope, name=LISTING, head={"since": since})
 
 
 def _put_notes(connection: sa.Connection, source: str, notes: Sequence[Checkpoint]) -> None:

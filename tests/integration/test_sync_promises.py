@@ -1,5 +1,6 @@
 """Sync keeps its promise: no row is lost, none is counted twice, and one bad table hurts no other. Real state and index."""
 
+import itertools
 import sqlite3
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from indexes.qdrant_schema import Encoders, Layout
 from indexes.reindex import NewVersion
 from indexes.sparse import Bm25Encoder
 from rag.errors import MassDeleteRefused, SourceBusy, SourceError, StateUnavailable
+from service.state import State
 from service.syncing.upkeep import forget, verify
 from tests.conftest import change, server_database, sqlite_with, wait_until
 from tests.crash.harness import DIM, FreeEmbedder
@@ -101,6 +103,30 @@ def test_a_listing_that_was_read_but_not_closed_is_closed_and_not_read_again(dat
     report = store.run(allow_mass_delete=True)
     assert (report.read, report.deleted, len(store.ids())) == (101, 199, 101)
     assert store.run().read == 101
+    assert store.is_a_clean_rebuild()
+
+
+@pytest.mark.parametrize("commits", [1, 2, 3])
+def test_a_row_that_a_broken_off_listing_indexed_but_did_not_note_may_go(
+    database: str, open_store, monkeypatch: pytest.MonkeyPatch, commits: int
+):
+    """The documents of a range are committed before its note where a batch ends between them."""
+    fill(database, range(330))
+    store = open_store(database)
+    commit, done = State.commit, itertools.count(1)
+
+    def broken(self: State, lease: Any, changes: Any) -> None:
+        if next(done) > commits:
+            raise SourceError("broken off")
+        commit(self, lease, changes)
+
+    monkeypatch.setattr(State, "commit", broken)
+    with pytest.raises(SourceError):
+        store.run()
+    monkeypatch.setattr(State, "commit", commit)
+    change(database, "DELETE FROM a WHERE id % 7 = 3")
+    report = store.run()
+    assert (report.error, len(store.ids())) == ("", 283)
     assert store.is_a_clean_rebuild()
 
 
