@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tests.conftest import Server, change, citewell, citewell_here, citewell_json, sqlite_with, stop_engine, wait_until
 
-ROWS = 900  # several batches, so that a run is met between two
+ROWS = 1600  # several batches, so that a run is met between two
 
 
 @pytest.fixture
