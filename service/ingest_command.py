@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +137,8 @@ def _stop_on_signal(said: str) -> Iterator[_Stop]:
         if not stop.event.is_set():
             stop.number, stop.at = number, time.monotonic()
             stop.event.set()
-            os.write(2, f"{said}\n".encode() if said else b"")  # print may be under way already
+            with suppress(OSError):  # whoever read it has gone
+                os.write(2, f"{said}\n".encode() if said else b"")  # print may be under way already
         elif time.monotonic() - stop.at > _ONE_SIGNAL_S:
             raise KeyboardInterrupt
 

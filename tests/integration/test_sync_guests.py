@@ -219,7 +219,7 @@ def test_a_binary_key_and_a_binary_label_are_read(open_store):
         change(url, "INSERT INTO t VALUES ('abcd', 'xy', 'blob'), ('bcde', 'zz', 'blob2')")
         store = open_store(url, labels=RowLabels(metadata=("tag",)))
         assert store.run().added == 2
-        assert store.ids() == {"t/%bytes:61626364", "t/%bytes:62636465"} or len(store.ids()) == 2
+        assert store.ids() == {"t/61626364", "t/62636465"}
         payloads = [payload for payload, _ in store.setting.snapshot().values() if "source" in payload]
         assert {payload["metadata"]["tag"] for payload in payloads} == {"7879", "7a7a"}
 
