@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from connectors.rows import is_text, json_value
 from connectors.sql_keys import is_single
 
+_TAG = re.compile("%[a-z]")  # what is escaped has a digit there
 _LONGEST_BYTES = 1500  # of an id; a longer one is its hash and its beginning (PostgreSQL indexes 2,700 bytes at most)
 
 
@@ -51,6 +52,14 @@ def row_id(key: Sequence[KeyValue]) -> str:
     if len(whole.encode()) <= _LONGEST_BYTES:
         return whole
     return f"%sha256:{hashlib.sha256(whole.encode()).hexdigest()},{whole[:60]}"
+
+
+def plain_key(name: str) -> list[str]:
+    """The texts of a row's key, from its id; none where a value stands behind a tag, or as a hash."""
+    parts = name.split(",")
+    if any(_TAG.match(part) for part in parts):
+        return []
+    return [part.replace("%2F", "/").replace("%2C", ",").replace("%25", "%") for part in parts]
 
 
 def legacy_row_id(values: Sequence[Any]) -> str:

@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from connectors.sql_buckets import bucket_of
 from connectors.sql_keys import Key, decode, encode
 from connectors.sql_ranges import Range, digests_in, in_order, note_of, range_of
-from connectors.sql_table import Bounds, Row, TableReader
+from connectors.sql_table import Row, TableReader
 from connectors.sql_unkeyed import content_name
 from rag.ports import Cursor
 from rag.types import (
@@ -36,7 +37,7 @@ from rag.types import (
     Upsert,
 )
 
-_PIECE_ROWS = 8  # of a range, that are compared by themselves where it differs
+_BUCKET_ROWS = 8  # of a range, about, that are compared by themselves where it differs
 _MOST_PIECES = 8  # that a range is cut into when it is refreshed; one that has grown more is read in pages
 _FORMAT = 3  # of rendered rows and of notes: a change has every table read and compared anew
 
@@ -75,6 +76,16 @@ class _Sync:
         """Ranges of one statement."""
         return 500 if self.reader.counts_keys else 40
 
+    @property
+    def most_rows(self) -> int:
+        """Rows of a range that has grown, before it is split."""
+        return 2 * self.range_rows
+
+    @property
+    def buckets(self) -> int:
+        """Of a range, that are compared by themselves where it differs."""
+        return self.range_rows // _BUCKET_ROWS if self.reader.has_buckets else 1
+
     def number(self) -> int:
         self.next_number += 1
         return self.next_number
@@ -96,18 +107,6 @@ class _Sync:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Piece:
-    """A few rows of a range that differs, as they are noted; None where they have to be read anyway."""
-
-    bounds: Bounds
-    noted: list[Row] | None = None
-
-    def is_as_noted(self, rows: int, total: int) -> bool:
-        """Whether its rows in the database, by their number and the sum of their digests, are those that are noted."""
-        return self.noted is not None and (rows, total) == (len(self.noted), sum(row.digest for row in self.noted))
-
-
-@dataclass(slots=True, kw_only=True)
 class _Split:
     """A range that is being noted anew, in pieces where it has grown: all of them at once, in the old one's place.
 
@@ -123,24 +122,18 @@ class _Split:
     met: set[str] = field(default_factory=set)  # of the old rows
     differs: bool = False
 
-    def pieces(self) -> list[_Piece]:
-        """The range as pieces so small that few rows are sent of one in which one differs.
-
-        Only whole numbers can be told from the ids of their rows, and compared in one pass.
-        """
-        are_numbers = self.sync.reader.counts_keys and all(name.lstrip("-").isdecimal() for name in self.old)
-        keys = sorted(map(int, self.old)) if are_numbers else []
-        if len(keys) < 2 * _PIECE_ROWS:
-            return [_Piece(bounds=(self.range.low, self.range.high))]
-        pieces: list[_Piece] = []
-        low = self.range.low
-        for start in range(0, len(keys), _PIECE_ROWS):
-            part = keys[start : start + _PIECE_ROWS]
-            high = (part[-1],) if start + _PIECE_ROWS < len(keys) else self.range.high
-            noted = [Row(key=(key,), name=str(key), digest=self.old[str(key)]) for key in part]
-            pieces.append(_Piece(bounds=(low, high), noted=noted))
-            low = high
-        return pieces
+    def in_buckets(self) -> dict[int, list[Row]]:
+        """The rows that it had, by bucket; nothing where it is better compared whole."""
+        count = self.sync.buckets
+        if count == 1 or len(self.old) < 2 * _BUCKET_ROWS:
+            return {}
+        noted: dict[int, list[Row]] = {}
+        for name, digest in self.old.items():
+            bucket = bucket_of(name, count)
+            if bucket is None:
+                return {}
+            noted.setdefault(bucket, []).append(Row(key=(), name=name, digest=digest))
+        return noted
 
     def add(self, rows: Sequence[Row]) -> None:
         """Take rows in key order. Only names and digests are kept of them."""
@@ -148,7 +141,7 @@ class _Split:
         self.differs = self.differs or any(self.old.get(row.name) != row.digest for row in rows)
         self.waiting += [replace(row, values=()) for row in rows]
         size = self.sync.range_rows
-        while len(self.waiting) > 2 * size:
+        while len(self.waiting) > self.sync.most_rows:
             piece, self.waiting = self.waiting[:size], self.waiting[size:]
             noted = Range(number=self.sync.number(), low=self.low, high=piece[-1].key)
             self.parts.append(self.sync.note(noted, piece))
@@ -312,7 +305,8 @@ def _compare(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
                 yield from _read_range(sync, r) if sync.reader.method.name == "scan" else _refresh(sync, [r])
             continue
         most = _MOST_PIECES * sync.range_rows
-        pairs = zip(group, sync.reader.sums([(r.low, r.high) for r in group]), strict=True)
+        sums = [each.get(0, (0, 0)) for each in sync.reader.sums([(r.low, r.high) for r in group])]
+        pairs = zip(group, sums, strict=True)
         different = [(r, rows) for r, (rows, total) in pairs if (rows, total) != (r.rows, r.total)]
         for r, rows in different:
             if rows > most:
@@ -325,16 +319,12 @@ def _refresh(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
     if not ranges:
         return
     splits = [sync.split(r) for r in ranges]
-    pieces = [split.pieces() for split in splits]
-    read = _differing(sync, [piece for each in pieces for piece in each])
     limit = _MOST_PIECES * sync.range_rows * len(ranges)
-    digests = sync.reader.digests([piece.bounds for piece in read], limit=limit + 1) if read else []
-    if sum(map(len, digests)) > limit:  # they have grown meanwhile, or nobody had counted them
+    found = _current(sync, splits, limit)
+    if found is None:
         for r in ranges:
             yield from _read_range(sync, r)
         return
-    by_bounds = dict(zip((piece.bounds for piece in read), digests, strict=True))
-    found = [[row for p in each for row in by_bounds.get(p.bounds, p.noted or [])] for each in pieces]
     different = [
         [row for row in rows if row.digest != split.old.get(row.name)]
         for rows, split in zip(found, splits, strict=True)
@@ -349,7 +339,8 @@ def _refresh(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
         keys = [row.key for _, _, wanted, _ in part for row in wanted] if not many else []
         current = {row.name: row for row in sync.reader.by_keys(keys)}
         for r, rows, wanted, split in part:
-            if not all(row.name in current for row in wanted):  # gone, or under another key by now; or too many at once
+            grown = len(rows) > sync.most_rows and not all(row.key for row in rows)
+            if grown or not all(row.name in current for row in wanted):  # gone, under another key, or too many at once
                 yield from _read_range(sync, r)
                 continue
             for row in wanted:
@@ -358,12 +349,39 @@ def _refresh(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
             yield from split.end()
 
 
-def _differing(sync: _Sync, pieces: Sequence[_Piece]) -> list[_Piece]:
-    """The pieces that are not as they are noted."""
-    if all(piece.noted is None for piece in pieces):
-        return list(pieces)
-    sums = sync.reader.sums([piece.bounds for piece in pieces])
-    return [piece for piece, now in zip(pieces, sums, strict=True) if not piece.is_as_noted(*now)]
+def _current(sync: _Sync, splits: Sequence[_Split], limit: int) -> list[list[Row]] | None:
+    """Names and digests of all rows that ranges have now, read only of the buckets that are not as they are noted.
+
+    None when they are more than limit: they have grown meanwhile, or nobody had counted them. A range whose rows may
+    have to be told apart by their order, because it has grown, is read whole.
+    """
+    bounds = [(split.range.low, split.range.high) for split in splits]
+    noted = [split.in_buckets() for split in splits]
+    among: list[Collection[int]] = [range(sync.buckets)] * len(splits)
+    at = [number for number, buckets in enumerate(noted) if buckets]
+    sums = sync.reader.sums([bounds[number] for number in at], buckets=sync.buckets) if at else []
+    for number, now in zip(at, sums, strict=True):
+        if sum(rows for rows, _ in now.values()) <= sync.most_rows:
+            before = {bucket: _summed(rows) for bucket, rows in noted[number].items()}
+            among[number] = {bucket for bucket in before.keys() | now.keys() if before.get(bucket) != now.get(bucket)}
+    wanted = [number for number in range(len(splits)) if among[number]]
+    read = sync.reader.digests(
+        [bounds[number] for number in wanted],
+        limit=limit + 1,
+        among=[among[number] for number in wanted],
+        buckets=sync.buckets,
+    ) if wanted else []  # fmt: skip
+    if sum(map(len, read)) > limit:
+        return None
+    by_number = dict(zip(wanted, read, strict=True))
+    return [
+        [*by_number.get(number, []), *(row for b, rows in buckets.items() if b not in among[number] for row in rows)]
+        for number, buckets in enumerate(noted)
+    ]
+
+
+def _summed(rows: Sequence[Row]) -> tuple[int, int]:
+    return len(rows), sum(row.digest for row in rows)
 
 
 def _read_range(sync: _Sync, r: Range) -> Iterator[SourceEvent]:

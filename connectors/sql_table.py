@@ -2,7 +2,7 @@
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from connectors.rows import Blob, Unread
+from connectors.sql_buckets import database_bucket, has_buckets
 from connectors.sql_connection import error_code
 from connectors.sql_digest import UNKNOWN, Method, database_digest, python_digest
 from connectors.sql_documents import Place, document_of
@@ -88,54 +89,87 @@ class TableReader:
         whole = isinstance(self.table.columns[self.table.key[0]], sa.Integer)
         return self._digest is not None and len(self.table.key) == 1 and whole
 
-    def sums(self, ranges: Sequence[Bounds]) -> list[tuple[int, int]]:
-        """Number of rows and sum of their digests, for each range of keys, in one statement.
+    @property
+    def has_buckets(self) -> bool:
+        """Whether ranges can be compared in buckets."""
+        return self._digest is not None and has_buckets([column.type for column in self._key])
 
-        ranges: disjoint, in ascending order. Those of whole numbers are read in one pass.
+    def sums(self, ranges: Sequence[Bounds], *, buckets: int = 1) -> list[dict[int, tuple[int, int]]]:
+        """Number of rows and sum of their digests in each range of keys, by bucket, in one statement.
+
+        ranges: disjoint, in ascending order. Those of whole numbers are read in one pass. A bucket without rows is not
+        in what is returned.
         """
-        total = sa.func.coalesce(sa.func.sum(self._digest), 0)
+        summed = [sa.func.count(), sa.func.coalesce(sa.func.sum(self._digest), 0)]
+        bucket = self._bucket(buckets)
         if self.counts_keys and len(ranges) > 1:
-            edges = [high[0] + 1 for _, high in ranges[:-1] if high is not None]
-            place = _bucket(self._connection.dialect.name, self.keys.columns[0], edges).label("place")
-            selected: list[Any] = [place, sa.func.count(), total]
-            statement: Any = self._where(selected, [self._in_spans(ranges)]).group_by(place)
+            code = self._place(ranges) * _number(buckets) + bucket
+            statement: Any = self._where([code, *summed], [self._in_spans(ranges)]).group_by(code)
         else:
             parts = []
             for number, bounds in enumerate(ranges):
-                columns: list[Any] = [sa.literal_column(str(number)), sa.func.count(), total]
-                parts.append(self._where(columns, self.keys.between(*bounds)))
+                part = self._where([_number(number * buckets) + bucket, *summed], self.keys.between(*bounds))
+                parts.append(part.group_by(bucket) if buckets > 1 else part)
             statement = sa.union_all(*parts)
-        found = {int(row[0]): (int(row[1]), int(row[2])) for row in self._all(statement)}
-        return [found.get(number, (0, 0)) for number in range(len(ranges))]
+        found: list[dict[int, tuple[int, int]]] = [{} for _ in ranges]
+        for code, rows, total in self._all(statement):
+            if rows:
+                found[int(code) // buckets][int(code) % buckets] = (int(rows), int(total))
+        return found
 
-    def digests(self, ranges: Sequence[Bounds], *, limit: int) -> list[list[Row]]:
+    def digests(
+        self, ranges: Sequence[Bounds], *, limit: int, among: Sequence[Collection[int]] = (), buckets: int = 1
+    ) -> list[list[Row]]:
         """Keys and digests of the rows of some ranges, at most limit in all, each range in key order.
 
-        The rows come without their values: this is for where the database hashes, or a cursor column is their hash.
+        among: for each range, the buckets whose rows are wanted. The rows come without their values: this is for where
+        the database hashes, or a cursor column is their hash.
         """
         width = len(self._key) + len(self.keys.extras)
         grouped: list[list[Row]] = [[] for _ in ranges]
-        for place, values in self._keys_and_digests(ranges, limit):
+        for place, values in self._keys_and_digests(ranges, limit, among or [range(buckets)] * len(ranges), buckets):
             grouped[place].append(self._row(values[:width], (), self._digest_of(values[width:])))
         return [told_apart(rows) for rows in grouped]
 
-    def _keys_and_digests(self, ranges: Sequence[Bounds], limit: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    def _keys_and_digests(
+        self, ranges: Sequence[Bounds], limit: int, among: Sequence[Collection[int]], buckets: int
+    ) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """The number of a range, and key, its extras and digest of one of its rows."""
         last = [self._digest] if self._digest is not None else [raw_column(column) for column in self._hashed]
         columns = numbered([*map(raw_column, self._key), *self.keys.extras, *last])
+        bucket = self._bucket(buckets)
         if self.counts_keys:
+            where = [self._in_spans(ranges)]
+            if any(len(each) < buckets for each in among):
+                codes = [n * buckets + each for n, wanted in enumerate(among) for each in sorted(wanted)]
+                where.append((self._place(ranges) * _number(buckets) + bucket).in_([_number(code) for code in codes]))
             edges = [high[0] for _, high in ranges if high is not None]
-            for row in self._all(self._ordered(columns, [self._in_spans(ranges)]).limit(limit)):
+            for row in self._all(self._ordered(columns, where).limit(limit)):
                 yield bisect_left(edges, row[0]), tuple(row)
             return
         parts = []
-        for number, bounds in enumerate(ranges):
-            place: sa.ColumnElement[int] = sa.literal_column(str(number)).label("place")
-            parts.append(self._where([place, *columns], self.keys.between(*bounds)))
+        for number, (bounds, wanted) in enumerate(zip(ranges, among, strict=True)):
+            where = self.keys.between(*bounds)
+            if len(wanted) < buckets:
+                where.append(bucket.in_([_number(each) for each in sorted(wanted)]))
+            parts.append(self._where([_number(number).label("place"), *columns], where))
         union = sa.union_all(*parts).subquery() if len(parts) > 1 else parts[0].subquery()
         order = [union.c.place, *(union.c[f"c{i}"] for i in self.keys.sorted_by)]
         for row in self._all(sa.select(union).order_by(*order).limit(limit)):
             yield int(row[0]), tuple(row)[1:]
+
+    def _bucket(self, buckets: int) -> sa.ColumnElement[int]:
+        return database_bucket(self._dialect, self._key, buckets)
+
+    def _place(self, ranges: Sequence[Bounds]) -> sa.ColumnElement[int]:
+        """The number of the range that a whole number lies in, if it is in any: by binary search in the database."""
+        edges = [high[0] + 1 for _, high in ranges[:-1] if high is not None]
+        column = self.keys.columns[0]
+        if not edges:
+            return sa.literal_column("0")
+        if self._dialect == "postgresql":
+            return sa.func.width_bucket(sa.cast(column, sa.BigInteger), sa.literal(edges, ARRAY(sa.BigInteger)))
+        return sa.func.interval(column, *(sa.literal_column(str(edge)) for edge in edges))
 
     def _in_spans(self, ranges: Sequence[Bounds]) -> sa.ColumnElement[bool]:
         """Rows of any of some ranges."""
@@ -340,11 +374,8 @@ def _shown(key: Key) -> str:
     return ", ".join(map(repr, key))
 
 
-def _bucket(dialect: str, column: sa.ColumnElement[Any], edges: Sequence[int]) -> sa.ColumnElement[int]:
-    """How many of the edges, which ascend, are at most the column's value: by binary search, inside the database."""
-    if dialect == "postgresql":
-        return sa.func.width_bucket(sa.cast(column, sa.BigInteger), sa.literal(list(edges), ARRAY(sa.BigInteger)))
-    return sa.func.interval(column, *(sa.literal_column(str(edge)) for edge in edges))
+def _number(number: int) -> sa.ColumnElement[int]:
+    return sa.literal_column(str(number))
 
 
 def _spans(ranges: Sequence[Bounds]) -> list[Bounds]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors.sql import SqlSource
-from rag.types import Checkpoint, CheckpointGroup, Listed, Listing, SourceEvent, Tombstone, Upsert
+from rag.types import Checkpoint, CheckpointGroup, Listed, Listing, ScopeFailed, SourceEvent, Tombstone, Upsert
 
 
 @dataclass
@@ -60,5 +60,7 @@ class Synced:
         return events
 
     def changes(self) -> list[str]:
-        """Read, and give the ids of the documents that were read."""
-        return [event.document.id for event in self.read() if isinstance(event, Upsert)]
+        """Read, and give the ids of the documents that were read; no table may fail."""
+        events = self.read()
+        assert [event for event in events if isinstance(event, ScopeFailed)] == []
+        return [event.document.id for event in events if isinstance(event, Upsert)]
