@@ -25,6 +25,7 @@ from rag.types import (
     Listed,
     Listing,
     Note,
+    Passed,
     SnapshotComplete,
     SourceEvent,
     Unreadable,
@@ -88,21 +89,25 @@ class FilesSource:
     ) -> Generator[SourceEvent, None, list[int | None]]:
         """Yield what changed. Returns how many documents each file has, None where that is not known."""
         changed = [file for file in files if not self._looks_unchanged(file, notes.get(file), labels[file])]
-        yield Expected(documents=len(changed))
+        sizes = {file: _size(self.place_of(file)) for file in changed}
+        yield Expected(size_bytes=sum(sizes.values()))
         documents = {file: notes[file].get("documents") if file in notes else None for file in files}
         missing = {head["hash"]: scope for scope, head in notes.items() if scope not in files}
         limits = ParserProcess(timeout_s=self.parse_timeout_s, memory_bytes=self.parse_memory_mb << 20)
         try:
             for file in changed:
-                documents[file] = yield from _File(
+                read = _File(
                     source=self,
                     path=file,
+                    size_bytes=sizes[file],
                     labels=labels[file],
                     note=notes.get(file),
                     unfinished=file in unfinished,
                     missing=missing,
                     child=limits,
-                ).read()
+                )
+                documents[file] = yield from read.read()
+                yield from read.pass_to(1.0)
         finally:
             limits.close()
         return list(documents.values())
@@ -132,9 +137,9 @@ class FilesSource:
         return settled and seen.items() <= note.items()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _File:
-    """One file of a read.
+    """One file of a read, of size_bytes when the read began, of which passed have been told.
 
     unfinished: an earlier read of it was broken off, so it may have documents though it has no note. missing: files
     that are gone since the last read, by the hash of their content.
@@ -147,6 +152,8 @@ class _File:
     unfinished: bool
     missing: Mapping[str, str]
     child: ParserProcess
+    size_bytes: int
+    passed: int = 0
 
     @property
     def full_path(self) -> Path:
@@ -192,6 +199,8 @@ class _File:
                 document = self._document(item, place, now["mtime_ns"] // 1_000_000_000)
                 yield Upsert(document=document, moved_from=moved_from + place if moved_from else "")
                 documents += 1
+                if isinstance(item, Record):
+                    yield from self.pass_to(item.share)
         except Ignored as err:
             yield Unreadable(document_id=self.path, scope=self.path, reason=str(err), ignored=True)
             sweeps = self.unfinished or (self.note is not None and self.note["kind"] != "ignored")
@@ -210,6 +219,13 @@ class _File:
         noted = self._noted({**now, "kind": kind, "documents": documents})
         yield Listed(scope=self.path, checkpoint=noted) if sweeps else noted
         return documents
+
+    def pass_to(self, share: float) -> Iterator[Passed]:
+        """Tell how much of the file has been read, in steps worth telling."""
+        more = int(self.size_bytes * min(share, 1.0)) - self.passed
+        if more > 0 and (share == 1.0 or more >= self.size_bytes / 1000):
+            self.passed += more
+            yield Passed(size_bytes=more)
 
     def _items(self) -> Iterator[Parsed | Record]:
         return self.child.parse(self.full_path) if is_binary(self.full_path) else parse(self.full_path)
@@ -247,6 +263,13 @@ def _seen(path: Path) -> dict[str, int]:
     """What tells, without opening a file, that it changed. Anybody can set mtime back; ctime only the system sets."""
     stat = path.stat()
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns, "inode": stat.st_ino}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _total(documents: Collection[int | None]) -> int | None:

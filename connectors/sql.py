@@ -12,6 +12,7 @@ from connectors.sql_connection import Limits, create_engine, explained, has_no_r
 from connectors.sql_digest import choose_method
 from connectors.sql_documents import Place, document_of
 from connectors.sql_ids import key_values, legacy_row_id, row_id
+from connectors.sql_joined import Joined
 from connectors.sql_schema import Chosen, Reference, Relations, Table, choose_tables, read_relations, read_table
 from connectors.sql_spool import spooled
 from connectors.sql_sync import Patience, read_changes
@@ -20,6 +21,7 @@ from connectors.sql_unkeyed import read_unkeyed
 from rag.errors import SourceError
 from rag.ports import Cursor
 from rag.types import (
+    Expected,
     Listed,
     Listing,
     Note,
@@ -160,6 +162,8 @@ def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) ->
                 yield ScopeFailed(scope=name, reason=chosen.no_table(name, source.schema))
             else:
                 yield Note(text=f"exclude names {name!r}, which is not there.")
+        counted: set[str] = set()
+        yield Expected(documents=_count_new(source, connection, inspector, chosen.names, relations, cursor, counted))
         for name in chosen.names:
             try:
                 with explained(source.url):
@@ -171,7 +175,7 @@ def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) ->
                         text = f"Table {name}: {reference.table} may not be read, so its rows are not named in it."
                         yield Note(text=text)
                         table = replace(table, references=tuple(r for r in table.references if r is not reference))
-                    yield from _read_table(source, connection, table, cursor)
+                    yield from _read_table(source, connection, table, cursor, is_counted=name in counted)
             except Exception as err:  # noqa: BLE001 whatever one table's schema or driver does; the others go on
                 connection.close()
                 reason = str(err) if isinstance(err, SourceError) else f"{type(err).__name__}: {err}"
@@ -185,6 +189,35 @@ def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) ->
         changes_only=True,
         covered={name: root for name, root in covered.items() if name not in chosen.names},
     )
+
+
+def _count_new(
+    source: SqlSource,
+    connection: sa.Connection,
+    inspector: sa.Inspector,
+    names: Sequence[str],
+    relations: Relations,
+    cursor: Cursor | None,
+    counted: set[str],
+) -> int:
+    """Rows of the tables that nothing is noted of, so that progress is told of their sum. counted: which they are.
+
+    Of a table that cannot be counted the error is told when it is read.
+    """
+    noted = {scope for scope, _, _ in cursor.find(name="table")} if cursor is not None else set()
+    rows = 0
+    for name in names:
+        if name not in noted:
+            try:
+                table = _table(source, inspector, name, relations)
+                if table.key:  # others are counted as they are read, once
+                    rows += int(connection.execute(Joined.of(table).alone(sa.func.count())).scalar_one())
+                    connection.rollback()
+                    counted.add(name)
+            except Exception:  # noqa: BLE001 whatever one table's schema or driver does
+                connection.close()
+                break
+    return rows
 
 
 def _closed(
@@ -215,7 +248,7 @@ def _connected(source: SqlSource, engine: sa.Engine) -> sa.Connection:
 
 
 def _read_table(
-    source: SqlSource, connection: sa.Connection, table: Table, cursor: Cursor | None
+    source: SqlSource, connection: sa.Connection, table: Table, cursor: Cursor | None, *, is_counted: bool
 ) -> Iterator[SourceEvent]:
     if not table.key:
         yield from read_unkeyed(connection, table, source.place)
@@ -224,7 +257,7 @@ def _read_table(
     reader = TableReader(connection, table, source.place, method, source.tombstones.get(table.name, ""))
     if table.name in source.keys:
         _require_unique(reader)
-    yield from read_changes(reader, cursor, source.patience)
+    yield from read_changes(reader, cursor, source.patience, is_counted=is_counted)
 
 
 def _read_query(source: SqlSource, engine: sa.Engine) -> Iterator[SourceEvent]:
@@ -240,7 +273,8 @@ def _read_query(source: SqlSource, engine: sa.Engine) -> Iterator[SourceEvent]:
             raise
         table = Table(name=source.name, schema=None, columns=dict.fromkeys(columns, _UNTYPED), key=source.key)
         whole = {number for number, c in enumerate(columns) if c in source.labels.columns or c in source.key}
-        with spooled(result, whole=whole, most=_PAGE_ROWS) as rows:
+        with spooled(result, whole=whole, most=_PAGE_ROWS) as (number, rows):
+            yield Expected(documents=number)
             yield Listing(scope=table.name)
             for row in rows:
                 values = dict(zip(columns, row, strict=True))

@@ -81,7 +81,8 @@ def create_engine(url: str, limits: Limits = Limits()) -> sa.Engine:
         driver = parsed.get_driver_name()
         arguments = dict(_CONNECT_ARGS.get(driver, {}))
         if "read_timeout" in arguments:
-            arguments["read_timeout"] = max(arguments["read_timeout"], limits.statement_s + 60)
+            longest = max(arguments["read_timeout"], limits.statement_s + 60)
+            arguments["read_timeout"] = longest if limits.statement_s else None
         engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=arguments)
         _make_guest(engine, limits)
         return engine

@@ -36,20 +36,24 @@ def _weight(row: Sequence[Any]) -> int:
 
 
 @contextmanager
-def spooled(result: sa.CursorResult[Any], *, whole: Collection[int], most: int) -> Iterator[Iterator[tuple[Any, ...]]]:
-    """A result's rows, read to the end, and its transaction ended.
+def spooled(
+    result: sa.CursorResult[Any], *, whole: Collection[int], most: int
+) -> Iterator[tuple[int, Iterator[tuple[Any, ...]]]]:
+    """The number of a result's rows, and the rows, read to the end, and its transaction ended.
 
     whole: the places of columns whose binary values are kept; of the others only the size is. most: rows at once.
     """
     with SpooledTemporaryFile(max_size=_MEMORY_BYTES) as file:
         size = PageSize(most)
+        number = 0
         while rows := result.fetchmany(size.rows):
             size.learn(rows)
+            number += len(rows)
             pickle.dump([_measured(row, whole) for row in rows], file)
         result.close()
         result.connection.commit()
         file.seek(0)
-        yield _rows_in(file)
+        yield number, _rows_in(file)
 
 
 def _measured(row: Sequence[Any], whole: Collection[int]) -> tuple[Any, ...]:

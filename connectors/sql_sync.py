@@ -58,6 +58,7 @@ class _Sync:
     reader: TableReader
     cursor: Cursor | None
     patience: Patience
+    is_counted: bool = False  # how many rows there are has been told
     is_new: bool = False  # nothing of it is noted: its rows may be indexed under ids that were made of their content
     next_number: int = 0
     rows: dict[int, int] = field(default_factory=dict)  # of each range, by its number, as it is noted by now
@@ -156,9 +157,11 @@ class _Split:
         yield CheckpointGroup(parts=(*self.parts, self.sync.note(last, self.waiting, gone)))
 
 
-def read_changes(reader: TableReader, cursor: Cursor | None, patience: Patience) -> Iterator[SourceEvent]:
+def read_changes(
+    reader: TableReader, cursor: Cursor | None, patience: Patience, *, is_counted: bool = False
+) -> Iterator[SourceEvent]:
     """Yield what changed in a table since the cursor's notes; all of it when there are none that still hold."""
-    sync = _Sync(reader=reader, cursor=cursor, patience=patience)
+    sync = _Sync(reader=reader, cursor=cursor, patience=patience, is_counted=is_counted)
     notes = {name: head for _, name, head in cursor.find(scope=sync.scope)} if cursor is not None else {}
     head = notes.get("table")
     found = [range_of(name, note) for name, note in notes.items() if name.startswith("range-")]
@@ -238,7 +241,8 @@ def _list(
     if after is None:
         sync.rows = {}
         yield Checkpoint(scope=sync.scope, name="table", head=head)
-    yield Expected(documents=max(reader.count(), 0))
+    if not sync.is_counted:
+        yield Expected(documents=max(reader.count() - sum(sync.rows.values()), 0))
     started = time.time()
     mark = reader.newest() if reader.method.name == "cursor" else None
     if after is None or after.high is not None:  # else only the end of the listing was not kept
@@ -329,6 +333,7 @@ def _refresh(sync: _Sync, ranges: Sequence[Range]) -> Iterator[SourceEvent]:
         [row for row in rows if row.digest != split.old.get(row.name)]
         for rows, split in zip(found, splits, strict=True)
     ]
+    yield Expected(documents=sum(map(len, different)))
     left = list(zip(ranges, found, different, splits, strict=True))
     while left:
         number, most = 1, sync.reader.size.rows

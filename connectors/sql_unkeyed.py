@@ -16,7 +16,7 @@ from connectors.sql_documents import Place, document_of
 from connectors.sql_joined import Joined, numbered, raw_column
 from connectors.sql_schema import Table
 from connectors.sql_spool import spooled
-from rag.types import Listed, Listing, ScopeComplete, SourceEvent, Unreadable, Upsert
+from rag.types import Expected, Listed, Listing, ScopeComplete, SourceEvent, Unreadable, Upsert
 
 _PAGE_ROWS = 1000
 
@@ -28,7 +28,8 @@ def read_unkeyed(connection: sa.Connection, table: Table, place: Place) -> Itera
     seen: Counter[str] = Counter()
     result = connection.execution_options(stream_results=True).execute(statement)
     whole = {number for number, column in enumerate(table.columns) if column in place.labels.columns}
-    with spooled(result, whole=whole, most=_PAGE_ROWS) as rows:
+    with spooled(result, whole=whole, most=_PAGE_ROWS) as (number, rows):
+        yield Expected(documents=number)
         yield Listing(scope=table.name, by_content=True)
         for row in rows:
             first = content_name(table, row)

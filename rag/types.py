@@ -257,9 +257,17 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """About how many more documents this read will yield, for a progress display."""
+    """About how many more documents this read will yield, or how many bytes it will go through: for progress bars."""
 
-    documents: int
+    documents: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """Bytes of those expected that have been read since, whatever they gave."""
+
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,6 +368,7 @@ SourceEvent = (
     | Tombstone
     | Unreadable
     | Expected
+    | Passed
     | Note
     | Listing
     | Met

@@ -25,6 +25,7 @@ from rag.types import (
     Listing,
     Met,
     Note,
+    Passed,
     ScopeComplete,
     ScopeFailed,
     SnapshotComplete,
@@ -194,10 +195,15 @@ def _take(run: Run, batch: list[SourceEvent]) -> None:
                 unit.listed.append(event)
             case Expected():
                 run.report.expected += event.documents
+                run.report.bytes_expected += event.size_bytes
+            case Passed():
+                run.report.bytes_read += event.size_bytes
             case Note():
                 run.report.notes.append(event.text)
             case ScopeComplete() | ScopeFailed() | SnapshotComplete():
                 end = event
+    if run.report.bytes_read:
+        run.report.expected = round(run.report.fetched * run.report.bytes_expected / run.report.bytes_read)
     changes = Changes(unreadable=unreadable, listings=listings, resumed=resumed, met=met, checkpoints=checkpoints)
     _compare(run, upserts, twins, changes)
     if end is not None:

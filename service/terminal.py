@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 _out = Console(highlight=False, soft_wrap=True)
 _JSON_EVERY_S = 1.0
 _LINE_EVERY_S = 10.0
-_COUNTS = ("read", "expected", "added", "updated", "deleted", "chunks_embedded", "chunks_reused")
+_COUNTS = (
+    "read", "expected", "bytes_read", "bytes_expected", "added", "updated", "deleted", "chunks_embedded",
+    "chunks_reused",
+)  # fmt: skip
 
 
 @contextmanager
@@ -60,9 +63,12 @@ class _Rate:
 
     def __init__(self) -> None:
         self._started: dict[str, float] = {}
+        self._last = time.monotonic()
 
     def of(self, report: "Report") -> tuple[float, float | None]:
-        elapsed = time.monotonic() - self._started.setdefault(report.source, time.monotonic())
+        started = self._started.setdefault(report.source, self._last)  # when the source before it was last told of
+        self._last = time.monotonic()
+        elapsed = self._last - started
         rate = report.fetched / elapsed if elapsed > 0 else 0.0
         left = (report.expected - report.fetched) / rate if rate and report.expected > report.fetched else None
         return rate, left

@@ -17,11 +17,15 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One record of a table-like file, with its place in it ({"sheet": "Prices", "row": 3})."""
+    """One record of a table-like file, with its place in it ({"sheet": "Prices", "row": 3}).
+
+    share: about how much of the file has been read with it, from 0 to 1.
+    """
 
     text: str
     title: str
     key: Mapping[str, str | int]
+    share: float = 0.0
 
     @property
     def place(self) -> str:

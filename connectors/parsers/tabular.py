@@ -3,6 +3,7 @@
 import csv as csv_module
 import json as json_module
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,14 +19,15 @@ def csv(path: Path) -> Iterator[Record]:
     """Each row under the first row's names; the delimiter is found among , ; tab and |."""
     csv_module.field_size_limit(_LONGEST_FIELD)
     try:
-        with path.open(encoding=detect_file(path), newline="") as file:
+        with path.open("rb") as raw, TextIOWrapper(raw, detect_file(path), newline="") as file:
+            size = path.stat().st_size
             dialect = _dialect(file.read(64 * 1024))
             file.seek(0)
             rows = csv_module.reader((line.replace("\0", "") for line in file), dialect)
             header: Sequence[str] = next(rows, [])
             for row in rows:
                 if any(cell.strip() for cell in row):
-                    yield _record(path.name, {"row": rows.line_num}, header, row)
+                    yield _record(path.name, {"row": rows.line_num}, header, row, raw.tell() / size)
     except (csv_module.Error, UnicodeDecodeError) as err:
         raise CannotParse(f"the CSV file cannot be read: {err}") from err
 
@@ -37,10 +39,12 @@ def _dialect(sample: str) -> Any:
         return csv_module.excel
 
 
-def _record(name: str, key: dict[str, str | int], header: Sequence[object], row: Sequence[object]) -> Record:
+def _record(
+    name: str, key: dict[str, str | int], header: Sequence[object], row: Sequence[object], share: float
+) -> Record:
     names = [str(cell).strip() if cell is not None else "" for cell in header]
     names += [""] * (len(row) - len(names))
-    return Record(text=lines(zip(names, row, strict=False)), title=name, key=key)
+    return Record(text=lines(zip(names, row, strict=False)), title=name, key=key, share=share)
 
 
 def xlsx(path: Path) -> Iterator[Record]:
@@ -55,13 +59,18 @@ def xlsx(path: Path) -> Iterator[Record]:
     except (InvalidFileException, BadZipFile, KeyError, ValueError, OSError) as err:
         raise CannotParse(f"the Excel file is damaged or protected by a password: {err}") from err
     try:
-        for sheet in book.worksheets:
-            yield from _sheet(path.name, sheet)
+        sheets = book.worksheets
+        rows = sum(sheet.max_row or 0 for sheet in sheets)  # as the file says, which may leave it out
+        before = 0
+        for sheet in sheets:
+            yield from _sheet(path.name, sheet, before, rows)
+            before += sheet.max_row or 0
     finally:
         book.close()
 
 
-def _sheet(name: str, sheet: Any) -> Iterator[Record]:
+def _sheet(name: str, sheet: Any, before: int, rows: int) -> Iterator[Record]:
+    """before: rows of the sheets before it, of all the file's rows; 0 where they are not known."""
     header: Sequence[object] | None = None
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
         filled = [cell for cell in row if cell is not None and str(cell).strip()]
@@ -70,8 +79,8 @@ def _sheet(name: str, sheet: Any) -> Iterator[Record]:
         elif header is None and len(filled) > 1 and all(isinstance(cell, str) for cell in filled):
             header = row
         else:
-            record = _record(f"{name}: {sheet.title}", {"sheet": sheet.title, "row": number}, header or (), row)
-            yield record
+            share = min((before + number) / rows, 1.0) if rows else 0.0
+            yield _record(f"{name}: {sheet.title}", {"sheet": sheet.title, "row": number}, header or (), row, share)
 
 
 def json(path: Path) -> Iterator[Parsed | Record]:
@@ -82,7 +91,8 @@ def json(path: Path) -> Iterator[Parsed | Record]:
         raise CannotParse(f"the JSON is not valid: {err}") from err
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         for number, item in enumerate(value, start=1):
-            yield Record(text=lines(_flat(item)), title=path.name, key={"item": number})
+            share = number / len(value)
+            yield Record(text=lines(_flat(item)), title=path.name, key={"item": number}, share=share)
         return
     text = lines(_flat(value)) if isinstance(value, dict) else json_module.dumps(value, ensure_ascii=False, indent=1)
     yield Parsed(text=text)
@@ -91,12 +101,14 @@ def json(path: Path) -> Iterator[Parsed | Record]:
 def jsonl(path: Path) -> Iterator[Record]:
     """Each line is a record."""
     try:
-        with path.open(encoding=detect_file(path)) as file:
+        with path.open("rb") as raw, TextIOWrapper(raw, detect_file(path)) as file:
+            size = path.stat().st_size
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     value = json_module.loads(line)
                     fields = _flat(value) if isinstance(value, dict) else [("", value)]
-                    yield Record(text=lines(fields), title=path.name, key={"line": number})
+                    share = raw.tell() / size
+                    yield Record(text=lines(fields), title=path.name, key={"line": number}, share=share)
     except (ValueError, RecursionError) as err:
         raise CannotParse(f"a line is not valid JSON: {err}") from err
 

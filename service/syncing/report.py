@@ -28,7 +28,8 @@ class Report:
 
     read: documents of the source that were compared, by their content or by a digest of it: read = added + updated +
     unchanged + quarantined. fetched: those of them whose content was read. expected: about how many the run will
-    fetch; 0 when the source does not say. tables: the same of each table. error: of all that failed.
+    fetch, which of files is told by the bytes read of those to be read; 0 when the source does not say. tables: the
+    same of each table. error: of all that failed.
     """
 
     source: str
@@ -39,6 +40,8 @@ class Report:
     unchanged: int = 0
     deleted: int = 0
     expected: int = 0
+    bytes_read: int = 0
+    bytes_expected: int = 0
     chunks_embedded: int = 0
     chunks_reused: int = 0
     seconds: float = 0.0
