@@ -86,8 +86,9 @@ bench: bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-s
 bench-ingest: $(VENV)/installed-dev  ## full ingest of Chinook
 	@$(BIN)/python -m benchmarks.ingest
 
-bench-sync: $(VENV)/installed-bench  ## cost of keeping in step, beside LlamaIndex; memory at a million rows
+bench-sync: $(VENV)/installed-bench  ## cost of keeping in step, beside LlamaIndex; memory; bytes asked of databases
 	@$(BIN)/python -m benchmarks.sync
+	@$(BIN)/python -m benchmarks.sync_traffic
 
 bench-retrieval: $(VENV)/installed-bench  ## search at 10k, 100k and 500k chunks beside LlamaIndex and Haystack; int8
 	@$(BIN)/python -m benchmarks.retrieval

@@ -93,6 +93,11 @@ class Shop:
             rows = [{"number": i, "text": " ".join(self._random.choices(WORDS, k=27))} for i in changed]
             connection.execute(statement.values(about=sa.bindparam("text")), rows)
 
+    def rename_maker(self) -> None:
+        """A new name for one maker, which a hundredth of the products show."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(self._maker).where(self._maker.c.id == 9).values(name="Renamed"))
+
     def delete(self, share: float) -> None:
         with self._engine.begin() as connection:
             connection.execute(sa.delete(self._product).where(self._product.c.id.in_(self._some(connection, share))))
@@ -215,15 +220,17 @@ def ceiling(embedder: Embedder, folder: Path) -> float:
     return len(texts) / (time.perf_counter() - started)
 
 
-def memory(rows: int, folder: Path) -> dict[str, Any]:
-    """Peak memory of a first load of `rows` rows in a process of its own, over what it had before the load."""
+def memory(kind: str, rows: int, folder: Path, url: str = "") -> dict[str, Any]:
+    """Peak memory of a first load of `rows` rows, and 400 blobs beside, in a process of its own."""
+    if url:
+        _drop_tables(url)
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.sync_memory", str(folder), str(rows)],
+        [sys.executable, "-m", "benchmarks.sync_memory", str(folder), str(rows), *([url] if url else [])],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(done.stderr)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = {"database": kind} | json.loads(done.stdout.splitlines()[-1])
     print(json.dumps(result), flush=True)
     return result
 
@@ -245,7 +252,8 @@ def main() -> None:
             for row in compare(kind, url, label, embedder, folder)
         ]
         stop_engine(folder / "qdrant")
-        used = [memory(count, folder / f"memory-{count}") for count in MEMORY_ROWS]
+        used = [memory("sqlite", count, folder / f"memory-{count}") for count in MEMORY_ROWS]
+        used += [memory(kind, 2_000, folder / f"memory-{kind}", urls[kind]) for kind in SERVERS]
     summarise(rows, rate, used)
 
 

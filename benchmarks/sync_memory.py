@@ -1,4 +1,7 @@
-"""Peak memory of a first load: python -m benchmarks.sync_memory FOLDER ROWS. Used by benchmarks.sync."""
+"""Peak memory of a first load: python -m benchmarks.sync_memory FOLDER ROWS [URL]. Used by benchmarks.sync.
+
+Beside the rows stand 400 with a blob of half a megabyte each. URL: an empty database; SQLite in the folder without it.
+"""
 
 import json
 import os
@@ -22,18 +25,29 @@ from service.ingest import Ingest, Options, ingest
 from service.state import State
 
 PAGE = 4096
+BLOBS = 400
+BLOB_BYTES = 500_000
 
 
 def fill(url: str, rows: int) -> None:
     engine = sa.create_engine(url)
+    meta = sa.MetaData()
+    item = sa.Table("item", meta, _key(), sa.Column("name", sa.Text), sa.Column("place", sa.Text))
+    blob = sa.LargeBinary(BLOB_BYTES)  # MySQL's BLOB by itself holds 64 KiB
+    picture = sa.Table("picture", meta, _key(), sa.Column("title", sa.String(80)), sa.Column("scan", blob))
+    meta.create_all(engine)
     with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, place TEXT)")
-        connection.exec_driver_sql(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-            "INSERT INTO item SELECT i, 'item number ' || i || ' of the long list', 'shelf ' || (i % 977) FROM n",
-            (rows,),
-        )
+        for start in range(0, rows, 10_000):
+            part = range(start, min(start + 10_000, rows))
+            texts = ({"id": i, "name": f"item number {i} of the long list", "place": f"shelf {i % 977}"} for i in part)
+            connection.execute(sa.insert(item), list(texts))
+        for i in range(BLOBS):
+            connection.execute(sa.insert(picture), {"id": i, "title": f"scan {i}", "scan": os.urandom(BLOB_BYTES)})
     engine.dispose()
+
+
+def _key() -> sa.Column[int]:
+    return sa.Column("id", sa.Integer, primary_key=True, autoincrement=False)
 
 
 def resident_mb() -> float:
@@ -43,7 +57,7 @@ def resident_mb() -> float:
 def main() -> None:
     folder, rows = Path(sys.argv[1]), int(sys.argv[2])
     folder.mkdir(parents=True)
-    url = f"sqlite:///{folder / 'source.sqlite'}"
+    url = sys.argv[3] if len(sys.argv) > 3 else f"sqlite:///{folder / 'source.sqlite'}"
     fill(url, rows)
     embedder = HashEmbedder(dim=32)
     index = QdrantIndex(
@@ -66,7 +80,11 @@ def main() -> None:
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path(folder / "qdrant")))) as client:
         os.kill(int(client.get("http://engine/").json()["pid"]), signal.SIGTERM)
     figures = {"rows": report.added, "seconds": round(seconds, 1), "rows_per_s": round(report.added / seconds)}
-    print(json.dumps(figures | {"idle_mb": round(idle), "peak_over_idle_mb": round(peak - idle, 1)}))
+    print(
+        json.dumps(
+            figures | {"idle_mb": round(idle), "peak_mb": round(peak), "peak_over_idle_mb": round(peak - idle, 1)}
+        )
+    )
 
 
 if __name__ == "__main__":
