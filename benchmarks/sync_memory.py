@@ -5,7 +5,6 @@ Beside the rows stand 400 with a blob of half a megabyte each. URL: an empty dat
 
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -24,7 +23,6 @@ from rag.tokens import QwenTokenCounter
 from service.ingest import Ingest, Options, ingest
 from service.state import State
 
-PAGE = 4096
 BLOBS = 400
 BLOB_BYTES = 500_000
 
@@ -50,8 +48,10 @@ def _key() -> sa.Column[int]:
     return sa.Column("id", sa.Integer, primary_key=True, autoincrement=False)
 
 
-def resident_mb() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 1e6
+def memory_mb(name: str) -> float:
+    """VmRSS: now; VmHWM: at most, of this process alone (ru_maxrss begins with what the parent had)."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[name].split()[0]) * 1024 / 1e6
 
 
 def main() -> None:
@@ -72,11 +72,11 @@ def main() -> None:
         state=State.open(f"sqlite:///{folder / 'state.sqlite'}"), index=index, embedder=embedder, sparse=Bm25Encoder(),
         counter=counter, max_tokens=256, mass_delete_share=0.2,
     )  # fmt: skip
-    idle = resident_mb()
+    idle = memory_mb("VmRSS")
     started = time.perf_counter()
     report = ingest(parts, "shop", SqlSource(name="shop", url=url), Options())
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    peak = memory_mb("VmHWM")
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path(folder / "qdrant")))) as client:
         os.kill(int(client.get("http://engine/").json()["pid"]), signal.SIGTERM)
     figures = {"rows": report.added, "seconds": round(seconds, 1), "rows_per_s": round(report.added / seconds)}
