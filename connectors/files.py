@@ -17,6 +17,7 @@ from connectors.labels import FileLabels, Labels
 from connectors.parsers import Parsed, Record, is_binary, parse
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse, Ignored
+from rag.errors import SourceError
 from rag.ports import LISTING, Cursor
 from rag.types import (
     Checkpoint,
@@ -206,7 +207,7 @@ class _File:
             sweeps = self.unfinished or (self.note is not None and self.note["kind"] != "ignored")
             if sweeps:
                 yield Listing(scope=self.path)
-        except OSError:
+        except (OSError, SourceError):
             raise
         except Exception as err:  # noqa: BLE001 a library may raise anything over a damaged file; the other files go on
             yield Unreadable(document_id=self.path, scope=self.path, reason=_reason(err))

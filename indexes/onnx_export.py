@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from rag.child import child_environment, python_child
 from rag.errors import EmbedderUnavailable
 from rag.likeness import PAIRS
 
@@ -35,8 +36,14 @@ def exported_model(folder: Path) -> Path:
     target, refused = (cache / f"{_stamp(folder / 'model.safetensors')}{ending}" for ending in (".onnx", ".refused"))
     if not target.exists() and not refused.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "indexes.onnx_export", str(folder), str(target), str(refused)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603 our own module, no shell
+            python_child("indexes.onnx_export", str(folder), str(target), str(refused)),
+            env=child_environment(secrets=False),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise EmbedderUnavailable(

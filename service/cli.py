@@ -1,6 +1,7 @@
 """The `citewell` command. Libraries are imported inside the commands, so that --help answers at once."""
 
 import json
+import os
 import signal
 from contextlib import nullcontext
 from pathlib import Path
@@ -37,6 +38,7 @@ FilterOption = Annotated[
 def main() -> None:
     """Entry point."""
     signal.signal(signal.SIGTERM, _terminate)
+    os.environ["PYTHONSAFEPATH"] = "1"  # whatever a library starts, nothing of the folder that we stand in runs
     app()
 
 

@@ -3,11 +3,11 @@
 import asyncio
 import json
 import logging
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rag.child import child_environment, python_child
 from service.jobs import Job, Jobs
 
 _AT_ONCE = 2
@@ -63,12 +63,16 @@ class JobRunner:
         return True
 
     async def _ingest(self, job: Job, told: dict[str, Any]) -> str:
-        command = ["-m", "service.cli", "ingest", *job.sources, "--json", "--config", str(self._config)]
-        command += [f"--{name.replace('_', '-')}" for name, on in job.request.items() if on is True]
+        options = [f"--{name.replace('_', '-')}" for name, on in job.request.items() if on is True]
+        command = python_child(
+            "service.cli", "ingest", "--json", "--config", str(self._config), *options, "--", *job.sources
+        )
         try:
             await asyncio.to_thread(self._jobs.start, job.id)
             pipe = asyncio.subprocess.PIPE
-            process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=pipe, stderr=pipe)
+            process = await asyncio.create_subprocess_exec(
+                *command, env=child_environment(secrets=True), stdout=pipe, stderr=pipe
+            )
             return await self._follow(job, process, told)
         finally:
             self._free.release()

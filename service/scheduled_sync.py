@@ -2,10 +2,10 @@
 
 import logging
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
+from rag.child import child_environment, python_child
 from service.knowledge_base import KnowledgeBase
 from service.schedule import Schedule
 
@@ -37,12 +37,16 @@ class ScheduledSync:
         self._schedule.stop()
 
     def _sync(self, name: str) -> bool:
-        command = [sys.executable, "-m", "service.cli", "ingest", name, "--config", str(self._config)]
+        command = python_child("service.cli", "ingest", "--config", str(self._config), "--", name)
         with self._lock:
             if self._ended:
                 return False
             process = subprocess.Popen(  # noqa: S603 our own module, no shell
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+                command,
+                env=child_environment(secrets=True),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             self._running.add(process)
         try:

@@ -13,21 +13,30 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
 from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse, Ignored
 from connectors.parsers.parsed import Parsed, Record
+from rag.child import child_environment, python_child
+from rag.errors import SourceError
 from rag.types import Section
+
+_START_S = 60.0
 
 
 class ParserProcess:
-    """Starts on the first file and serves many; over a file that breaks its limits it is killed, and starts anew."""
+    """Starts on the first file and serves many; over a file that breaks its limits it is killed, and starts anew.
+
+    One that does not even start is no file's fault: SourceError.
+    """
 
     def __init__(self, *, timeout_s: float, memory_bytes: int) -> None:
         self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
+        self._errors = TemporaryFile()  # noqa: SIM115 what the process says on stderr, as long as this lives
 
     def parse(self, path: Path) -> Iterator[Parsed | Record]:
         """Read a file. Raises CannotParse when it cannot be read within the limits, Ignored when it holds nothing."""
@@ -55,12 +64,26 @@ class ParserProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
-            command = [sys.executable, "-m", "connectors.parsers.child", str(self._memory_bytes)]
             self._process = subprocess.Popen(  # noqa: S603 our own module, no shell
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                python_child("connectors.parsers.child", str(self._memory_bytes)),
+                env=child_environment(secrets=False),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
             )
             self._buffer = b""
+            try:
+                self._receive(self._process, _START_S)
+            except CannotParse as err:
+                raise SourceError(
+                    f"PDF and office files cannot be read, because the process that parses them does not start: "
+                    f"{self._last_words() or err}"
+                ) from err
         return self._process
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        return " ".join(self._errors.read().decode(errors="replace").split("\n")[-4:]).strip()[-500:]
 
     def _receive(self, process: subprocess.Popen[bytes], timeout_s: float) -> dict[str, Any]:
         results: IO[bytes] = cast(IO[bytes], process.stdout)
@@ -85,6 +108,8 @@ class ParserProcess:
             self._process.kill()
             self._process.communicate()
             self._process = None
+            self._errors.truncate(0)
+            self._errors.seek(0)
 
 
 def _item(message: dict[str, Any]) -> Parsed | Record:
@@ -104,6 +129,7 @@ def _raise(message: dict[str, Any]) -> None:
 
 def _serve(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    _send({"ready": True})
     for line in sys.stdin:
         path = Path(json.loads(line))
         try:

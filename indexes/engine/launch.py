@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from indexes.engine.address import socket_path
+from rag.child import child_environment, python_child
 from rag.errors import IndexUnavailable
 
 _START_TIMEOUT_S = 60.0
@@ -77,7 +77,8 @@ def _spawn(folder: Path, idle_s: float) -> subprocess.Popen[bytes]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "engine.log").open("ab") as log:
         return subprocess.Popen(  # noqa: S603 our own module, no shell
-            [sys.executable, "-m", "indexes.engine.server", str(folder.resolve()), "--idle-s", str(idle_s)],
+            python_child("indexes.engine.server", str(folder.resolve()), "--idle-s", str(idle_s)),
+            env=child_environment(secrets=False),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

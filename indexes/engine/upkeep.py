@@ -8,6 +8,7 @@ import asyncio
 import sys
 
 from indexes.engine.store import Store
+from rag.child import child_environment, python_child
 
 DUE_POINTS = 20_000  # that no graph holds yet
 _EVERY_S = 1.0
@@ -26,7 +27,9 @@ async def _optimise(store: Store, name: str) -> None:
     copy = await store.start_copy(name)
     child: asyncio.subprocess.Process | None = None
     try:
-        child = await asyncio.create_subprocess_exec(sys.executable, "-m", "indexes.engine.optimise", str(copy))
+        child = await asyncio.create_subprocess_exec(
+            *python_child("indexes.engine.optimise", str(copy)), env=child_environment(secrets=False)
+        )
         done = await child.wait() == 0
         child = None
         if done and store.open_copy(name):

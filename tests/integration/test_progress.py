@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ import pytest
 from connectors.files import FilesSource
 from rag.errors import RunStopped
 from service.ingest import Options, Report, ingest
-from tests.conftest import change, server_database, sqlite_with
+from tests.conftest import change
 from tests.crash.harness import Setting
 from tests.support.stores import Store, fill
 
 ROWS = 2000
 FILLING = "of a long list of records, one of which is about the price of a thing that is on sale"
-DATABASES = ["sqlite", "postgresql", "mariadb"]
 
 
 def told(store: Store) -> list[tuple[int, int]]:
@@ -30,15 +29,6 @@ def told(store: Store) -> list[tuple[int, int]]:
 
     ingest(store.parts, "shop", store.setting.source, Options(), note)
     return seen
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{sqlite_with(tmp_path / 'source.sqlite')}"
-        return
-    with server_database(request.param) as made:
-        yield made
 
 
 def write_csv(path: Path) -> None:
@@ -79,18 +69,18 @@ def test_files_are_told_by_their_bytes(tmp_path: Path, shared_data: Path, write:
     store.close()
 
 
-def test_the_rows_of_all_tables_are_told_from_the_first_batch_on(open_store: Any, url: str):
-    fill(url, range(700), table="a")
-    fill(url, range(500), table="b")
-    change(url, "CREATE TABLE c (name VARCHAR(20))", "INSERT INTO c VALUES ('x'), ('y')")
-    seen = told(open_store(url))
+def test_the_rows_of_all_tables_are_told_from_the_first_batch_on(open_store: Any, database: str):
+    fill(database, range(700), table="a")
+    fill(database, range(500), table="b")
+    change(database, "CREATE TABLE c (name VARCHAR(20))", "INSERT INTO c VALUES ('x'), ('y')")
+    seen = told(open_store(database))
     assert {expected for fetched, expected in seen if fetched < 1200} == {1200}
     assert seen[-1] == (1202, 1202)  # a table without a key is counted as it is read
 
 
-def test_the_rows_left_of_a_read_that_goes_on_are_told(open_store: Any, url: str):
-    fill(url, range(1000), table="a")
-    store = open_store(url)
+def test_the_rows_left_of_a_read_that_goes_on_are_told(open_store: Any, database: str):
+    fill(database, range(1000), table="a")
+    store = open_store(database)
     options = Options()
 
     def stop(report: Report) -> None:
@@ -103,11 +93,11 @@ def test_the_rows_left_of_a_read_that_goes_on_are_told(open_store: Any, url: str
     assert fetched == expected < 1000
 
 
-def test_the_rows_that_changed_are_told(open_store: Any, url: str):
-    if url.startswith("sqlite"):
+def test_the_rows_that_changed_are_told(open_store: Any, database: str):
+    if database.startswith("sqlite"):
         pytest.skip("SQLite has no hash function: its tables are scanned")
-    fill(url, range(600), table="a")
-    store = open_store(url)
+    fill(database, range(600), table="a")
+    store = open_store(database)
     store.run()
-    change(url, "UPDATE a SET name = 'new' WHERE id % 3 = 0")
+    change(database, "UPDATE a SET name = 'new' WHERE id % 3 = 0")
     assert told(store)[-1] == (200, 200)

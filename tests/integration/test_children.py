@@ -1,0 +1,148 @@
+"""Child processes: nothing of the folder that one stands in runs, and one that does not start is no file's fault."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import docx
+import httpx
+import pytest
+
+from connectors.files import FilesSource
+from connectors.parsers import child
+from rag.child import child_environment
+from rag.errors import SourceError
+from rag.types import SnapshotComplete, Unreadable, Upsert
+from tests.conftest import ROOT, free_port, stop_engine, wait_until
+
+# What a child imports late, from the standard library, from us, from others; and what Python itself looks for.
+PLANTED = (
+    "json", "zipfile", "csv", "multiprocessing", "pickle", "resource", "select", "shutil", "sqlite3", "asyncio", "socket",
+    "rag", "connectors", "indexes", "service", "numpy", "docx", "lxml", "httpx", "orjson", "uvicorn", "onnxruntime",
+    "qdrant_edge", "tokenizers", "sqlalchemy", "sitecustomize", "usercustomize",
+)  # fmt: skip
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A folder whose modules tell that they ran. It has a document and a database to read."""
+    folder = tmp_path / "trap"
+    folder.mkdir()
+    tells = f"open({str(tmp_path / 'ran')!r}, 'a').write(__name__ + '\\n')\n"
+    for number, name in enumerate(PLANTED):
+        if number % 2:
+            (folder / f"{name}.py").write_text(tells)
+        else:
+            (folder / name).mkdir()
+            (folder / name / "__init__.py").write_text(tells)
+    (folder / "notes").mkdir()
+    note = docx.Document()
+    note.add_paragraph("The Edmonton store opens at nine in the morning.")
+    note.save(str(folder / "notes" / "hours.docx"))
+    (folder / "citewell.toml").write_text('[sources.notes]\nkind = "files"\npaths = ["notes"]\nevery = "1s"\n')
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "citewell"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def ran(folder: Path) -> set[str]:
+    told = folder.parent / "ran"
+    return set(told.read_text().split()) if told.exists() else set()
+
+
+def test_no_module_of_the_folder_that_one_stands_in_runs(trap: Path):
+    try:
+        done = run(trap, "ingest")
+        assert (done.returncode, ran(trap)) == (0, set()), done.stderr
+        asked = run(trap, "retrieve", "When does the Edmonton store open?")
+        assert "nine in the morning" in asked.stdout
+        assert ran(trap) == set()
+    finally:
+        stop_engine(trap / ".citewell" / "qdrant")
+
+
+def test_none_runs_in_the_service_s_workers_jobs_and_scheduled_reads(trap: Path):
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "citewell"), "serve", "--port", str(port), "--workers", "2"]
+    with (trap.parent / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=trap, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: _answers(url), timeout_s=120, what="the service's start")
+        started = httpx.post(f"{url}/v1/jobs", json={"sources": ["notes"]}).json()["id"]
+        wait_until(
+            lambda: httpx.get(f"{url}/v1/jobs/{started}").json()["status"] in ("done", "failed"),
+            timeout_s=120,
+            what="the job's end",
+        )
+        wait_until(lambda: _last_run(url) is not None, timeout_s=120, what="a scheduled read")
+        assert ran(trap) == set()
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        stop_engine(trap / ".citewell" / "qdrant")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=10).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _last_run(url: str) -> object:
+    (source,) = httpx.get(f"{url}/v1/sources", timeout=10).json()["sources"]
+    return source["last_run"]
+
+
+def test_a_child_gets_no_relative_place_to_import_from_and_no_secret_that_it_does_not_need():
+    environ = {
+        "PATH": "/bin", "LC_ALL": "C.UTF-8", "PYTHONPATH": f":.:lib{os.pathsep}/srv/lib", "PYTHONSTARTUP": "x.py",
+        "REPORTS_PW": "Blue@Harbor77",
+    }  # fmt: skip
+    assert child_environment(secrets=False, environ=environ) == {
+        "PATH": "/bin", "LC_ALL": "C.UTF-8", "PYTHONPATH": "/srv/lib", "PYTHONSAFEPATH": "1",
+    }  # fmt: skip
+    assert child_environment(secrets=True, environ=environ)["REPORTS_PW"] == "Blue@Harbor77"
+    assert child_environment(secrets=True, environ=environ)["PYTHONPATH"] == "/srv/lib"
+
+
+def test_a_parser_that_does_not_start_fails_the_read_with_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    docx.Document().save(str(tmp_path / "a.docx"))
+    (tmp_path / "b.md").write_text("The store opens at nine.")
+    broken = [sys.executable, "-c", "raise SystemExit('the library libfoo.so is missing')"]
+    monkeypatch.setattr(child, "python_child", lambda *a: broken)
+    events = []
+    with pytest.raises(SourceError, match=r"does not start: the library libfoo\.so is missing"):
+        events.extend(FilesSource(name="s", root=tmp_path, paths=(".",)).read())
+    assert [event for event in events if isinstance(event, Unreadable | SnapshotComplete)] == []
+
+
+def test_a_file_over_which_the_parser_dies_is_still_that_file_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    docx.Document().save(str(tmp_path / "a.docx"))
+    (tmp_path / "b.md").write_text("The store opens at nine.")
+    dies = "print('{\"ready\": true}', flush=True); import sys; sys.stdin.readline(); raise SystemExit(9)"
+    monkeypatch.setattr(child, "python_child", lambda *a: [sys.executable, "-c", dies])
+    events = list(FilesSource(name="s", root=tmp_path, paths=(".",)).read())
+    assert [event.document_id for event in events if isinstance(event, Unreadable)] == ["a.docx"]
+    assert [event.document.id for event in events if isinstance(event, Upsert)] == ["b.md"]
+
+
+def test_there_is_one_way_to_start_a_child():
+    """Our own modules by `python_child`; a process of others (vLLM, nvidia-smi) by a path that was looked up."""
+    started = re.compile(
+        r"sys\.executable|[\"']-m[\"']|os\.(system|popen|exec|spawn|fork)|shell=True|[\"']python3?[\"']"
+    )
+    found = {
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for package in ("rag", "connectors", "indexes", "service")
+        for path in (ROOT / package).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if started.search(line)
+    }
+    assert found == {'rag/child.py: return [sys.executable, "-P", "-m", module, *arguments]'}
