@@ -63,13 +63,17 @@ class FilesSource:
         found = find_files(self.name, self.root, self.paths, self.exclude)
         notes = {scope: head for scope, _, head in cursor.find(name="file")} if cursor is not None else {}
         unfinished = {scope for scope, _, _ in cursor.find(name=LISTING)} if cursor is not None else set()
-        labels = yield from self._labels_of(found.files)
+        out_of_reach = below(self.root, found.unreadable, notes)
+        labels = yield from self._labels_of([*found.files, *out_of_reach])
         documents = yield from self._read_changed(found.files, notes, labels, unfinished)
         for place, reason in found.unreadable.items():
             yield Unreadable(document_id=place, scope=place, reason=reason)
-        kept = {*found.unreadable, *below(self.root, found.unreadable, notes)}
+        for file in sorted(out_of_reach):
+            if _changed_rights(notes[file], labels[file]):
+                reason = "others may see it now than before, and it cannot be reached"
+                yield Unreadable(document_id=file, scope=file, reason=reason, withdrawn=True)
         yield SnapshotComplete(
-            scopes=frozenset({*found.files, *kept}),
+            scopes=frozenset({*found.files, *found.unreadable, *out_of_reach}),
             changes_only=True,
             documents=_total(documents) if not found.unreadable else None,
         )
@@ -176,7 +180,7 @@ class _File:
                 if documents != _REPLACED:
                     return documents
         except OSError as err:
-            yield Unreadable(document_id=self.path, scope=self.path, reason=str(err))
+            yield self._unreadable(str(err))
         return None
 
     def _parse(
@@ -210,12 +214,12 @@ class _File:
         except (OSError, SourceError):
             raise
         except Exception as err:  # noqa: BLE001 a library may raise anything over a damaged file; the other files go on
-            yield Unreadable(document_id=self.path, scope=self.path, reason=_reason(err))
+            yield self._unreadable(_reason(err))
             yield self._noted({**now, "kind": "unreadable", "documents": None})
             return None
         if not self._is_still(before):
             reason = "the file changed while it was read; the next run reads it again"
-            yield Unreadable(document_id=self.path, scope=self.path, reason=reason)
+            yield self._unreadable(reason)
             return None
         noted = self._noted({**now, "kind": kind, "documents": documents})
         yield Listed(scope=self.path, checkpoint=noted) if sweeps else noted
@@ -230,6 +234,11 @@ class _File:
 
     def _items(self) -> Iterator[Parsed | Record]:
         return self.child.parse(self.full_path) if is_binary(self.full_path) else parse(self.full_path)
+
+    def _unreadable(self, reason: str) -> Unreadable:
+        """What was indexed of the file stays, unless others may see it now."""
+        withdrawn = self.note is not None and _changed_rights(self.note, self.labels)
+        return Unreadable(document_id=self.path, scope=self.path, reason=reason, withdrawn=withdrawn)
 
     def _is_still(self, before: Mapping[str, int]) -> bool:
         return _seen(self.full_path) == before
@@ -253,6 +262,12 @@ class _File:
             updated_at=updated_at,
             **self.labels,
         )
+
+
+def _changed_rights(note: Mapping[str, Any], labels: Labels) -> bool:
+    """Whether others may see a file now than when it was read."""
+    _, tenant, acl, *_ = note["signature"]
+    return (tenant, acl) != (labels["tenant"], list(labels["acl"]))
 
 
 def _reason(err: Exception) -> str:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from connectors.labels import RowLabels
 from connectors.sql_connection import Limits, create_engine, explained, has_no_rights, masked
 from connectors.sql_digest import choose_method
-from connectors.sql_documents import Place, document_of
+from connectors.sql_documents import Place, document_of, unreadable
 from connectors.sql_ids import key_values, legacy_row_id, row_id
 from connectors.sql_joined import Joined
 from connectors.sql_schema import Chosen, Reference, Relations, Table, choose_tables, read_relations, read_table
@@ -300,8 +300,7 @@ def _query_event(source: SqlSource, table: Table, values: Mapping[str, Any], dia
         document = document_of(table, source.place, list(values.values()), name=name, key=key)
         return Upsert(document=document, moved_from=f"{table.name}/{legacy}" if legacy != name else "")
     except ValueError as err:
-        reason = f"the row cannot be rendered: {err}"
-        return Unreadable(document_id=f"{table.name}/{name}", scope=table.name, reason=reason)
+        return unreadable(table, source.place, name, err)
 
 
 def _statement(query: str) -> str:

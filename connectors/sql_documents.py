@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connectors.labels import RowLabels
+from connectors.labels import RightsUnknown, RowLabels
 from connectors.rows import Field, as_label, format_value, json_value, render
 from connectors.sql_schema import Reference, Table
 from rag.text import humanize
-from rag.types import Document, Key
+from rag.types import Document, Key, Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,18 @@ def document_of(table: Table, place: Place, row: Sequence[Any], *, name: str, ke
         primary_key=key,
         key_text="; ".join(render(table.name, key_fields).splitlines()),
         **place.labels.of(values, table.columns),
+    )
+
+
+def unreadable(table: Table, place: Place, name: str, err: Exception) -> Unreadable:
+    """A row of which no document could be made. One that says itself who may see it keeps nothing in the index."""
+    what = "" if isinstance(err, ValueError) else f"{type(err).__name__}: "
+    reason = f"the row cannot be rendered: {what}{err}" if not isinstance(err, RightsUnknown) else str(err)
+    return Unreadable(
+        document_id=f"{table.name}/{name}",
+        scope=table.name,
+        reason=" ".join(reason.split())[:500],
+        withdrawn=place.labels.are_of_rows,
     )
 
 

@@ -208,6 +208,7 @@ def _signature(reader: TableReader) -> dict[str, Any]:
         "labels": list(table.labels),
         "place": [asdict(reader.place.labels), reader.place.address],
         "only": table.only,
+        **({"rights": 2} if reader.place.labels.are_of_rows else {}),  # how rows are read that say who may see them
     }
     kept: dict[str, Any] = json.loads(json.dumps(found))
     return kept

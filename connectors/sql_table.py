@@ -13,7 +13,7 @@ from connectors.rows import Blob, Unread
 from connectors.sql_buckets import database_bucket, has_buckets
 from connectors.sql_connection import error_code
 from connectors.sql_digest import UNKNOWN, Method, database_digest, python_digest
-from connectors.sql_documents import Place, document_of
+from connectors.sql_documents import Place, document_of, unreadable
 from connectors.sql_ids import key_values, legacy_row_id, row_id
 from connectors.sql_joined import Joined, numbered, raw_column
 from connectors.sql_keys import Key, KeyColumns
@@ -236,8 +236,7 @@ class TableReader:
     def event(self, row: Row) -> Upsert | Unreadable:
         """A row as the event that its source yields."""
         document_id = f"{self.table.name}/{row.name}"
-        reason = row.error
-        if not reason:
+        if not row.error:
             try:
                 raw = [row.values[position] for position in self._key_positions]
                 shown = key_values(raw, row.key, [c.type for c in self._key], self._dialect)
@@ -246,8 +245,8 @@ class TableReader:
                 legacy = f"{self.table.name}/{legacy_row_id(raw)}"
                 return Upsert(document=document, moved_from=legacy if legacy != document_id else "")
             except Exception as err:  # noqa: BLE001 any value that a driver may give; the other rows go on
-                reason = f"the row cannot be rendered: {type(err).__name__}: {err}"
-        return Unreadable(document_id=document_id, scope=self.table.name, reason=" ".join(reason.split())[:500])
+                return unreadable(self.table, self.place, row.name, err)
+        return Unreadable(document_id=document_id, scope=self.table.name, reason=row.error)
 
     # Statements.
 

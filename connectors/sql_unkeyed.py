@@ -12,11 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from connectors.rows import format_value
-from connectors.sql_documents import Place, document_of
+from connectors.sql_documents import Place, document_of, unreadable
 from connectors.sql_joined import Joined, numbered, raw_column
 from connectors.sql_schema import Table
 from connectors.sql_spool import spooled
-from rag.types import Expected, Listed, Listing, ScopeComplete, SourceEvent, Unreadable, Upsert
+from rag.types import Expected, Listed, Listing, ScopeComplete, SourceEvent, Upsert
 
 _PAGE_ROWS = 1000
 
@@ -38,8 +38,7 @@ def read_unkeyed(connection: sa.Connection, table: Table, place: Place) -> Itera
             try:
                 yield Upsert(document=document_of(table, place, row, name=name, key=None))
             except ValueError as err:
-                reason = f"the row cannot be rendered: {err}"
-                yield Unreadable(document_id=f"{table.name}/{name}", scope=table.name, reason=reason)
+                yield unreadable(table, place, name, err)
     yield Listed(scope=table.name)
     yield ScopeComplete(scope=table.name, documents=seen.total())
 

@@ -7,7 +7,7 @@ from typing import Any
 from qdrant_client import models
 
 from rag.filters import All, AnyOf, Between, Filter, Not, OneOf, Value
-from rag.ports import PUBLIC, Identity, Scope
+from rag.ports import NOBODY, PUBLIC, Identity, Scope
 
 _EXACT_AS_FLOAT = 2**53
 # qdrant-edge 0.9 takes True for 1 in a condition, so truth is stored as text that no data has (private use).
@@ -52,7 +52,7 @@ def access(tenant: str, groups: Sequence[str]) -> list[str]:
 
 
 def _rights(identity: Identity) -> models.FieldCondition:
-    allowed = access(identity.tenant, [PUBLIC, *(group for group in identity.groups if group != PUBLIC)])
+    allowed = access(identity.tenant, [PUBLIC, *(group for group in identity.groups if group not in (PUBLIC, NOBODY))])
     match = models.MatchAny(any=allowed) if len(allowed) > 1 else models.MatchValue(value=allowed[0])
     return models.FieldCondition(key="access", match=match)
 

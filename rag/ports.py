@@ -14,6 +14,7 @@ Vectors = npt.NDArray[np.float32]
 
 
 PUBLIC = "*"  # in place of groups: all of the tenant
+NOBODY = ""  # in place of groups: none; no caller is ever in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

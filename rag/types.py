@@ -247,12 +247,14 @@ class Unreadable:
 
     scope: its table or file; where document_id is the scope itself, all documents of the scope stay.
     ignored: a file with nothing to read, or of a kind that is not read; it is reported, and is no failure.
+    withdrawn: nobody can say who may see it now, so that nothing stays of it.
     """
 
     document_id: str
     scope: str
     reason: str
     ignored: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

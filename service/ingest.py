@@ -214,12 +214,15 @@ def _take(run: Run, batch: list[SourceEvent]) -> None:
 
 def _compare(run: Run, upserts: dict[str, Upsert], twins: list[tuple[Document, Upsert]], changes: Changes) -> None:
     """Compare a batch with the state and index what changed. twins: each with the one that has its id already."""
-    if any(not ids.isdisjoint(upserts) for ids in run.in_flight):
+    withdrawn = [event for event in changes.unreadable if event.withdrawn]
+    ids = {*upserts, *(event.document_id for event in withdrawn)}
+    if any(not ids.isdisjoint(flying) for flying in run.in_flight):
         run.writer.drain()  # the state must know the document's last version before it is compared with
         run.in_flight.clear()
     moved = [event.moved_from for event in upserts.values() if event.moved_from]
     known = run.parts.state.known(run.lease.source, [*upserts, *moved])
     run.unit.moved.update(known.keys() & moved)
+    leaving = _leaving(run, withdrawn)
     again = [d for d in upserts if upserts[d].document.scope in run.unit.listing and _was_met(run, known.get(d), d)]
     twins += [(_first_of(run, known.get(d), d), upserts.pop(d)) for d in again]
     aside = [_set_aside(run, first, twin) for first, twin in twins]
@@ -230,13 +233,25 @@ def _compare(run: Run, upserts: dict[str, Upsert], twins: list[tuple[Document, U
     ]
     names = {event.document.id for event in changed}
     count(run, added=sum(name not in known for name in names), updated=sum(name in known for name in names))
+    run.unit.withdrawn += len(withdrawn)
     if run.options.dry_run:
         run.seen.update(upserts)
         return
+    changes = replace(changes, withdrawn=list(leaving))
     unchanged = [document_id for document_id in upserts if document_id not in names]
     index_documents(
-        run, changed, known, replace(changes, unchanged=unchanged, unreadable=[*changes.unreadable, *aside])
+        run, changed, known | leaving, replace(changes, unchanged=unchanged, unreadable=[*changes.unreadable, *aside])
     )
+
+
+def _leaving(run: Run, withdrawn: list[Unreadable]) -> dict[str, StoredDocument]:
+    """The indexed documents of which nothing may stay, because nobody can say who may see them."""
+    state, source = run.parts.state, run.lease.source
+    if not withdrawn:
+        return {}
+    whole = [event.scope for event in withdrawn if event.document_id == event.scope]
+    found = state.known(source, [event.document_id for event in withdrawn])
+    return found | {d.document_id: d for scope in whole for d in state.of_scope(source, scope)}
 
 
 def _was_met(run: Run, known: StoredDocument | None, document_id: str) -> bool:

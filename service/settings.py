@@ -46,12 +46,21 @@ def seconds(value: Any) -> Any:
 
 
 def _group(value: Any) -> Any:
-    if value == PUBLIC:
-        raise ValueError(f"{PUBLIC!r} cannot be a group: an empty acl means all of the tenant")
+    if isinstance(value, str) and value.strip() in (PUBLIC, ""):
+        raise ValueError(f"{value!r} cannot be a group")
+    return value
+
+
+def _acl(value: Any) -> Any:
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError(f'lets nobody in; leave it out, or write ["{PUBLIC}"] for all of the tenant')
+    if isinstance(value, list | tuple) and list(value) != [PUBLIC]:
+        return [_group(group) for group in value]
     return value
 
 
 Group = Annotated[str, Field(min_length=1), BeforeValidator(_group)]
+Acl = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_acl)]
 Duration = Annotated[float, BeforeValidator(seconds)]
 
 
@@ -265,8 +274,8 @@ class SqlSettings(_Schedule):
     key: tuple[str, ...] = Field((), description="Key columns of the query")
     tenant: str = Field("default", min_length=1, description="Tenant of its rows")
     tenant_column: str = Field("", description="Column that holds each row's tenant")
-    acl: tuple[Group, ...] = Field((), description="Groups that may see its rows; all of the tenant when empty")
-    acl_column: str = Field("", description="Column that holds each row's groups, commas between")
+    acl: Acl = Field((), description='Groups that may see its rows; ["*"], and when left out: all of the tenant')
+    acl_column: str = Field("", description="Column that holds each row's groups; where it is empty, acl says who")
     tags: tuple[str, ...] = Field((), description="Tags to filter by")
     metadata: tuple[str, ...] = Field((), description="Columns to filter by, as metadata.NAME")
 
@@ -289,7 +298,7 @@ class SqlSettings(_Schedule):
 class RuleSettings(_Section):
     path: str = Field(min_length=1, description="Glob, relative to the configuration")
     tenant: str | None = Field(None, min_length=1)
-    acl: tuple[Group, ...] | None = None
+    acl: Acl | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -301,7 +310,7 @@ class FilesSettings(_Schedule):
     parse_timeout: Duration = Field(120, gt=0, description="Longest time to parse one PDF or office file")
     parse_memory_mb: int = Field(2048, ge=128, description="Most memory to parse one PDF or office file")
     tenant: str = Field("default", min_length=1, description="Tenant of its files")
-    acl: tuple[Group, ...] = Field((), description="Groups that may see its files; all of the tenant when empty")
+    acl: Acl = Field((), description='Groups that may see its files; ["*"], and when left out: all of the tenant')
     tags: tuple[str, ...] = Field((), description="Tags to filter by")
     rules: tuple[RuleSettings, ...] = Field((), description="What holds for some of the files: path, tenant, acl, tags")
 

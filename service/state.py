@@ -51,7 +51,8 @@ class Changes:
 
     listings: scopes whose listing begins anew. resumed: those whose listing goes on; met: documents that it has met by
     its notes, and none else. generation: what the index will bear once it has what belongs to this
-    commit; empty when nothing was written to it. moved: chunks whose document got another id.
+    commit; empty when nothing was written to it. moved: chunks whose document got another id. withdrawn: documents of
+    which nothing may stay, because nobody can say who may see them.
     """
 
     changed: Sequence[StoredDocument] = ()
@@ -63,6 +64,7 @@ class Changes:
     checkpoints: Sequence[Checkpoint] = ()
     generation: str = ""
     moved: Sequence[Moved] = ()
+    withdrawn: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +180,7 @@ class State:
             _begin_listings(connection, lease.source, changes.listings, since=lease.run)
             _put_notes(connection, lease.source, [_listing(scope, lease.run) for scope in changes.resumed])
             changed = [document.document_id for document in changes.changed]
-            _delete_ids(connection, documents, lease.source, changed)
+            _delete_ids(connection, documents, lease.source, [*changed, *changes.withdrawn])
             if changed:
                 connection.execute(sa.insert(documents), [_row(lease, document) for document in changes.changed])
             _stamp(connection, lease, [*changes.unchanged, *(event.document_id for event in changes.unreadable)])

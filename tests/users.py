@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rag.ports import Cursor, Source
+from rag.types import Checkpoint, SourceEvent
+from tests.support.synced import Notes
+
 _NOBODY = 65534
 
 
@@ -34,3 +38,18 @@ def open_folder() -> Iterator[Path]:
         for place, _, _ in os.walk(folder):
             os.chmod(place, 0o755)
         shutil.rmtree(folder)
+
+
+class AsNobody:
+    """A source that is read as a user without rights of its own, all at once."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
+        notes = Notes()
+        for scope, name, head in cursor.find() if cursor is not None else ():
+            notes.keep(Checkpoint(scope=scope, name=name, head=head))
+        with nobody():
+            events = list(self._source.read(notes))
+        yield from events

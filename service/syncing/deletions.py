@@ -18,12 +18,13 @@ class Unit:
 
     moved: ids that documents had before; that they go is no loss. by_content: ids are made of the content, so that a
     change is one document that goes and one that comes. waits: the source said that a document is gone, so what it
-    notes from here on must not be kept without that.
+    notes from here on must not be kept without that. withdrawn: rows of which nothing may stay in the index.
     """
 
     fetched: int = 0
     added: int = 0
     updated: int = 0
+    withdrawn: int = 0
     by_content: bool = False
     waits: bool = False
     gone: dict[str, None] = field(default_factory=dict)
@@ -37,7 +38,7 @@ def refusal(gone: dict[str, StoredDocument], unit: Unit, *, before: int, share: 
     """Why so much must not be deleted, in words; empty when it may. before: documents of the table or folder."""
     lost = len(gone.keys() - unit.moved)
     if unit.by_content:
-        lost = max(lost - unit.added, 0)
+        lost = max(lost - unit.added - unit.withdrawn, 0)
     if not lost:
         return ""
     if len(gone) >= before:

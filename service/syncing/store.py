@@ -65,7 +65,10 @@ def _store(
         count(run, added=-(not before), updated=-before)
     moved = [chunk for event, kept in group if event.moved_from in known for chunk in _moved(event, kept)]
     changes = replace(changes, changed=stored, unreadable=[*changes.unreadable, *aside], moved=moved)
-    stale = _stale(group, known, refused)
+    closed = _closed(run, group, known, refused)
+    changes = replace(changes, withdrawn=[*changes.withdrawn, *closed])
+    leaving = {chunk for document_id in changes.withdrawn for chunk in known[document_id].chunk_ids}
+    stale = sorted({*_stale(group, known, refused), *leaving})
     run.in_flight.append(set(scopes))
     run.writer.submit(lambda: _commit(run, points, changes, stale))
 
@@ -87,6 +90,20 @@ def _moved(event: Upsert, chunks: Sequence[Chunk]) -> list[Moved]:
         Moved(old=chunk_id(document.source, event.moved_from, chunk), new=chunk.id, document_id=document.id)
         for chunk in chunks
     ]
+
+
+def _closed(
+    run: Run, group: list[tuple[Upsert, list[Chunk]]], known: dict[str, StoredDocument], refused: dict[str, str]
+) -> list[str]:
+    """Documents set aside that others may see now than those who could see what is indexed of them."""
+    closed = []
+    for event, _ in group:
+        before, now = known.get(event.document.id), event.document
+        if now.id in refused and before is not None and before.chunk_ids:
+            stored = run.parts.index.chunks(before.chunk_ids[:1])
+            if any((c.document.tenant, c.document.acl) != (now.tenant, now.acl) for c in stored):
+                closed.append(now.id)
+    return closed
 
 
 def _stale(

@@ -15,14 +15,13 @@ from connectors.files import FilesSource
 from connectors.labels import FileLabels, PathRule
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
-from rag.ports import Cursor
 from rag.types import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
 from service.knowledge_base import KnowledgeBase
 from service.settings import load_settings
 from service.state import Changes
 from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
 from tests.support.synced import Notes
-from tests.users import nobody, open_folder
+from tests.users import AsNobody, nobody, open_folder
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
 LONG_AGO = 1_600_000_000
@@ -314,21 +313,6 @@ def test_a_read_that_met_something_unreadable_does_not_say_how_many(tmp_path: Pa
 
 
 # Places that cannot be read, and names that are no text.
-
-
-class AsNobody:
-    """A source that is read as a user without rights of its own, all at once."""
-
-    def __init__(self, source: FilesSource) -> None:
-        self._source = source
-
-    def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
-        notes = Notes()
-        for scope, name, head in cursor.find() if cursor is not None else ():
-            notes.keep(Checkpoint(scope=scope, name=name, head=head))
-        with nobody():
-            events = list(self._source.read(notes))
-        yield from events
 
 
 class Restricted(KnowledgeBase):
