@@ -68,6 +68,10 @@ class Pattern:
         """Whether it names a file, given by its absolute path."""
         return (self.is_name and path == self.base) or self.end in self._states_of(path)
 
+    def reaches(self, folder: str) -> bool:
+        """Whether it may name something below a folder, given by its absolute path."""
+        return f"{self.base}/".startswith(f"{folder}/") or bool(self._states_of(folder))
+
     def covers(self, folder: str) -> bool:
         """Whether it names everything below a folder, given by its absolute path."""
         return any(self.segments[state:] == _ALL_BELOW for state in self._states_of(folder))

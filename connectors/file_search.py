@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connectors.file_patterns import Pattern, States
+from connectors.left_out import Below, LeftOut
 from rag.errors import SourceError
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -28,8 +29,12 @@ class Found:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
-def find_files(source: str, root: Path, paths: Sequence[str], exclude: Sequence[str]) -> Found:
-    """The files that paths name and exclude does not. A file that several names lead to is found once.
+def find_files(
+    source: str, root: Path, paths: Sequence[str], exclude: Sequence[str], left_out: LeftOut | None = None
+) -> Found:
+    """The files that paths name, but for what exclude names or is left out by default.
+
+    A file that several names lead to is found once.
 
     `**` does not follow links to folders, so that no loop of links can trap it; a path may name such a folder itself.
     A name that is not UTF-8 is told as unreadable, under an escaped name. Raises SourceError when a path matches
@@ -39,11 +44,21 @@ def find_files(source: str, root: Path, paths: Sequence[str], exclude: Sequence[
         raise SourceError(f'Source {source!r} names no files: paths = ["docs/**/*"].')
     excluded = [Pattern.of(root, pattern) for pattern in exclude]
     met: dict[str, _Place | _Unseen] = {}
-    for pattern in paths:
-        named = {place.path: place for place in _look(root, Pattern.of(root, pattern), excluded)}
+    left_out = left_out or LeftOut(root)
+    for text in paths:
+        pattern = Pattern.of(root, text)
+        out = left_out.below(pattern.base)
+        looked_at = {place.path: place for place in _look(root, pattern, [*excluded, out])}
+        named = {
+            path: place
+            for path, place in looked_at.items()
+            if isinstance(place, _Unseen) or not (left_out.is_own(place.real) or out.fits(path))
+        }
+        if looked_at and not named:
+            raise SourceError(f"Source {source!r}: nothing that matches {text!r} is read. {left_out.told()}".strip())
         if not named:
             raise SourceError(
-                f"Source {source!r}: no file matches {pattern!r} under {root}. Check paths; "
+                f"Source {source!r}: no file matches {text!r} under {root}. Check paths; "
                 "a folder is read with FOLDER/**/*."
             )
         met |= named
@@ -84,7 +99,7 @@ class _Unseen:
     reason: str
 
 
-def _look(root: Path, pattern: Pattern, exclude: Sequence[Pattern]) -> Iterator[_Place | _Unseen]:
+def _look(root: Path, pattern: Pattern, exclude: Sequence[Pattern | Below]) -> Iterator[_Place | _Unseen]:
     """The files that a pattern names, and the places where one cannot look for them, the base too if left out."""
     base = _begin(root, pattern)
     if not isinstance(base, _Place) or base.kind == "file":

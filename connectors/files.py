@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connectors.file_patterns import Pattern
 from connectors.file_search import below, find_files, matching
 from connectors.labels import FileLabels, Labels
-from connectors.parsers import Parsed, Record, is_binary, parse
+from connectors.left_out import LeftOut
+from connectors.parsers import Hidden, Parsed, Record, is_binary, parse
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse, Ignored
 from rag.errors import SourceError
@@ -33,7 +35,7 @@ from rag.types import (
     Upsert,
 )
 
-_FORMAT = 1  # of parsed documents: a change has every file parsed anew
+_FORMAT = 2  # of parsed documents: a change has every file parsed anew
 _SETTLED_NS = 2_000_000_000  # a file changed so shortly before it was read may change again within one tick of its time
 _REPLACED = -1
 _ATTEMPTS = 3  # at a file that is replaced while it is read
@@ -43,6 +45,10 @@ _ATTEMPTS = 3  # at a file that is replaced while it is read
 class FilesSource:
     """Files as a source. paths: files, folders and globs (`docs/**/*.md`), relative to root; hidden files are left out.
 
+    Secrets, build output and what ignore files name are left out too (connectors/left_out.py), but for what `include`
+    names; own: the configuration and Citewell's data, which nothing takes in. hidden: read hidden sheets, rows, columns
+    and slides.
+
     A file becomes one document whose id is its path relative to root; a record of a CSV, XLSX, JSON or JSONL file
     becomes `PATH#row=N`. parse_timeout_s and parse_memory_mb bound the parsing of one PDF or office file.
     """
@@ -51,6 +57,9 @@ class FilesSource:
     paths: tuple[str, ...]
     root: Path
     exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    own: tuple[Path, ...] = ()
+    hidden: bool = False
     labels: FileLabels = FileLabels()
     parse_timeout_s: float = 120.0
     parse_memory_mb: int = 2048
@@ -60,7 +69,10 @@ class FilesSource:
 
         Raises SourceError when a path matches nothing.
         """
-        found = find_files(self.name, self.root, self.paths, self.exclude)
+        left_out = self._left_out()
+        found = find_files(self.name, self.root, self.paths, self.exclude, left_out)
+        if told := left_out.told():
+            yield Note(text=told)
         notes = {scope: head for scope, _, head in cursor.find(name="file")} if cursor is not None else {}
         unfinished = {scope for scope, _, _ in cursor.find(name=LISTING)} if cursor is not None else set()
         out_of_reach = below(self.root, found.unreadable, notes)
@@ -119,9 +131,13 @@ class FilesSource:
 
     def check(self) -> str:
         """What the source holds, in one line. Raises SourceError when a path matches nothing."""
-        found = find_files(self.name, self.root, self.paths, self.exclude)
+        found = find_files(self.name, self.root, self.paths, self.exclude, self._left_out())
         unreadable = f", {len(found.unreadable)} places that cannot be read" if found.unreadable else ""
         return f"{', '.join(self.paths)}: {len(found.files)} files{unreadable}"
+
+    def _left_out(self) -> LeftOut:
+        include = [Pattern.of(self.root, pattern) for pattern in self.include]
+        return LeftOut(self.root, own=[path.resolve() for path in self.own], include=include)
 
     def place_of(self, file: str) -> Path:
         """Where a file is; one outside the root is not reached through the root, which may be locked or a link."""
@@ -129,7 +145,7 @@ class FilesSource:
 
     def signature(self, labels: Labels) -> list[Any]:
         """All that a file's documents hang on, besides its content."""
-        return [_FORMAT, labels["tenant"], list(labels["acl"]), list(labels["tags"]), str(self.root)]
+        return [_FORMAT, labels["tenant"], list(labels["acl"]), list(labels["tags"]), str(self.root), self.hidden]
 
     def _looks_unchanged(self, file: str, note: Mapping[str, Any] | None, labels: Labels) -> bool:
         if note is None or note["signature"] != self.signature(labels):
@@ -193,6 +209,9 @@ class _File:
         moved_from = self.missing.get(now["hash"], "")
         try:
             for item in self._items():
+                if isinstance(item, Hidden):
+                    yield Note(text=f"{self.path}: {item.what} not read; hidden = true in the source has them read.")
+                    continue
                 if kind == "ignored":
                     kind = "records" if isinstance(item, Record) else "text"
                     sweeps = sweeps or kind == "records"
@@ -232,8 +251,9 @@ class _File:
             self.passed += more
             yield Passed(size_bytes=more)
 
-    def _items(self) -> Iterator[Parsed | Record]:
-        return self.child.parse(self.full_path) if is_binary(self.full_path) else parse(self.full_path)
+    def _items(self) -> Iterator[Parsed | Record | Hidden]:
+        read = self.child.parse if is_binary(self.full_path) else parse
+        return read(self.full_path, hidden=self.source.hidden)
 
     def _unreadable(self, reason: str) -> Unreadable:
         """What was indexed of the file stays, unless others may see it now."""

@@ -63,7 +63,8 @@ def add_source(config: Path, name: str, settings: dict[str, Any]) -> str:
     current = load_settings(config)
     if name in current.sources:
         raise ConfigError(f"{config} has a source {name!r} already. Give another name with --name.")
-    candidate = Settings.model_validate({"sources": {name: settings}, "root": current.root})
+    candidate = Settings.model_validate({"sources": {name: settings}, "root": current.root, "file": current.file})
+    candidate = candidate.model_copy(update={"data_dir": current.data_dir})
     with KnowledgeBase(candidate) as kb:
         summary = kb.source(name).check()
     set_values(config, f"sources.{name}", **settings)

@@ -267,7 +267,7 @@ class KnowledgeBase:
         if settings is None:
             known = ", ".join(self.settings.sources) or "none; add one with `citewell add URL_OR_PATH`"
             raise ConfigError(f"There is no source {name!r}. Configured sources: {known}.")
-        return make_source(name, settings, self.settings.root)
+        return make_source(name, settings, self.settings.root, self.settings.own_files)
 
     # Ingest.
 

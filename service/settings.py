@@ -306,6 +306,10 @@ class FilesSettings(_Schedule):
     kind: Literal["files"]
     paths: tuple[str, ...] = Field(min_length=1, description="Files, folders or globs, relative to the configuration")
     exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = Field(
+        (), description="What is read though it is left out by default: secrets, build output, what ignore files name"
+    )
+    hidden: bool = Field(False, description="Read hidden sheets, rows, columns and slides")
     watch: bool = Field(False, description="Read the source as soon as a file of it changes")
     parse_timeout: Duration = Field(120, gt=0, description="Longest time to parse one PDF or office file")
     parse_memory_mb: int = Field(2048, ge=128, description="Most memory to parse one PDF or office file")
@@ -341,6 +345,12 @@ class Settings(_Section):
     synonyms: dict[str, tuple[str, ...]] = Field({}, description="Words of questions, with those that the sources use")
     sources: dict[str, SourceSettings] = {}
     root: Path = Field(Path("."), exclude=True, description="Folder of the configuration; not a setting")
+    file: Path | None = Field(None, exclude=True, description="The configuration; not a setting")
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The configuration and what Citewell keeps: never read as documents."""
+        return (self.data_dir, *((self.file,) if self.file is not None else ()))
 
 
 def load_settings(path: str | Path = DEFAULT_PATH, *, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -355,15 +365,15 @@ def load_settings(path: str | Path = DEFAULT_PATH, *, environ: Mapping[str, str]
         raise ConfigError(f"The configuration {path} cannot be read: {err}") from err
     except tomllib.TOMLDecodeError as err:
         raise ConfigError(f"{path} is not valid TOML: {err}") from err
-    if "root" in raw:
-        raise ConfigError(f"{path}, line {_line_of(text, ('root',))}: unknown key 'root'.")
+    for key in {"root", "file"} & raw.keys():
+        raise ConfigError(f"{path}, line {_line_of(text, (key,))}: unknown key {key!r}.")
     root = path.resolve().parent
     merged = _with_environment(_expand(raw, environ, path), environ)
     try:
         settings = Settings.model_validate(merged | {"root": root})
     except ValidationError as err:
         raise ConfigError(_explain(err, path, text)) from err
-    return settings.model_copy(update={"data_dir": root / settings.data_dir.expanduser()})
+    return settings.model_copy(update={"data_dir": root / settings.data_dir.expanduser(), "file": path.resolve()})
 
 
 def _expand(value: Any, environ: Mapping[str, str], path: Path) -> Any:

@@ -13,9 +13,11 @@ from connectors.sql_sync import Patience
 from service.settings import FilesSettings, SqlSettings
 
 
-def make_source(name: str, settings: SqlSettings | FilesSettings, root: Path) -> SqlSource | FilesSource:
-    """The connector of a source; paths are relative to root, the configuration's folder."""
-    return _sql(name, settings, root) if isinstance(settings, SqlSettings) else _files(name, settings, root)
+def make_source(
+    name: str, settings: SqlSettings | FilesSettings, root: Path, own: tuple[Path, ...] = ()
+) -> SqlSource | FilesSource:
+    """The connector of a source; paths are relative to root, the configuration's folder. own: never to be read."""
+    return _sql(name, settings, root) if isinstance(settings, SqlSettings) else _files(name, settings, root, own)
 
 
 def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
@@ -43,12 +45,15 @@ def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
     )
 
 
-def _files(name: str, settings: FilesSettings, root: Path) -> FilesSource:
+def _files(name: str, settings: FilesSettings, root: Path, own: tuple[Path, ...]) -> FilesSource:
     return FilesSource(
         name=name,
         paths=settings.paths,
         root=root,
         exclude=settings.exclude,
+        include=settings.include,
+        own=own,
+        hidden=settings.hidden,
         labels=FileLabels(
             tenant=settings.tenant,
             acl=settings.acl,

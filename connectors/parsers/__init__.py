@@ -4,16 +4,18 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from connectors.left_out import is_private_key
 from connectors.parsers import markup, office, pdf, tabular
 from connectors.parsers.encoding import looks_like_text
 from connectors.parsers.errors import CannotParse, Ignored
-from connectors.parsers.parsed import Parsed, Record
+from connectors.parsers.parsed import Hidden, Parsed, Record
 
-__all__ = ["Parsed", "Record", "is_binary", "parse"]
+__all__ = ["Hidden", "Parsed", "Record", "is_binary", "parse"]
 
 Parser = Callable[[Path], Iterator[Parsed | Record]]
+HidingParser = Callable[[Path, bool], Iterator[Parsed | Record | Hidden]]  # with whether to read what is hidden
 
-_BY_EXTENSION: dict[str, Parser] = {
+_BY_EXTENSION: dict[str, Parser | HidingParser] = {
     ".md": markup.markdown,
     ".markdown": markup.markdown,
     ".txt": markup.text,
@@ -33,23 +35,32 @@ _BY_EXTENSION: dict[str, Parser] = {
     ".jsonl": tabular.jsonl,
     ".ndjson": tabular.jsonl,
 }
-_OFFICE_FOLDERS: dict[str, Parser] = {"word/": office.docx, "ppt/": office.pptx, "xl/": tabular.xlsx}
+_OFFICE_FOLDERS: dict[str, Parser | HidingParser] = {"word/": office.docx, "ppt/": office.pptx, "xl/": tabular.xlsx}
+_HIDE = (office.pptx, tabular.xlsx)
 _CONVERT = {
     ".doc": "DOCX", ".xls": "XLSX", ".ppt": "PPTX", ".odt": "DOCX", ".ods": "XLSX", ".odp": "PPTX", ".rtf": "DOCX",
     ".epub": "HTML", ".eml": "text", ".msg": "text",
 }  # fmt: skip
 
 
-def parse(path: Path) -> Iterator[Parsed | Record]:
-    """Read a file. Raises CannotParse when it cannot be read, Ignored when there is nothing in it to read."""
+def parse(path: Path, *, hidden: bool = False) -> Iterator[Parsed | Record | Hidden]:
+    """Read a file. hidden: with what it hides from its readers; else that is told.
+
+    Raises CannotParse when it cannot be read, Ignored when there is nothing in it to read.
+    """
     with path.open("rb") as file:
         head = file.read(4096)
     if not head:
         raise Ignored("the file is empty")
+    if is_private_key(head):
+        raise Ignored("it holds a private key")
     parser = _parser(path, head)
     count = 0
-    for item in parser(path):
-        if item.text.strip():
+    found: Iterator[Parsed | Record | Hidden] = parser(path, hidden) if parser in _HIDE else parser(path)  # type: ignore[call-arg]
+    for item in found:
+        if isinstance(item, Hidden):
+            yield item
+        elif item.text.strip():
             count += 1
             yield item
     if not count:
@@ -63,7 +74,7 @@ def is_binary(path: Path) -> bool:
     return b"%PDF-" in head or head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
 
 
-def _parser(path: Path, head: bytes) -> Parser:
+def _parser(path: Path, head: bytes) -> Parser | HidingParser:
     extension = path.suffix.lower()
     if b"%PDF-" in head[:1024]:
         return pdf.pages
@@ -82,7 +93,7 @@ def _parser(path: Path, head: bytes) -> Parser:
     return markup.text
 
 
-def _office_parser(path: Path) -> Parser | None:
+def _office_parser(path: Path) -> Parser | HidingParser | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

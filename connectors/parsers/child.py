@@ -1,6 +1,6 @@
 """Parses files in a process of its own, with a limit on time and memory: a damaged or hostile file hurts nothing else.
 
-python -m connectors.parsers.child MEMORY_BYTES     paths as JSON lines on stdin, what they hold on stdout
+python -m connectors.parsers.child MEMORY_BYTES     [path, hidden] as JSON lines on stdin, what they hold on stdout
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 
 from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse, Ignored
-from connectors.parsers.parsed import Parsed, Record
+from connectors.parsers.parsed import Hidden, Parsed, Record
 from rag.child import child_environment, python_child
 from rag.errors import SourceError
 from rag.types import Section
@@ -38,13 +38,13 @@ class ParserProcess:
         self._buffer = b""
         self._errors = TemporaryFile()  # noqa: SIM115 what the process says on stderr, as long as this lives
 
-    def parse(self, path: Path) -> Iterator[Parsed | Record]:
-        """Read a file. Raises CannotParse when it cannot be read within the limits, Ignored when it holds nothing."""
+    def parse(self, path: Path, *, hidden: bool = False) -> Iterator[Parsed | Record | Hidden]:
+        """Read a file, as `parsers.parse` does; CannotParse too when it cannot be read within the limits."""
         process = self._start()
         sink: IO[bytes] = cast(IO[bytes], process.stdin)
         finished = False
         try:
-            sink.write(json.dumps(str(path)).encode() + b"\n")
+            sink.write(json.dumps([str(path), hidden]).encode() + b"\n")
             sink.flush()
             waited = 0.0
             while True:
@@ -112,7 +112,9 @@ class ParserProcess:
             self._errors.seek(0)
 
 
-def _item(message: dict[str, Any]) -> Parsed | Record:
+def _item(message: dict[str, Any]) -> Parsed | Record | Hidden:
+    if "what" in message:
+        return Hidden(**message)
     if "key" in message:
         return Record(**message)
     return Parsed(
@@ -131,9 +133,9 @@ def _serve(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     _send({"ready": True})
     for line in sys.stdin:
-        path = Path(json.loads(line))
+        path, hidden = json.loads(line)
         try:
-            for item in parse(path):
+            for item in parse(Path(path), hidden=hidden):
                 _send(asdict(item))
             end = {"end": "done"}
         except Ignored as err:

@@ -7,7 +7,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 from connectors.parsers.errors import CannotParse
-from connectors.parsers.parsed import HeadingPath, Parsed
+from connectors.parsers.parsed import HeadingPath, Hidden, Parsed
 from rag.types import Section
 
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -91,20 +91,24 @@ def _slide_cell(cell: Any) -> str:
     return " ".join(cell.text.split())
 
 
-def pptx(path: Path) -> Iterator[Parsed]:
+def pptx(path: Path, hidden: bool = False) -> Iterator[Parsed | Hidden]:
     """Each slide's shapes, tables and notes; a slide is a page."""
     try:
         import pptx as python_pptx
     except ModuleNotFoundError as err:
         raise CannotParse("PPTX files need the docs extra: pip install 'citewell[docs]'") from err
     try:
-        slides = [list(_slide_lines(slide)) for slide in python_pptx.Presentation(str(path)).slides]
+        found = list(python_pptx.Presentation(str(path)).slides)
+        shown = [(number, slide) for number, slide in enumerate(found, start=1) if hidden or not _is_hidden(slide)]
+        slides = [(number, list(_slide_lines(slide))) for number, slide in shown]
     except (KeyError, ValueError, BadZipFile, SyntaxError, AttributeError) as err:
         raise CannotParse(f"the PowerPoint file is damaged: {err}") from err
+    if left := len(found) - len(shown):
+        yield Hidden(what="1 hidden slide is" if left == 1 else f"{left} hidden slides are")
     sections: list[Section] = []
     parts: list[str] = []
     offset = 0
-    for number, slide_lines in enumerate(slides, start=1):
+    for number, slide_lines in slides:
         block = "\n".join(slide_lines) + "\n"
         sections.append(Section(start=offset, page=number, heading=slide_lines[0] if slide_lines else ""))
         parts.append(block)
@@ -112,6 +116,10 @@ def pptx(path: Path) -> Iterator[Parsed]:
     yield Parsed(
         text="".join(parts), title=next((s.heading for s in sections if s.heading), ""), sections=tuple(sections)
     )
+
+
+def _is_hidden(slide: Any) -> bool:
+    return slide.element.get("show") in ("0", "false")
 
 
 def _slide_lines(slide: Any) -> Iterator[str]:

@@ -32,6 +32,13 @@ class Record:
         return "&".join(f"{name}={value}" for name, value in self.key.items())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """What a file hides from its readers, and so is not read: "2 hidden sheets"."""
+
+    what: str
+
+
 def lines(fields: Iterable[tuple[str, object]]) -> str:
     """Fields as lines; those without a value are left out."""
     shown = ((name.strip(), str(value).strip()) for name, value in fields if value is not None)

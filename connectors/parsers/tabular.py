@@ -3,16 +3,20 @@
 import csv as csv_module
 import json as json_module
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+from lxml import etree
+
 from connectors.parsers.encoding import detect_file, read_text
 from connectors.parsers.errors import CannotParse
-from connectors.parsers.parsed import Parsed, Record, lines
+from connectors.parsers.parsed import Hidden, Parsed, Record, lines
 
 _LONGEST_FIELD = 16 * 1024 * 1024
+_COLUMNS = 16_384  # of a sheet, at most
 
 
 def csv(path: Path) -> Iterator[Record]:
@@ -47,8 +51,8 @@ def _record(
     return Record(text=lines(zip(names, row, strict=False)), title=name, key=key, share=share)
 
 
-def xlsx(path: Path) -> Iterator[Record]:
-    """Each sheet's rows under the sheet's first row that is not empty."""
+def xlsx(path: Path, hidden: bool = False) -> Iterator[Record | Hidden]:
+    """Each sheet's rows under the sheet's first row that is not empty. hidden: those too that the file hides."""
     try:
         from openpyxl import load_workbook
         from openpyxl.utils.exceptions import InvalidFileException
@@ -59,20 +63,59 @@ def xlsx(path: Path) -> Iterator[Record]:
     except (InvalidFileException, BadZipFile, KeyError, ValueError, OSError) as err:
         raise CannotParse(f"the Excel file is damaged or protected by a password: {err}") from err
     try:
-        sheets = book.worksheets
+        sheets = [sheet for sheet in book.worksheets if hidden or sheet.sheet_state == "visible"]
+        left = {sheet.title: _Hides.of(book, sheet) for sheet in sheets} if not hidden else {}
+        yield from _told(len(book.worksheets) - len(sheets), list(left.values()))
         rows = sum(sheet.max_row or 0 for sheet in sheets)  # as the file says, which may leave it out
         before = 0
         for sheet in sheets:
-            yield from _sheet(path.name, sheet, before, rows)
+            yield from _sheet(path.name, sheet, before, rows, left.get(sheet.title, _Hides()))
             before += sheet.max_row or 0
     finally:
         book.close()
 
 
-def _sheet(name: str, sheet: Any, before: int, rows: int) -> Iterator[Record]:
-    """before: rows of the sheets before it, of all the file's rows; 0 where they are not known."""
+@dataclass(frozen=True, slots=True)
+class _Hides:
+    """Numbers of the rows and columns of a sheet that it hides, from 1."""
+
+    rows: frozenset[int] = frozenset()
+    columns: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, book: Any, sheet: Any) -> "_Hides":
+        """Read from the sheet's XML, because openpyxl does not tell it of a book that is only read."""
+        rows, columns, number = set(), set(), 0
+        with book._archive.open(sheet._worksheet_path) as file:
+            for _, element in etree.iterparse(file, tag=("{*}row", "{*}col"), resolve_entities=False):
+                is_hidden = element.get("hidden") in ("1", "true")
+                if etree.QName(element).localname == "row":
+                    number = int(element.get("r", number + 1))
+                    rows |= {number} if is_hidden else set()
+                elif is_hidden:
+                    columns |= set(range(int(element.get("min", 1)), min(int(element.get("max", 1)), _COLUMNS) + 1))
+                element.clear()
+                while element.getprevious() is not None:
+                    del element.getparent()[0]
+        return cls(frozenset(rows), frozenset(columns))
+
+
+def _told(sheets: int, sheets_left: Sequence[_Hides]) -> Iterator[Hidden]:
+    rows, columns = (sum(len(getattr(left, name)) for left in sheets_left) for name in ("rows", "columns"))
+    counts = [(sheets, "sheet"), (rows, "row"), (columns, "column")]
+    parts = [f"{count} hidden {what}{'s' if count > 1 else ''}" for count, what in counts if count]
+    if parts:
+        yield Hidden(what=f"{', '.join(parts)} {'is' if sheets + rows + columns == 1 else 'are'}")
+
+
+def _sheet(name: str, sheet: Any, before: int, rows: int, left: _Hides) -> Iterator[Record]:
+    """before: rows of the sheets before it, of all the file's rows; 0 where they are not known. left: not read."""
     header: Sequence[object] | None = None
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        if number in left.rows:
+            continue
+        if left.columns:
+            row = tuple(None if place in left.columns else cell for place, cell in enumerate(row, start=1))
         filled = [cell for cell in row if cell is not None and str(cell).strip()]
         if not filled:
             header = None  # an empty row ends a table; the next one begins with names of its own

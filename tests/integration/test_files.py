@@ -3,14 +3,18 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import docx
+import openpyxl
+import pptx
 import pytest
 
 from connectors.files import FilesSource
 from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse
 from rag.errors import SourceError
-from rag.types import Document, SnapshotComplete, Unreadable, Upsert
+from rag.types import Document, Note, SnapshotComplete, Unreadable, Upsert
 from tests.conftest import SAMPLE
 
 
@@ -47,7 +51,6 @@ def test_pdf_pages_keep_their_numbers():
 
 
 def test_word_files_give_headings_tables_boxes_and_headers(tmp_path: Path):
-    docx = pytest.importorskip("docx")
     file = docx.Document()
     file.add_heading("Terms", level=1)
     file.add_paragraph("Payment within ten days.")
@@ -65,7 +68,6 @@ def test_word_files_give_headings_tables_boxes_and_headers(tmp_path: Path):
 
 
 def test_slides_are_pages_with_tables_and_notes(tmp_path: Path):
-    pptx = pytest.importorskip("pptx")
     deck = pptx.Presentation()
     for number in (1, 2):
         slide = deck.slides.add_slide(deck.slide_layouts[5])
@@ -78,7 +80,6 @@ def test_slides_are_pages_with_tables_and_notes(tmp_path: Path):
 
 
 def test_sheets_give_records_with_sheet_and_row(tmp_path: Path):
-    openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     book.active.title = "Prices"
     for row in (("Format", "Price"), ("LP", 20), (None, None), ("Grade", "Share"), ("Mint", 0.5)):
@@ -170,3 +171,58 @@ def test_an_office_file_full_of_surprises_does_not_stop_the_run(tmp_path: Path):
     found, unreadable = read(tmp_path)
     assert set(found) == {"fine.txt"}
     assert set(unreadable) == {"a.docx"}
+
+
+def notes_of(root: Path, **options: Any) -> list[str]:
+    source = FilesSource(name="docs", paths=("**/*",), root=root, **options)
+    return [event.text for event in source.read() if isinstance(event, Note)]
+
+
+def test_hidden_sheets_rows_and_columns_are_left_out_and_told(tmp_path: Path):
+    book = openpyxl.Workbook()
+    book.active.title = "Prices"
+    for row in (("Format", "Cost", "Price"), ("LP", 7, 20), ("EP", 5, 12), ("CD", 3, 9)):
+        book.active.append(row)
+    book.active.row_dimensions[3].hidden = True
+    book.active.column_dimensions["B"].hidden = True
+    for title, state in (("Salaries", "hidden"), ("Bonus", "veryHidden")):
+        sheet = book.create_sheet(title)
+        sheet.sheet_state = state
+        sheet.append(("Name", "Salary"))
+        sheet.append(("Ann", 9000))
+    book.save(tmp_path / "a.xlsx")
+    found = read(tmp_path)[0]
+    assert {key: document.text for key, document in found.items()} == {
+        "a.xlsx#sheet=Prices&row=2": "Format: LP\nPrice: 20",
+        "a.xlsx#sheet=Prices&row=4": "Format: CD\nPrice: 9",
+    }
+    (told,) = notes_of(tmp_path)
+    assert told.startswith("a.xlsx: 2 hidden sheets, 1 hidden row, 1 hidden column are not read; hidden = true")
+    assert notes_of(tmp_path, hidden=True) == []
+    everything = [
+        e.document.text
+        for e in FilesSource(name="d", paths=("*",), root=tmp_path, hidden=True).read()
+        if isinstance(e, Upsert)
+    ]
+    assert len(everything) == 5
+    assert "Name: Ann\nSalary: 9000" in everything
+    assert "Format: EP\nCost: 5\nPrice: 12" in everything
+
+
+def test_hidden_slides_are_left_out_and_told_and_the_others_keep_their_numbers(tmp_path: Path):
+    deck = pptx.Presentation()
+    for number in (1, 2, 3):
+        deck.slides.add_slide(deck.slide_layouts[5]).shapes.title.text = f"Slide {number}"
+    deck.slides[1].element.set("show", "0")
+    deck.save(tmp_path / "a.pptx")
+    document = read(tmp_path)[0]["a.pptx"]
+    assert [(s.page, s.heading) for s in document.sections] == [(1, "Slide 1"), (3, "Slide 3")]
+    assert "Slide 2" not in document.text
+    assert notes_of(tmp_path)[0].startswith("a.pptx: 1 hidden slide is not read")
+
+
+def test_a_private_key_is_no_document_whatever_it_is_called(tmp_path: Path):
+    (tmp_path / "notes.md").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAA\n")
+    found, unreadable = read(tmp_path)
+    assert found == {}
+    assert (unreadable["notes.md"].reason, unreadable["notes.md"].ignored) == ("it holds a private key", True)

@@ -33,6 +33,7 @@ kind = "sql"
 url = "sqlite:///source.sqlite"
 tenant_column = "org"
 acl_column = "seen_by"
+acl = ["*"]
 tags = ["shop"]
 metadata = ["city", "总额", "paid", "placed"]
 [sources.notes]
@@ -179,7 +180,7 @@ def test_a_row_without_a_tenant_is_set_aside(make_kb: MakeKb, tmp_path: Path):
 
 def test_a_change_of_rights_alone_reaches_the_index(make_kb: MakeKb, tmp_path: Path):
     sqlite_with(tmp_path / "source.sqlite", "CREATE TABLE notes (id INTEGER PRIMARY KEY, who TEXT, body TEXT)")
-    sqlite_with(tmp_path / "source.sqlite", "INSERT INTO notes VALUES (1, '', 'the plan')")
+    sqlite_with(tmp_path / "source.sqlite", "INSERT INTO notes VALUES (1, '*', 'the plan')")
     toml = '[sources.s]\nkind = "sql"\nurl = "sqlite:///source.sqlite"\nacl_column = "who"\n'
     kb = make_kb(toml)
     kb.ingest()
