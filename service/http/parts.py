@@ -11,8 +11,9 @@ from service.http.checks import Checks
 from service.http.edge import Drain, Exchange, exchange_of
 from service.http.limits import Admission, Limits
 from service.job_runner import JobRunner
-from service.keys import Caller
+from service.keys import Caller, Rights
 from service.knowledge_base import KnowledgeBase
+from service.settings import FilesSettings, SqlSettings
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,5 +65,19 @@ def visible_sources(kb: KnowledgeBase, caller: Caller) -> list[str]:
 
 
 def operated_sources(kb: KnowledgeBase, caller: Caller) -> list[str]:
-    """Configured sources that a caller may read in: all, unless the key names some."""
-    return [name for name in kb.settings.sources if not caller.rights.sources or name in caller.rights.sources]
+    """Configured sources that a caller may read in, and see the state of.
+
+    With the scope admin all, unless the key names some. Else those of the caller's tenant alone; one that several
+    tenants share only where the key names it.
+    """
+    return [
+        name
+        for name, source in kb.settings.sources.items()
+        if (not caller.rights.sources or name in caller.rights.sources)
+        and (caller.rights.may("admin") or _is_theirs(name, source, caller.rights))
+    ]
+
+
+def _is_theirs(name: str, source: SqlSettings | FilesSettings, rights: Rights) -> bool:
+    tenants = set(source.tenants)  # none where each row names its own
+    return tenants == {rights.tenant} or (name in rights.sources and (not tenants or rights.tenant in tenants))

@@ -80,13 +80,15 @@ async def _asking(parts: Parts, caller: Caller) -> AskingOut:
 
 
 async def sources(parts: Shared, caller: Who) -> SourcesOut:
-    """The sources that the caller may search; with the scope ingest, their state as well."""
-    if not caller.rights.may("ingest"):
-        names = visible_sources(parts.kb, caller)
-        return SourcesOut(sources=[{"name": name, "kind": parts.kb.settings.sources[name].kind} for name in names])
-    names = operated_sources(parts.kb, caller)
-    found = await asyncio.to_thread(lambda: [_status(parts, name) for name in names])
-    return SourcesOut(sources=found)
+    """The sources that the caller may search; with the scope ingest, the state of those that they may read in."""
+    operated = operated_sources(parts.kb, caller) if caller.rights.may("ingest") else []
+    seen = {*operated, *visible_sources(parts.kb, caller)}
+    configured = {name: source for name, source in parts.kb.settings.sources.items() if name in seen}
+
+    def look(name: str) -> dict[str, Any]:
+        return _status(parts, name) if name in operated else {"name": name, "kind": configured[name].kind}
+
+    return SourcesOut(sources=await asyncio.to_thread(lambda: [look(name) for name in configured]))
 
 
 async def source(source: Annotated[str, Path(max_length=255)], parts: Shared, caller: Who) -> dict[str, Any]:
@@ -205,7 +207,9 @@ async def _job(parts: Parts, caller: Caller, job_id: int) -> Job:
 
 
 def _may_see(parts: Parts, caller: Caller, job: Job) -> bool:
-    return not caller.rights.sources or set(job.sources) <= set(caller.rights.sources)
+    if caller.rights.may("admin") and not caller.rights.sources:
+        return True  # a source of it may not be configured any more
+    return set(job.sources) <= set(operated_sources(parts.kb, caller))
 
 
 def _operated(parts: Parts, caller: Caller, name: str) -> None:

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import jwt
 import pytest
@@ -130,6 +132,50 @@ def test_a_key_s_rights_narrow_sources_and_profiles(client: TestClient, key: Any
     ]
     assert [s["name"] for s in client.get("/v1/sources", headers=bearer(token)).json()["sources"]] == ["private"]
     assert client.get("/v1/sources/docs", headers=bearer(token)).status_code == 404
+
+
+def test_an_ingest_key_sees_starts_and_cancels_nothing_of_another_tenant_s(kb: KnowledgeBase, key: Any):
+    """`docs` is of three tenants, `private` of beta alone."""
+    started: list[Any] = []
+    with TestClient(create_app(kb)) as client:
+        parts = client.app.state.parts
+        parts.runner = SimpleNamespace(submit=started.append, stop=AsyncMock())
+        jobs = {name: kb.jobs.add({"sources": [name]}).id for name in ("docs", "private")}
+        for job in jobs.values():
+            kb.jobs.end(job, "done", {})
+        beta, acme, admin, named = (
+            bearer(key("ask", "ingest", tenant="beta")), bearer(key("ask", "ingest", tenant="acme")),
+            bearer(key("admin", tenant="acme")), bearer(key("ingest", tenant="acme", sources=("docs", "private"))),
+        )  # fmt: skip
+        expected = [(beta, {"private"}), (acme, set()), (admin, {"docs", "private"}), (named, {"docs"})]
+        for caller, mine in expected:
+            listed = client.get("/v1/sources", headers=caller).json()["sources"]
+            assert {source["name"] for source in listed if "documents" in source} == mine
+            assert {job["id"] for job in client.get("/v1/jobs", headers=caller).json()["jobs"]} >= {
+                jobs[name] for name in mine
+            }
+            checks = client.get("/v1/health", headers=caller).json()["checks"]
+            assert {check["name"] for check in checks if check["kind"] == "source"} == mine
+            for name, job in jobs.items():
+                wanted = name in mine
+                for path in (f"/v1/sources/{name}", f"/v1/quarantine?source={name}", f"/v1/jobs/{job}"):
+                    assert client.get(path, headers=caller).status_code == (200 if wanted else 404), (path, mine)
+                if not wanted:
+                    assert client.post(f"/v1/jobs/{job}/cancel", headers=caller).status_code == 404
+                    assert client.get(f"/v1/jobs/{job}/events", headers=caller).status_code == 404
+                before = len(started)
+                answer = client.post("/v1/jobs", json={"sources": [name], "full": True}, headers=caller)
+                assert (answer.status_code == 202) == wanted, answer.text
+                assert len(started) - before == wanted
+                for job_started in started[before:]:
+                    kb.jobs.end(job_started.id, "done", {})
+                assert wanted or not [
+                    other for other in jobs if other not in mine and f"sources: {other}" in answer.text
+                ]
+        everything = client.post("/v1/jobs", json={}, headers=beta)
+        assert everything.status_code == 202, everything.text
+        assert started[-1].sources == ["private"]
+        assert client.post("/v1/jobs", json={}, headers=acme).status_code == 422
 
 
 def test_one_who_only_asks_learns_names_of_their_sources_and_no_state(client: TestClient, key: Any):
