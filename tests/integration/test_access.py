@@ -145,7 +145,7 @@ def test_an_ingest_key_sees_starts_and_cancels_nothing_of_another_tenant_s(kb: K
             kb.jobs.end(job, "done", {})
         beta, acme, admin, named = (
             bearer(key("ask", "ingest", tenant="beta")), bearer(key("ask", "ingest", tenant="acme")),
-            bearer(key("admin", tenant="acme")), bearer(key("ingest", tenant="acme", sources=("docs", "private"))),
+            bearer(key("admin", tenant="acme")), bearer(key("ask", "ingest", tenant="acme", sources=("docs", "private"))),
         )  # fmt: skip
         expected = [(beta, {"private"}), (acme, set()), (admin, {"docs", "private"}), (named, {"docs"})]
         for caller, mine in expected:
