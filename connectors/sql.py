@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connectors.labels import RowLabels
-from connectors.sql_connection import Limits, create_engine, explained, has_no_rights, masked
+from connectors.sql_connection import Limits, create_engine, explained, has_no_rights, shown
 from connectors.sql_digest import choose_method
 from connectors.sql_documents import Place, document_of, unreadable
 from connectors.sql_ids import key_values, legacy_row_id, row_id
@@ -80,7 +80,7 @@ class SqlSource:
             with explained(self.url), engine.connect() as connection:
                 if self.query:
                     _check_columns(self, _result_columns(connection, self.query))
-                    return f"{masked(self.url)}: the query runs"
+                    return f"{shown(self.url)}: the query runs"
                 inspector = sa.inspect(connection)
                 chosen, relations = _chosen(self, connection, inspector)
                 for name in chosen.missing:
@@ -88,7 +88,7 @@ class SqlSource:
                 for name in chosen.names:
                     _table(self, inspector, name, relations)
                 names = ", ".join(chosen.names[:8]) + ("…" if len(chosen.names) > 8 else "")
-                return f"{masked(self.url)}: {len(chosen.names)} tables ({names})"
+                return f"{shown(self.url)}: {len(chosen.names)} tables ({names})"
         finally:
             engine.dispose()
 
@@ -108,7 +108,7 @@ def _chosen(source: SqlSource, connection: sa.Connection, inspector: sa.Inspecto
         if source.tables and chosen.missing:
             raise SourceError(chosen.no_table(chosen.missing[0], source.schema))
         raise SourceError(
-            f"{masked(source.url)} holds no tables{f' in schema {source.schema!r}' if source.schema else ''}."
+            f"{shown(source.url)} holds no tables{f' in schema {source.schema!r}' if source.schema else ''}."
         )
     return chosen, relations
 

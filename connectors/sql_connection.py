@@ -1,13 +1,14 @@
 """Connections to databases: engines from URLs, read-only sessions, and errors that name the way out."""
 
 import os
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from rag.errors import SourceError
+from rag.secrets import masked, remember
+from rag.urls import credentials_in, without_credentials
 
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 _CONNECT_ARGS: dict[str, dict[str, Any]] = {
@@ -56,23 +57,19 @@ class Limits:
     lock_s: float = 60.0
 
 
-def masked(url: str) -> str:
-    """A database URL without its password, and without any other credential in its query."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        return re.sub(r"//[^@/]*@", "//***@", url)
-    hidden = {k: "***" if re.search(r"pass|pwd|token|secret|key", k, re.I) else v for k, v in parsed.query.items()}
-    return parsed.set(query=hidden).render_as_string(hide_password=True)
+def shown(url: str) -> str:
+    """A database URL without its credentials."""
+    return masked(without_credentials(url))
 
 
 def create_engine(url: str, limits: Limits = Limits()) -> sa.Engine:
     """An engine for a URL. Raises SourceError for a bad URL, a missing driver, or a missing SQLite file."""
+    remember(credentials_in(url))
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as err:
         raise SourceError(
-            f"{masked(url)!r} is not a database URL. One looks like postgresql://user:password@host:5432/name."
+            f"{shown(url)!r} is not a database URL. One looks like postgresql://user:password@host:5432/name."
         ) from err
     parsed = _with_driver(parsed)
     if parsed.get_backend_name() == "sqlite":
@@ -83,12 +80,12 @@ def create_engine(url: str, limits: Limits = Limits()) -> sa.Engine:
         if "read_timeout" in arguments:
             longest = max(arguments["read_timeout"], limits.statement_s + 60)
             arguments["read_timeout"] = longest if limits.statement_s else None
-        engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=arguments)
+        engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=arguments, hide_parameters=True)
         _make_guest(engine, limits)
         return engine
     except sa.exc.NoSuchModuleError as err:
         raise SourceError(
-            f"SQLAlchemy knows no database {parsed.drivername!r}: {err}. Check the part before :// in {masked(url)}."
+            f"SQLAlchemy knows no database {parsed.drivername!r}: {err}. Check the part before :// in {shown(url)}."
         ) from err
     except ModuleNotFoundError as err:
         extra = _EXTRAS.get(parsed.get_backend_name())
@@ -188,11 +185,8 @@ class explained:
     def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
         if isinstance(err, sa.exc.SQLAlchemyError | UnicodeDecodeError):
             cause = getattr(err, "orig", None) or err
-            reason = " ".join(str(cause).split())[:400]
-            password = sa.make_url(self._url).password
-            if password:
-                reason = reason.replace(str(password), "***")
-            raise SourceError(f"The database {masked(self._url)} failed: {reason}\n{_remedy(err, reason)}") from err
+            reason = masked(" ".join(str(cause).split()))[:400]
+            raise SourceError(f"The database {shown(self._url)} failed: {reason}\n{_remedy(err, reason)}") from err
 
 
 def _remedy(err: BaseException, reason: str) -> str:

@@ -22,12 +22,27 @@
     ├── DeadlineExceeded       the request's time ran out before there was anything to say
     └── ShuttingDown           the service ended before the answer did
 
-A message says what happened, the value that was seen, and how to mend it.
+A message says what happened, the value that was seen, and how to mend it. It is for those who run Citewell: it may
+name hosts and paths, and never a secret. Callers of the service get `for_callers`.
 """
+
+from typing import ClassVar
+
+from rag.secrets import masked
 
 
 class CitewellError(Exception):
-    """Base of the tree."""
+    """Base of the tree. public: what callers are told in its place; empty where the message is about their request."""
+
+    public: ClassVar[str] = "The request failed; the service's log has the reason."
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(masked(message))
+
+
+def for_callers(err: CitewellError) -> str:
+    """What callers without rights of an operator are told: nothing of hosts, paths or another program's words."""
+    return err.public or str(err)
 
 
 class ConfigError(CitewellError):
@@ -35,7 +50,7 @@ class ConfigError(CitewellError):
 
 
 class QuestionError(CitewellError):
-    pass
+    public = ""
 
 
 class FilterError(QuestionError):
@@ -55,7 +70,7 @@ class MassDeleteRefused(SourceError):
 
 
 class SourceBusy(CitewellError):
-    pass
+    public = ""
 
 
 class LeaseLost(SourceBusy):
@@ -67,11 +82,11 @@ class RunStopped(CitewellError):
 
 
 class StateUnavailable(CitewellError):
-    pass
+    public = "What the service keeps cannot be reached. Try again a little later."
 
 
 class IndexUnavailable(CitewellError):
-    pass
+    public = "The index does not answer. Try again a little later."
 
 
 class IndexMoved(IndexUnavailable):
@@ -79,7 +94,7 @@ class IndexMoved(IndexUnavailable):
 
 
 class IndexMismatch(CitewellError):
-    pass
+    public = "The index cannot be searched now. Tell those who run the service."
 
 
 class ReindexRefused(CitewellError):
@@ -87,26 +102,28 @@ class ReindexRefused(CitewellError):
 
 
 class EmbedderUnavailable(CitewellError):
-    pass
+    public = "The embedding model does not answer. Try again a little later."
 
 
 class RerankerUnavailable(CitewellError):
-    pass
+    public = "The reranking model does not answer. Try again a little later."
 
 
 class GeneratorUnavailable(CitewellError):
-    pass
+    public = "The language model is not available now. Ask again a little later."
 
 
 class EngineBusy(GeneratorUnavailable):
+    public = "The language model has all the questions that it takes. Ask again a little later."
+
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
 class DeadlineExceeded(CitewellError):
-    pass
+    public = ""
 
 
 class ShuttingDown(CitewellError):
-    pass
+    public = ""

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from rag.errors import CitewellError
 from rag.types import Message
-from service.http import ask, chat, health, openai_api, problems, session, sources
+from service.http import ask, chat, handlers, health, openai_api, problems, session, sources
 from service.http.access import ACCESS, Authenticator
 from service.http.checks import Checks
 from service.http.edge import Bounds, Drain, Edge
@@ -81,9 +81,9 @@ def create_app(
         checks=Checks(kb),
         drain=drain,
     )
-    app.add_exception_handler(CitewellError, problems.on_citewell_error)
-    app.add_exception_handler(RequestValidationError, problems.on_invalid)
-    app.add_exception_handler(HTTPException, problems.on_http_error)
+    app.add_exception_handler(CitewellError, handlers.on_citewell_error)
+    app.add_exception_handler(RequestValidationError, handlers.on_invalid)
+    app.add_exception_handler(HTTPException, handlers.on_http_error)
     bounds = Bounds(deadline_s=settings.server.deadline, body_bytes=settings.limits.body_bytes, hosts=hosts)
     app.add_middleware(Edge, metrics=kb.metrics, drain=drain, bounds=bounds)
     app.router.route_class = GuardedRoute

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rag import answering
 from rag.conversation import Rewriter, joined, passages_beside, turns_of
 from rag.deadline import Deadline
-from rag.errors import GeneratorUnavailable, IndexMoved, QuestionError
+from rag.errors import GeneratorUnavailable, IndexMoved, QuestionError, StateUnavailable
 from rag.evidence import understand
 from rag.ports import Generator, Identity, Scope
 from rag.profiles import PROFILES
@@ -23,6 +24,7 @@ from service.tracing import TRACER
 if TYPE_CHECKING:
     from service.knowledge_base import KnowledgeBase
 
+_log = logging.getLogger("citewell")
 _MOST_HITS = 500
 _TO_QUOTE_S = 0.5  # what is left of a request's time for quoting when the engine has taken the rest
 
@@ -88,8 +90,16 @@ async def answer_events(kb: "KnowledgeBase", ask: Ask) -> AsyncGenerator[answeri
             if isinstance(event, answering.Finished):
                 kb.metrics.count(event.answer)
                 if ask.conversation:
-                    await asyncio.to_thread(kb.conversations.add, ask.conversation, ask.scope.identity, event.turn)
+                    await _keep(kb, ask, event.turn)
             yield event
+
+
+async def _keep(kb: "KnowledgeBase", ask: Ask, turn: Turn) -> None:
+    """Keep a turn. Where that fails the answer is not lost with it; the conversation goes on without the turn."""
+    try:
+        await asyncio.to_thread(kb.conversations.add, ask.conversation, ask.scope.identity, turn)
+    except StateUnavailable as err:
+        _log.warning("a turn of a conversation could not be kept: %s", err)
 
 
 def _answering(kb: "KnowledgeBase", ask: Ask) -> answering.Answering:

@@ -3,13 +3,17 @@
 import json
 import os
 import signal
+import sys
+import traceback
 from contextlib import nullcontext
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rag.errors import ConfigError, FilterError
+from rag.secrets import masked
 from service.command import DEFAULT_CONFIG, EXIT_FAILED, ConfigOption, JsonOption, command, note, open_kb, print_json
 from service.keys_command import app as keys_app
 
@@ -38,8 +42,14 @@ FilterOption = Annotated[
 def main() -> None:
     """Entry point."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.excepthook = _tell_masked
     os.environ["PYTHONSAFEPATH"] = "1"  # whatever a library starts, nothing of the folder that we stand in runs
     app()
+
+
+def _tell_masked(kind: type[BaseException], err: BaseException, trace: TracebackType | None) -> None:
+    """What Python prints of an error that nobody expected, without secrets."""
+    print(masked("".join(traceback.format_exception(kind, err, trace))), end="", file=sys.stderr)
 
 
 def _terminate(number: int, frame: object) -> None:

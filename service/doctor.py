@@ -10,7 +10,9 @@ import httpx
 
 from rag.errors import CitewellError, ConfigError
 from rag.profiles import PROFILES
+from rag.secrets import masked
 from rag.types import Message, Sampling, Usage
+from rag.urls import without_credentials
 from service.engine_metrics import engine_metrics
 from service.engine_troubles import read_log
 from service.knowledge_base import KnowledgeBase, connect
@@ -61,7 +63,7 @@ def examine(config: Path, *, engine_log: Path | None = None) -> list[Check]:
 
 def _check(name: str, probe: Callable[[], str]) -> Check:
     try:
-        return Check(name=name, ok=True, detail=probe())
+        return Check(name=name, ok=True, detail=masked(probe()))
     except CitewellError as err:
         return Check(name=name, ok=False, detail=str(err))
 
@@ -76,7 +78,7 @@ def _embedder(kb: KnowledgeBase) -> str:
 
 
 def _index(kb: KnowledgeBase) -> str:
-    where = kb.settings.qdrant.url or f"embedded engine in {kb.settings.data_dir / 'qdrant'}"
+    where = without_credentials(kb.settings.qdrant.url) or f"embedded engine in {kb.settings.data_dir / 'qdrant'}"
     return f"{where}: {kb.index.count()} chunks"
 
 
@@ -127,17 +129,20 @@ async def _token_counts(kb: KnowledgeBase) -> str:
 
 async def _engine(kb: KnowledgeBase) -> str:
     """What each vLLM says of its load since it started."""
+    from service.llm import engine_name
+
     told = []
-    for url in kb.settings.llm.urls:
+    for place, url in enumerate(kb.settings.llm.urls):
+        name = f"{engine_name(place)} ({without_credentials(url)})"
         async with httpx.AsyncClient(timeout=5) as client:
             figures = await engine_metrics(client, url)
         if not figures:
-            told.append(f"{url} has no vLLM metrics")
+            told.append(f"{name} has no vLLM metrics")
             continue
         asked, hits = figures.get("prefix_cache_queries", 0.0), figures.get("prefix_cache_hits", 0.0)
         preempted, waiting = figures.get("num_preemptions", 0.0), figures.get("num_requests_waiting", 0.0)
         share = f"{hits / asked:.0%} of prompt tokens from the prefix cache" if asked else "no prompt yet"
-        told.append(f"{url}: {share}, {waiting:.0f} waiting, {preempted:.0f} preempted")
+        told.append(f"{name}: {share}, {waiting:.0f} waiting, {preempted:.0f} preempted")
         if preempted:
             told[-1] += (
                 " (more requests than the KV cache holds: use --fp8-cache, --load documents, or another replica)"

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from rag.errors import RunStopped, SourceError
 from rag.ports import Source
+from rag.secrets import masked
 from rag.types import (
     Checkpoint,
     CheckpointGroup,
@@ -199,7 +200,7 @@ def _take(run: Run, batch: list[SourceEvent]) -> None:
             case Passed():
                 run.report.bytes_read += event.size_bytes
             case Note():
-                run.report.notes.append(event.text)
+                run.report.notes.append(masked(event.text))
             case ScopeComplete() | ScopeFailed() | SnapshotComplete():
                 end = event
     if run.report.bytes_read:

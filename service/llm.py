@@ -55,6 +55,10 @@ class OpenAIGenerator:
         self._under_way: Counter[str] = Counter()
         self._window: tuple[float, int | None] = (0.0, None)
 
+    def _name(self, url: str) -> str:
+        """What a server is called in texts: its place in llm.urls."""
+        return engine_name(self._urls.index(url))
+
     def replica(self, affinity: str) -> str:
         """The server that requests with this affinity go to while it answers."""
         return self._ranked(affinity)[0]
@@ -101,7 +105,7 @@ class OpenAIGenerator:
             breaker = self._breakers[url]
             if not breaker.allow():
                 problem = problem or GeneratorUnavailable(
-                    f"The language model at {url} failed {breaker.failures} times in a row, and is asked again soon."
+                    f"{self._name(url)} failed {breaker.failures} times in a row, and is asked again soon."
                 )
                 continue
             started = False
@@ -144,14 +148,14 @@ class OpenAIGenerator:
                     yield delta
         except (TimeoutError, openai.APITimeoutError) as err:
             what, limit_s = ("whole answer", self._timeout_s) if started else ("first token", self._first_token_s)
-            raise GeneratorUnavailable(f"The language model gave no {what} in {limit_s:g} s ({url}).") from err
+            raise GeneratorUnavailable(f"{self._name(url)} gave no {what} in {limit_s:g} s.") from err
         except openai.APIStatusError as err:
             if err.status_code in (429, 503):
-                raise EngineBusy(f"The language model's queue is full ({url}: {_first_line(err)}).") from err
+                raise EngineBusy(f"The queue of {self._name(url)} is full ({_first_line(err)}).") from err
             verb = "failed" if err.status_code >= 500 else "refused the request"
-            raise GeneratorUnavailable(f"The language model {verb} ({url}: {_first_line(err)}).") from err
+            raise GeneratorUnavailable(f"{self._name(url)} {verb} ({_first_line(err)}).") from err
         except (openai.OpenAIError, httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as err:
-            raise GeneratorUnavailable(f"The language model does not answer ({url}: {_first_line(err)}).") from err
+            raise GeneratorUnavailable(f"{self._name(url)} does not answer ({_first_line(err)}).") from err
         finally:
             end_chat(span, usage=usage, reason=reason, error=sys.exception())
 
@@ -214,8 +218,14 @@ class OpenAIGenerator:
                     ):
                         pass
             except (openai.OpenAIError, TimeoutError) as err:
-                raise GeneratorUnavailable(f"{url} does not serve {self._model!r}: {_first_line(err)}") from err
-        return f"{self._model} answers at {', '.join(self._urls)}"
+                reason = f"{self._name(url)} does not serve {self._model!r}: {_first_line(err)}"
+                raise GeneratorUnavailable(reason) from err
+        return f"{self._model} answers at {', '.join(map(self._name, self._urls))}"
+
+
+def engine_name(place: int) -> str:
+    """What the language model's server at a place in llm.urls is called, where its URL does not belong."""
+    return f"engine {place + 1}"
 
 
 async def _events(lines: AsyncIterator[str]) -> AsyncGenerator[dict[str, Any], None]:

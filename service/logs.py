@@ -2,10 +2,14 @@
 
 import contextvars
 import logging
+import re
 import sys
 
 from pythonjsonlogger.json import JsonFormatter
 
+from rag.secrets import masked
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 REQUEST_ID: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
 
@@ -15,7 +19,7 @@ def configure_logs(form: str) -> None:
     handler.addFilter(_with_request_id)
     if form == "json":
         names = {"levelname": "level", "name": "logger", "asctime": "time"}
-        handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=names))
+        handler.setFormatter(_JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=names))
     else:
         handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("citewell", "uvicorn", "uvicorn.error"):
@@ -31,8 +35,19 @@ def _with_request_id(record: logging.LogRecord) -> bool:
     return True
 
 
-class _TextFormatter(logging.Formatter):
+class _JsonFormatter(JsonFormatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
+        return masked(super().format(record))
+
+
+class _TextFormatter(logging.Formatter):
+    """A record is one line but for its traceback: no text that came from outside can look like another record."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "")
+        line = _CONTROL.sub(lambda match: repr(match[0])[1:-1], super().formatMessage(record))
         return f"{line} [{request_id}]" if request_id else line
+
+    def format(self, record: logging.LogRecord) -> str:
+        first, *others = masked(super().format(record)).split("\n")
+        return "\n".join([first, *(f"  {line}" for line in others)])  # an exception's text may have lines of its own

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rag.secrets import masked_in
 from rag.types import Answer, Citation, Hit, Key, Passage, Usage
 from service.jobs import Job
 
@@ -269,8 +270,8 @@ def job_out(job: Job) -> JobOut:
         status=JobStatus(job.status),
         sources=job.sources,
         progress=told.get("sources", {}),
-        reports=told.get("reports", []),
-        error=told.get("error"),
+        reports=masked_in(told.get("reports", [])),
+        error=masked_in(told.get("error")),
         cancelled=job.cancelled,
         created_at=job.created_at,
         started_at=job.started_at,

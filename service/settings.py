@@ -7,8 +7,10 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,6 +26,8 @@ from rag.evidence import THRESHOLD
 from rag.filters import parse_filter
 from rag.fusion import DENSE_WEIGHT
 from rag.ports import PUBLIC
+from rag.secrets import remember
+from rag.urls import credentials_in, has_two_ats, user_part
 
 DEFAULT_PATH = "citewell.toml"
 _ENV_PREFIX = "CITEWELL_"
@@ -59,6 +63,26 @@ def _acl(value: Any) -> Any:
     return value
 
 
+def _url(value: Any) -> Any:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str):
+        remember(credentials_in(text))
+        if has_two_ats(text):
+            raise ValueError(
+                "has two @, so that nobody can tell where the password ends. Write an @ of user or password as %40, or "
+                'give it beside the url: password = "..."'
+            )
+    return value
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    remember([value.get_secret_value()])
+    return value
+
+
+Url = Annotated[str, BeforeValidator(_url)]
+SecretUrl = Annotated[SecretStr, BeforeValidator(_url)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
 Group = Annotated[str, Field(min_length=1), BeforeValidator(_group)]
 Acl = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_acl)]
 Duration = Annotated[float, BeforeValidator(seconds)]
@@ -66,8 +90,8 @@ Duration = Annotated[float, BeforeValidator(seconds)]
 
 class EmbedderSettings(_Section):
     model: str = Field("multilingual-e5-small", description="Bundled name, folder, hub name, or endpoint's model")
-    url: str = Field("", description="OpenAI-compatible endpoint, ending in /v1; empty to embed in this process")
-    api_key: SecretStr = Field(SecretStr(""), description="Key of the endpoint")
+    url: Url = Field("", description="OpenAI-compatible endpoint, ending in /v1; empty to embed in this process")
+    api_key: Secret = Field(SecretStr(""), description="Key of the endpoint")
     backend: Literal["auto", "onnx", "torch"] = Field(
         "auto", description="auto: ONNX int8 for BERT-like models on a CPU"
     )
@@ -77,8 +101,8 @@ class EmbedderSettings(_Section):
 
 
 class QdrantSettings(_Section):
-    url: str = Field("", description="Qdrant server or cluster; empty for the embedded engine")
-    api_key: SecretStr = Field(SecretStr(""), description="Key of the server")
+    url: Url = Field("", description="Qdrant server or cluster; empty for the embedded engine")
+    api_key: Secret = Field(SecretStr(""), description="Key of the server")
     collection: str = Field(
         "citewell", pattern=r"^[\w.-]{1,80}$", description="Alias of this knowledge base's collection"
     )
@@ -95,9 +119,9 @@ class QdrantSettings(_Section):
 
 
 class LlmSettings(_Section):
-    urls: tuple[str, ...] = Field((), description="OpenAI-compatible servers, ending in /v1; none: answers are quotes")
+    urls: tuple[Url, ...] = Field((), description="OpenAI-compatible servers, ending in /v1; none: answers are quotes")
     model: str = Field("Qwen/Qwen2.5-7B-Instruct", description="Name that the server serves the model under")
-    api_key: SecretStr = Field(SecretStr(""), description="Key of the server")
+    api_key: Secret = Field(SecretStr(""), description="Key of the server")
     profile: Literal["chat", "document", "log", "book"] = Field(
         "chat", description="Context: 8k, 32k, 64k, 128k tokens"
     )
@@ -116,8 +140,8 @@ class LlmSettings(_Section):
 
 class RerankSettings(_Section):
     model: str = Field("", description="CrossEncoder by folder or hub name, or the endpoint's model; empty for none")
-    url: str = Field("", description="Server with a /rerank route (vLLM, TEI, Cohere)")
-    api_key: SecretStr = Field(SecretStr(""), description="Key of the server")
+    url: Url = Field("", description="Server with a /rerank route (vLLM, TEI, Cohere)")
+    api_key: Secret = Field(SecretStr(""), description="Key of the server")
     top: int = Field(40, ge=2, le=500, description="Chunks that are reranked")
     timeout_s: float = Field(1.0, gt=0, description="Longest time; past it, the fused order stands")
 
@@ -158,7 +182,7 @@ class IdentitySettings(_Section):
 
 
 class StateSettings(_Section):
-    url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL; empty for a SQLite file in data_dir")
+    url: SecretUrl = Field(SecretStr(""), description="SQLAlchemy URL; empty for a SQLite file in data_dir")
 
 
 class ServerSettings(_Section):
@@ -181,7 +205,7 @@ class LimitSettings(_Section):
     rate: str = Field("", description='Requests of a caller: "60/minute", "5/second;1000/day"; empty: no limit')
     concurrent: int = Field(0, ge=0, description="Requests of a caller at once, in each worker; 0: no limit")
     in_flight: int = Field(256, ge=1, description="Requests of all callers at once, in each worker")
-    storage: str = Field(
+    storage: Url = Field(
         "memory://", description="Where rates are counted: memory:// for each worker, redis://HOST:PORT"
     )
     body_bytes: int = Field(1_000_000, ge=1000, description="Longest request body")
@@ -214,7 +238,7 @@ class OidcSettings(_Section):
         pattern=r"^https?://", description="The tokens' iss; its /.well-known/openid-configuration is read"
     )
     audience: str = Field(min_length=1, description="The tokens' aud")
-    jwks_url: str = Field("", description="Where its keys are; found through the issuer when empty")
+    jwks_url: Url = Field("", description="Where its keys are; found through the issuer when empty")
     algorithms: tuple[Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"], ...] = Field(
         ("RS256", "ES256"), min_length=1, description="Algorithms that are taken; never none, never a shared secret"
     )
@@ -231,7 +255,7 @@ class AuthSettings(_Section):
 
 
 class TelemetrySettings(_Section):
-    otlp_url: str = Field("", description="OTLP/HTTP collector that gets traces, such as http://127.0.0.1:4318")
+    otlp_url: Url = Field("", description="OTLP/HTTP collector that gets traces, such as http://127.0.0.1:4318")
     content: bool = Field(False, description="Put questions and answers into traces")
     log_format: Literal["text", "json"] = Field("text", description="Form of the log on stderr")
     log_questions: bool = Field(False, description="Put questions into the log")
@@ -259,7 +283,8 @@ class _Schedule(_Section):
 
 class SqlSettings(_Schedule):
     kind: Literal["sql"]
-    url: SecretStr = Field(description="SQLAlchemy URL; a SQLite path is relative to the configuration's folder")
+    url: SecretUrl = Field(description="SQLAlchemy URL; a SQLite path is relative to the configuration's folder")
+    password: Secret = Field(SecretStr(""), description="Password of the url's user, as it is, not encoded")
     db_schema: str | None = Field(None, alias="schema", description="Schema to read; the default one when empty")
     tables: tuple[str, ...] = Field((), description="Tables or views to read; all tables when empty")
     exclude: tuple[str, ...] = Field((), description="Tables to leave out")
@@ -283,6 +308,14 @@ class SqlSettings(_Schedule):
     def tenants(self) -> tuple[str, ...]:
         """Tenants that have documents here; empty where each row names its own."""
         return () if self.tenant_column else (self.tenant,)
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "SqlSettings":
+        url = self.url.get_secret_value()
+        start, end = user_part(url)
+        if self.password.get_secret_value() and ":" in url[start:end]:
+            raise ValueError("give the password either in the url or as password")
+        return self
 
     @model_validator(mode="after")
     def _query_has_key(self) -> "SqlSettings":
@@ -384,10 +417,16 @@ def _expand(value: Any, environ: Mapping[str, str], path: Path) -> Any:
     if not isinstance(value, str):
         return value
 
+    start, end = user_part(value)
+    query = value.find("?") if "://" in value else -1
+
     def variable(match: re.Match[str]) -> str:
         if match.group(1) not in environ:
             raise ConfigError(f"{path} uses ${{{match.group(1)}}}, but no such environment variable is set.")
-        return environ[match.group(1)]
+        found = environ[match.group(1)]
+        remember([found])
+        is_value = start <= match.start() < end or 0 <= query < match.start()  # of a URL, whose signs it may hold
+        return quote(found, safe="") if is_value else found
 
     return _VARIABLE.sub(variable, value)
 

@@ -23,7 +23,7 @@ def make_source(
 def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
     return SqlSource(
         name=name,
-        url=_rooted(settings.url.get_secret_value(), root),
+        url=_with_password(_rooted(settings.url.get_secret_value(), root), settings.password.get_secret_value()),
         schema=settings.db_schema,
         tables=settings.tables,
         exclude=settings.exclude,
@@ -63,6 +63,13 @@ def _files(name: str, settings: FilesSettings, root: Path, own: tuple[Path, ...]
         parse_timeout_s=settings.parse_timeout,
         parse_memory_mb=settings.parse_memory_mb,
     )
+
+
+def _with_password(url: str, password: str) -> str:
+    try:
+        return sa.make_url(url).set(password=password).render_as_string(hide_password=False) if password else url
+    except sa.exc.ArgumentError:
+        return url  # which is told when it is used
 
 
 def _rooted(url: str, root: Path) -> str:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from rag.errors import ConfigError, LeaseLost, SourceBusy, StateUnavailable
 from rag.ports import LISTING
+from rag.secrets import masked
 from rag.types import Checkpoint, Listed, Unreadable
 from service.conversations import Conversations
 from service.jobs import Jobs
@@ -91,7 +92,8 @@ class State:
     @classmethod
     def open(cls, url: str) -> "State":
         """Open a state store and create or migrate its tables. Raises ConfigError when it cannot be, or is newer."""
-        engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+        options = {"timeout": 30} if url.startswith("sqlite") else {}
+        engine = sa.create_engine(url, connect_args=options, hide_parameters=True)  # they hold what people asked
         if engine.dialect.name == "sqlite":
             Path(engine.url.database or ".").parent.mkdir(parents=True, exist_ok=True)
             sa.event.listen(engine, "connect", _tune_sqlite)
@@ -547,7 +549,12 @@ def _set_aside(connection: sa.Connection, lease: Lease, event: Unreadable) -> No
     here = sa.and_(quarantine.c.source == lease.source, quarantine.c.document_id == event.document_id)
     since = connection.scalar(sa.select(quarantine.c.since).where(here))
     connection.execute(sa.delete(quarantine).where(here))
-    row = {"source": lease.source, "document_id": event.document_id, "scope": event.scope, "reason": event.reason}
+    row = {
+        "source": lease.source,
+        "document_id": event.document_id,
+        "scope": event.scope,
+        "reason": masked(event.reason),
+    }
     connection.execute(sa.insert(quarantine).values(**row, since=since or time.time(), seen_run=lease.run))
 
 

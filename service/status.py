@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rag.secrets import masked
+from rag.urls import without_credentials
 from service.knowledge_base import KnowledgeBase
 
 
@@ -12,7 +14,7 @@ def status(kb: KnowledgeBase) -> dict[str, Any]:
     return {
         "sources": [source_status(kb, name) for name in configured],
         "points": kb.index.count(),
-        "index": kb.settings.qdrant.url or "embedded engine",
+        "index": masked(without_credentials(kb.settings.qdrant.url)) or "embedded engine",
         "embedder": kb.embedder.name,
         "data_dir": str(kb.settings.data_dir),
     }

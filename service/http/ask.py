@@ -17,12 +17,13 @@ from starlette.types import Send
 
 from rag.answering import Event, Finished, PassagesFound, Restarted, TextDelta
 from rag.deadline import until
-from rag.errors import CitewellError, ConfigError
+from rag.errors import CitewellError, QuestionError
 from rag.ports import Scope
 from rag.types import Message
 from service.asking import Ask, answer_events, sampling_of, whole
 from service.http.edge import ClientGone, Exchange
 from service.http.guard import too_late
+from service.http.outside import event_for, hit_for, text_for
 from service.http.parts import Parts, Shared, Under, Who, visible_sources
 from service.http.problems import FAILED, problem, status_of
 from service.keys import Caller
@@ -62,7 +63,7 @@ async def ask(body: AskBody, request: Request, parts: Shared, caller: Who, excha
         max_passages=body.max_passages,
         deadline=exchange.deadline,
     )
-    events = answered(parts, question)
+    events = answered(parts, question, caller)
     if body.stream:
         return EventStream(_sse(events, parts, exchange))
     return answer_out(await while_present(request, whole(events)))
@@ -75,7 +76,7 @@ async def retrieve(body: RetrieveBody, request: Request, parts: Shared, caller: 
     scope = scope_of(parts, caller, body.sources, body.filter)
     search = parts.kb.in_search_thread(lambda: parts.kb.retrieve(question, k=body.k, scope=scope))
     hits = await while_present(request, search)
-    return RetrieveOut(question=question, hits=[hit_out(hit) for hit in hits])
+    return RetrieveOut(question=question, hits=[hit_out(hit_for(caller, hit)) for hit in hits])
 
 
 async def forget(
@@ -88,24 +89,29 @@ async def forget(
     await asyncio.to_thread(parts.kb.conversations.forget, conversation, caller.identity, last=last)
 
 
-def answered(parts: Parts, question: Ask) -> AsyncGenerator[Event, None]:
-    """The events of an answer. Raises what a question is refused for before any work: its size, or a full engine."""
+def answered(parts: Parts, question: Ask, caller: Caller) -> AsyncGenerator[Event, None]:
+    """The events of an answer, as the caller may see them.
+
+    Raises what a question is refused for before any work: its size, or a full engine.
+    """
     check_sizes(parts, question.question, question.history)
     parts.kb.clean(question.question)
     if question.deadline is not None:
         parts.admission.check(question.deadline)
     if parts.kb.settings.telemetry.log_questions:
         _log.info("question: %s", question.question)
-    return _observed(parts, answer_events(parts.kb, question))
+    return _observed(parts, answer_events(parts.kb, question), caller)
 
 
-async def _observed(parts: Parts, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+async def _observed(parts: Parts, events: AsyncGenerator[Event, None], caller: Caller) -> AsyncGenerator[Event, None]:
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Finished) and event.answer.usage.completion_tokens:
                 times = event.answer.timings_s
                 parts.admission.answered(times["total"] - times.get("prompt", 0.0))
-            yield event
+            if isinstance(event, Finished) and event.answer.degraded:
+                _log.warning("the language model did not write an answer: %s", event.answer.degraded_reason)
+            yield event_for(caller, event)
 
 
 def check_sizes(parts: Parts, question: str, history: Sequence[Message] = ()) -> None:
@@ -122,7 +128,7 @@ def check_sizes(parts: Parts, question: str, history: Sequence[Message] = ()) ->
 def scope_of(parts: Parts, caller: Caller, sources: Sequence[str], where: FilterForm) -> Scope:
     """Where a caller searches: in what they may see, and of that where they want.
 
-    Raises ConfigError for a source that is not configured, or not theirs.
+    Raises QuestionError for a source that is not configured, or not theirs.
     """
     size, most = len(json.dumps(where).encode()), parts.kb.settings.limits.filter_bytes
     if size > most:
@@ -133,7 +139,7 @@ def scope_of(parts: Parts, caller: Caller, sources: Sequence[str], where: Filter
     allowed = visible_sources(parts.kb, caller)
     for name in sources:
         if name not in allowed:
-            raise ConfigError(f"There is no source {name!r}. Configured sources: {', '.join(allowed) or 'none'}.")
+            raise QuestionError(f"There is no source {name!r}. Configured sources: {', '.join(allowed) or 'none'}.")
     return replace(scope, sources=tuple(sources) or tuple(allowed) or ("",))
 
 
@@ -191,9 +197,9 @@ async def _sse(events: AsyncGenerator[Event, None], parts: Parts, exchange: Exch
                 if isinstance(event, Restarted):
                     return
     except TimeoutError:
-        yield _error(too_late(parts))
+        yield _error(too_late(parts), exchange)
     except Exception as err:  # noqa: BLE001 a stream never ends as if it were complete
-        yield _error(err)
+        yield _error(err, exchange)
 
 
 def _lines(event: Event) -> Sequence[bytes]:
@@ -214,9 +220,10 @@ def sse(name: str, data: BaseModel) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), data.model_dump_json().encode())
 
 
-def _error(err: Exception) -> bytes:
+def _error(err: Exception, exchange: Exchange) -> bytes:
     if isinstance(err, CitewellError):
-        return sse("error", problem(status_of(err), str(err)))
+        _log.warning("an answer ended in %s: %s", type(err).__name__, err)
+        return sse("error", problem(status_of(err), text_for(exchange.caller, err)))
     if isinstance(err, HTTPException):
         return sse("error", problem(err.status_code, str(err.detail)))
     _log.exception("an answer's stream failed", exc_info=err)

@@ -16,6 +16,7 @@ from service.http import openai_api
 from service.http.ask import EventStream, answered, profile_of, scope_of, while_present
 from service.http.edge import Exchange
 from service.http.guard import too_late
+from service.http.outside import text_for
 from service.http.parts import Parts, Shared, Under, Who
 from service.http.problems import FAILED
 
@@ -31,7 +32,7 @@ async def chat_completions(
     asked = openai_api.question_of(
         body, parts.kb.settings.llm, scope=scope, profile=profile, deadline=exchange.deadline
     )
-    events = answered(parts, asked)
+    events = answered(parts, asked, caller)
     if not body.stream:
         return JSONResponse(openai_api.completion(await while_present(request, whole(events)), body))
     await while_present(request, _first(events))  # what cannot be answered is told before the stream begins
@@ -58,7 +59,8 @@ async def _chunks(
         yield openai_api.data(openai_api.error(str(too_late(parts)), kind="server_error"))
     except CitewellError as err:
         kind = "invalid_request_error" if isinstance(err, QuestionError) else "server_error"
-        yield openai_api.data(openai_api.error(str(err), kind=kind))
+        _log.warning("an answer ended in %s: %s", type(err).__name__, err)
+        yield openai_api.data(openai_api.error(text_for(exchange.caller, err), kind=kind))
     except Exception:  # noqa: BLE001 a stream never ends as if it were complete
         _log.exception("an answer's stream failed")
         yield openai_api.data(openai_api.error(FAILED, kind="server_error"))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rag.errors import CitewellError
 from rag.ports import Embedder
+from rag.secrets import masked
 from service.knowledge_base import KnowledgeBase
 from service.schemas import CheckKind, CheckOut
 
@@ -72,8 +73,7 @@ class Checks:
     def _index(self) -> str:
         self._kb.follow()
         self._kb.index.count()
-        url: str = self._kb.settings.qdrant.url
-        return url or "embedded engine"
+        return "Qdrant server" if self._kb.settings.qdrant.url else "embedded engine"
 
     def _embedder(self) -> str:
         embedder: Embedder = self._kb.embedder
@@ -87,4 +87,4 @@ async def _tried(kind: CheckKind, name: str, probe: Probe) -> CheckOut:
         detail, ok = await probe(), True
     except CitewellError as err:
         detail, ok = str(err), False
-    return CheckOut(name=name, kind=kind, ok=ok, detail=detail, seconds=time.monotonic() - begun)
+    return CheckOut(name=name, kind=kind, ok=ok, detail=masked(detail), seconds=time.monotonic() - begun)

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from rag.errors import CitewellError
 from rag.ports import Generator
+from rag.secrets import masked
 from service.http.parts import Shared, Who, operated_sources
 from service.knowledge_base import KnowledgeBase
 from service.schemas import HealthOut
@@ -23,7 +24,7 @@ _log = logging.getLogger("citewell")
 async def metrics(parts: Shared) -> Response:
     """Metrics in Prometheus' format."""
     lags = await asyncio.to_thread(lambda: parts.kb.state.sync_lag_s(parts.kb.settings.sources))
-    return PlainTextResponse(parts.kb.metrics.exposition(lags), media_type=CONTENT_TYPE_LATEST)
+    return PlainTextResponse(masked(parts.kb.metrics.exposition(lags).decode()), media_type=CONTENT_TYPE_LATEST)
 
 
 async def livez() -> dict[str, str]:

@@ -18,6 +18,7 @@ from rag.deadline import Deadline
 from rag.errors import EngineBusy
 from service.engine_metrics import engine_metrics
 from service.keys import Caller
+from service.llm import engine_name
 from service.metrics import Metrics
 from service.settings import LimitSettings
 
@@ -106,7 +107,7 @@ class Admission:
     async def _read(self) -> None:
         figures = await asyncio.gather(*(engine_metrics(self._client, url) for url in self._urls))
         waiting = [each.get("num_requests_waiting", 0.0) for each in figures]
-        for url, count in zip(self._urls, waiting, strict=True):
-            self._metrics.waiting.labels(url).set(count)
+        for place, count in enumerate(waiting):
+            self._metrics.waiting.labels(engine_name(place)).set(count)
         self._waiting = sum(waiting)
         self._running = sum(each.get("num_requests_running", 0.0) for each in figures)

@@ -5,17 +5,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from starlette.exceptions import HTTPException
 
 from rag.errors import (
     CitewellError,
     ConfigError,
     DeadlineExceeded,
     EmbedderUnavailable,
-    EngineBusy,
     GeneratorUnavailable,
     IndexMismatch,
     IndexUnavailable,
@@ -41,7 +37,6 @@ _STATUS: tuple[tuple[type[CitewellError], int], ...] = (
     (GeneratorUnavailable, 503),
     (CitewellError, 500),
 )
-_RETRY_S = 2  # what a failing part is left alone for
 FAILED = "The request failed; the service's log has the reason."
 
 
@@ -79,25 +74,3 @@ def _json(body: dict[str, Any], status: int, media_type: str, headers: Mapping[s
 
 def _printable(detail: str) -> str:
     return detail.encode("utf-8", "replace").decode()
-
-
-async def on_citewell_error(request: Request, err: Exception) -> Response:
-    if isinstance(err, openai_api.ModelNotFound):
-        body = openai_api.error(str(err), kind="invalid_request_error", code="model_not_found")
-        return _json(body, 404, "application/json", None)
-    status = status_of(err) if isinstance(err, CitewellError) else 500
-    wait_s = err.retry_after_s if isinstance(err, EngineBusy) else _RETRY_S
-    headers = {"Retry-After": str(max(1, round(wait_s)))} if status == 503 else None
-    return refusal(request.url.path, status, str(err), headers)
-
-
-async def on_invalid(request: Request, err: Exception) -> Response:
-    problems = err.errors() if isinstance(err, RequestValidationError) else []
-    detail = "; ".join(f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in problems[:10])
-    return refusal(request.url.path, 422, detail or "The request is not valid.")
-
-
-async def on_http_error(request: Request, err: Exception) -> Response:
-    if not isinstance(err, HTTPException):
-        return refusal(request.url.path, 500, FAILED)
-    return refusal(request.url.path, err.status_code, str(err.detail), err.headers)

@@ -10,8 +10,9 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from rag.deadline import Deadline
-from rag.errors import ConfigError
+from rag.errors import QuestionError
 from rag.profiles import PROFILES
+from rag.secrets import masked_in
 from service.http.ask import EventStream, profile_of, sse
 from service.http.edge import Exchange
 from service.http.guard import too_late
@@ -123,9 +124,9 @@ async def start_job(body: JobBody, response: Response, parts: Shared, caller: Wh
     for name in names:
         if name not in operated_sources(parts.kb, caller):
             known = ", ".join(operated_sources(parts.kb, caller)) or "none"
-            raise ConfigError(f"There is no source {name!r}. Configured sources: {known}.")
+            raise QuestionError(f"There is no source {name!r}. Configured sources: {known}.")
     if not names:
-        raise ConfigError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
+        raise QuestionError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
     options = {"full": body.full, "retry": body.retry, "allow_mass_delete": body.allow_mass_delete}
     job = await asyncio.to_thread(parts.kb.jobs.add, {"sources": names, **options})
     parts.runner.submit(job)
@@ -171,7 +172,7 @@ async def watch_job(job_id: JobId, parts: Shared, caller: Who, exchange: Under) 
 
 async def config(parts: Shared, caller: Who) -> dict[str, Any]:
     """The configuration as it holds, secrets masked."""
-    found: dict[str, Any] = parts.kb.settings.model_dump(mode="json")
+    found: dict[str, Any] = masked_in(parts.kb.settings.model_dump(mode="json"))
     return found
 
 

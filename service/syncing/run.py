@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from indexes.qdrant import QdrantIndex
 from rag.errors import SourceError
 from rag.ports import Embedder, SparseEncoder, TokenCounter
+from rag.secrets import masked
 from rag.types import Unreadable
 from service.pipeline import WriteBehind
 from service.state import Lease, State
@@ -69,7 +70,7 @@ def count(run: Run, *, added: int = 0, updated: int = 0) -> None:
 
 
 def report_unreadable(run: Run, event: Unreadable) -> None:
-    entry = {"document_id": event.document_id, "reason": event.reason}
+    entry = {"document_id": event.document_id, "reason": masked(event.reason)}
     (run.report.ignored if event.ignored else run.report.unreadable).append(entry)
     if not event.ignored and event.document_id == event.scope:
         run.kept.add(event.scope)

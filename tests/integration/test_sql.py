@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.sql import SqlSource
-from connectors.sql_connection import masked
+from connectors.sql_connection import shown
 from rag.errors import SourceError
 from rag.types import Document, ScopeFailed, SnapshotComplete, Unreadable, Upsert
 from tests.conftest import SAMPLE, change, server_database, sqlite_with
@@ -215,7 +215,7 @@ def test_a_wrong_password_is_told_and_never_shown():
 
 
 def test_credentials_never_show(tmp_path: Path):
-    assert masked("postgresql://u:hunter2@h/d?sslpassword=hunter3") == "postgresql://u:***@h/d?sslpassword=%2A%2A%2A"
+    assert shown("postgresql://u:hunter2@h/d?sslpassword=hunter3") == "postgresql://u:***@h/d?sslpassword=***"
     assert "hunter2" not in repr(SqlSource(name="s", url="postgresql://u:hunter2@h/d"))
 
 
