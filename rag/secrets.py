@@ -7,6 +7,7 @@ no parser looks. Values of fewer than six characters are not masked, because the
 import base64
 import html
 import json
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -42,6 +43,14 @@ def masked_in(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [masked_in(inner) for inner in value]
     return value
+
+
+def _mask_record(record: logging.LogRecord) -> bool:
+    record.msg, record.args = masked(record.getMessage()), ()
+    return True
+
+
+logging.getLogger("citewell").addFilter(_mask_record)  # wherever its records go: the command sets up no handler
 
 
 def _forms(value: str) -> set[str]:

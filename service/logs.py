@@ -45,9 +45,14 @@ class _TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "")
-        line = _CONTROL.sub(lambda match: repr(match[0])[1:-1], super().formatMessage(record))
+        line = _escaped(super().formatMessage(record))
         return f"{line} [{request_id}]" if request_id else line
 
     def format(self, record: logging.LogRecord) -> str:
         first, *others = masked(super().format(record)).split("\n")
-        return "\n".join([first, *(f"  {line}" for line in others)])  # an exception's text may have lines of its own
+        return "\n".join([first, *(f"  {_escaped(line)}" for line in others)])  # an exception's text may have its own
+
+
+def _escaped(line: str) -> str:
+    """A line without what a terminal or a reader of logs takes for the line's end, or for a command."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], line)

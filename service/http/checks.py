@@ -1,6 +1,7 @@
 """Tries what the service stands on, for operators: each source, the state store, the index, the models."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from rag.secrets import masked
 from service.knowledge_base import KnowledgeBase
 from service.schemas import CheckKind, CheckOut
 
+_log = logging.getLogger("citewell")
 _KEPT_S = 5.0
 _OTHERS = 3  # checks beside the sources' that need a thread
 
@@ -87,4 +89,5 @@ async def _tried(kind: CheckKind, name: str, probe: Probe) -> CheckOut:
         detail, ok = await probe(), True
     except CitewellError as err:
         detail, ok = str(err), False
+        _log.warning("the check of %s failed: %s", name, err)
     return CheckOut(name=name, kind=kind, ok=ok, detail=masked(detail), seconds=time.monotonic() - begun)

@@ -18,6 +18,7 @@ from service.schemas import HealthOut
 
 _KEPT_S = 5.0
 _CHECK_S = 5.0
+_UNTOLD = {"detail": "It does not answer; the service's log has the reason."}
 _log = logging.getLogger("citewell")
 
 
@@ -45,7 +46,10 @@ async def readyz(parts: Shared) -> Any:
 
 async def health(parts: Shared, caller: Who) -> HealthOut:
     """What the service stands on, tried now: the caller's sources, the state store, the index, the models."""
-    return HealthOut(checks=await parts.checks(operated_sources(parts.kb, caller)))
+    checks = await parts.checks(operated_sources(parts.kb, caller))
+    if caller.rights.may("admin"):
+        return HealthOut(checks=checks)
+    return HealthOut(checks=[c if c.ok or c.kind == "source" else c.model_copy(update=_UNTOLD) for c in checks])
 
 
 class Readiness:

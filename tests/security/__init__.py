@@ -1,0 +1,1 @@
+"""Attacks on what must not leak: labels, secrets, rights, children (make test-security)."""
