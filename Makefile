@@ -14,7 +14,7 @@ ASKED := tests/acceptance $(patsubst %,tests/integration/test_%.py,conversations
 endif
 DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
 
-.PHONY: help demo serve run test test-noise unit test-vllm test-crash test-sync-fuzz test-tokens test-fuzz lint
+.PHONY: help demo serve run test test-noise unit test-vllm test-crash test-sync-fuzz test-security test-tokens test-fuzz lint
 .PHONY: bench bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service bench-page pictures clean
 
 help:  ## show the targets
@@ -66,6 +66,9 @@ test-crash: $(VENV)/installed-dev  ## end an ingest at every commit boundary, ru
 
 test-sync-fuzz: $(VENV)/installed-dev  ## random transactions and broken runs, compared with a clean rebuild
 	@$(BIN)/python -m tests.sync_fuzz
+
+test-security: $(VENV)/installed-dev  ## attack labels, secrets, rights and child processes; how many got through
+	@$(BIN)/python -m tests.security
 
 test-vllm: $(VENV)/installed-dev  ## ask a real vLLM server on the CPU
 	@$(BIN)/python -m pytest -q -m vllm

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +15,7 @@ from rag.deadline import until
 from rag.errors import AnswerCut, EngineBusy, GeneratorUnavailable, QuestionError
 from rag.evidence import THRESHOLD, Question, admissible, refusal, supported
 from rag.extract import extract
+from rag.label_forms import unlabelled
 from rag.likeness import NO_SCALE, Scale
 from rag.ordering import PrefixOrder
 from rag.ports import Generator, TokenCounter
@@ -291,16 +292,28 @@ class _Json:
             if cut:
                 raise AnswerCut("The answer in JSON was cut off by max_tokens. Ask with a higher max_tokens.") from err
             raise GeneratorUnavailable(f"The language model's answer is no JSON: {self._text[:80]!r}") from err
+        text, bare = self._text, _unlabelled(value, {passage.label for passage in self._passages})
+        if bare != value:
+            value, text = bare, json.dumps(bare, ensure_ascii=False)
         citations = json_citations(value, self._passages)
         cited = {citation.pointer for citation in citations}
-        return self._text, Answer(
-            text=self._text,
+        return text, Answer(
+            text=text,
             language=self._asked.question.language,
             citations=tuple(citations),
             passages=self._passages,
             uncited=sum(pointer not in cited for pointer, _ in json_leaves(value)),
             value=value,
         )
+
+
+def _unlabelled(value: Any, labels: Collection[str]) -> Any:
+    """A JSON value, in whose texts no label stands: citations stand beside them."""
+    if isinstance(value, str):
+        return unlabelled(value, labels)
+    if isinstance(value, dict):
+        return {unlabelled(name, labels): _unlabelled(inner, labels) for name, inner in value.items()}
+    return [_unlabelled(inner, labels) for inner in value] if isinstance(value, list) else value
 
 
 def _finished(asked: Asked, clock: Clock, found: Answer, *, sent: prompt.Prompt | None = None) -> Finished:

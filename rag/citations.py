@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from rag.label_forms import LabelReader
 from rag.support import attributed, locate, says_something, supporting
 from rag.types import Citation, Passage
 
@@ -21,11 +22,12 @@ _WORD = r"(?:(?:passages?|sources?|labels?|refs?\.?|see|cf\.?|段落|来源|文�
 _INSIDE = r"[^\]】\n]{0,60}"  # of a bracket: no more is held back while an answer streams, so no more counts
 _LISTED = rf"{_SPACE}{_WORD}{_SPACE}{_ONE}(?:{_SPACE}[,，;；、&]{_SPACE}{_ONE})*{_SPACE}"
 _ROUND = rf"[（(]{_SPACE}{_OURS}(?:{_SPACE}[,，;；、]{_SPACE}{_OURS}){{0,8}}{_SPACE}[)）]"
-_BRACKET = rf"[ \t]*(?:[\[【]{{1,2}}(?={_INSIDE}[\]】]){_LISTED}[\]】]{{1,2}}|{_ROUND})"
+_BLANKS = 32  # before a bracket, that are taken with it
+_BRACKET = rf"[ \t]{{0,{_BLANKS}}}(?:[\[【]{{1,2}}(?={_INSIDE}[\]】]){_LISTED}[\]】]{{1,2}}|{_ROUND})"
 _BRACKETS = re.compile(rf"(?:{_BRACKET})+")
 _LABEL = re.compile(rf"{_OURS}|\d{{1,3}}")
-_OPEN = re.compile(rf"[ \t]*(?:[\[【]{{1,2}}{_INSIDE}|[（(][a-z0-9,，;；、 \t\u3000]{{0,60}})$")
-_SPECIAL = re.compile(r"[ \t]*(?:[\[【]|[（(](?=\s*[a-z]\d|\s*[a-z]?$))|[。！？\n]|[.!?](?=\s|$)")
+_OPEN = re.compile(rf"[ \t]{{0,{_BLANKS}}}(?:[\[【]{{1,2}}{_INSIDE}|[（(][a-z0-9,，;；、 \t\u3000]{{0,60}})$")
+_SPECIAL = re.compile(r"[\[【]|[（(](?=\s{0,32}[a-z]\d|\s{0,32}[a-z]?$)|[。！？\n]|[.!?](?=\s|$)")
 
 
 def label_passages(passages: Sequence[Passage], *, taken: Collection[str] = ()) -> list[Passage]:
@@ -56,6 +58,7 @@ class CitationWriter:
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._all = tuple(passages)
         self._passages = {passage.label: passage for passage in passages}
+        self._reader = LabelReader(self._passages)
         self._pending = ""
         self._sentence = ""
         self._claimed = 0  # how much of the sentence has its labels already
@@ -67,23 +70,26 @@ class CitationWriter:
         self.uncited = 0
 
     def feed(self, text: str) -> str:
-        self._pending += text
+        self._pending += self._reader.feed(text)
         return self._drain(final=False)
 
     def finish(self) -> str:
         """The text still held back; call once, after the last piece."""
+        self._pending += self._reader.finish()
         return self._drain(final=True) + self._close()
 
     def _drain(self, *, final: bool) -> str:
         out: list[str] = []
         while self._pending:
             special = _SPECIAL.search(self._pending)
+            end = special.start() if special is not None else len(self._pending)
+            before = self._pending[max(end - _BLANKS, 0) : end]
+            blanks = len(before) - len(before.rstrip(" \t"))
             if special is None:
-                held = 0 if final else len(self._pending) - len(self._pending.rstrip(" \t"))
-                out.append(self._plain(len(self._pending) - held))
+                out.append(self._plain(end - (0 if final else blanks)))
                 break
-            out.append(self._plain(special.start()))
-            step = self._bracket(final) if special.group()[-1] in "[【（(" else self._stop(final)
+            out.append(self._plain(end - blanks))
+            step = self._bracket(final) if special.group() in "[【（(" else self._stop(blanks, final)
             if step is None:
                 break
             out.append(step)
@@ -109,10 +115,10 @@ class CitationWriter:
             return None
         return self._plain(len(self._pending) - len(self._pending.lstrip(" \t")) + 1)
 
-    def _stop(self, final: bool) -> str | None:
+    def _stop(self, blanks: int, final: bool) -> str | None:
         """A sentence end with the labels that directly follow it; None when labels may still follow."""
-        stop, rest = self._pending[0], self._pending[1:]
-        if stop == "\n":
+        stop, rest = self._pending[: blanks + 1], self._pending[blanks + 1 :]
+        if stop[-1] == "\n":
             self._pending = rest
             return self._close() + stop
         trailing = _BRACKETS.match(rest)
@@ -168,4 +174,4 @@ class CitationWriter:
 
 def _may_go_on(after: str) -> bool:
     """Whether what follows labels or a full stop may be, or become, another bracket with labels."""
-    return not after.strip(" \t") or _OPEN.match(after) is not None
+    return (len(after) <= _BLANKS and not after.strip(" \t")) or _OPEN.match(after) is not None

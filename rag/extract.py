@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from rag.evidence import MORE_ROWS, Question, held_by, words_held
+from rag.label_forms import quoted
 from rag.support import cite
 from rag.terms import coverage, term_set
 from rag.text import humanize, line_spans, sentence_spans
@@ -24,6 +25,12 @@ def extract(question: Question, supported: Sequence[tuple[float, Passage]]) -> I
     question for a list is answered by several rows; when there are more than are quoted, a last sentence without a
     citation says so. Of documents, the sentences that hold most of the question.
     """
+    labels = {passage.label for _, passage in supported}
+    for text, citation in _extract(question, supported):
+        yield (f"{quoted(text, labels)} [{citation.label}]" if citation is not None else text), citation
+
+
+def _extract(question: Question, supported: Sequence[tuple[float, Passage]]) -> Iterator[tuple[str, Citation | None]]:
     ranked = sorted(((_preference(question, pair), pair[1]) for pair in supported), key=lambda pair: -pair[0])
     best_value, best = ranked[0]
     near = [passage for value, passage in ranked if best_value - value <= _tie(question, best, passage)]
@@ -80,7 +87,7 @@ def _quote_row(question: Question, passage: Passage) -> tuple[str, Citation]:
         start, end = _best_lines(question, passage)
     citation = cite(passage, start, end)
     fields = [line for line in citation.quote.splitlines() if line.strip() and not _in_title(passage, line)]
-    return f"{'; '.join([passage.document.title, *fields])} [{passage.label}]", citation
+    return "; ".join([passage.document.title, *fields]), citation
 
 
 def _in_title(passage: Passage, line: str) -> bool:
@@ -119,7 +126,7 @@ def _quote_sentences(question: Question, passages: Sequence[Passage]) -> Iterato
     for _, rank, start, end in sorted(chosen, key=lambda c: (c[1], c[2])):
         passage = passages[rank]
         citation = cite(passage, start, end)
-        yield f"{_plain(citation.quote)} [{passage.label}]", citation
+        yield _plain(citation.quote), citation
 
 
 def _is_heading(passage: Passage, sentence: str) -> bool:

@@ -9,6 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from rag import answering
 from rag.conversation import Rewriter, joined, passages_beside, turns_of
 from rag.deadline import Deadline
@@ -98,7 +100,7 @@ async def _keep(kb: "KnowledgeBase", ask: Ask, turn: Turn) -> None:
     """Keep a turn. Where that fails the answer is not lost with it; the conversation goes on without the turn."""
     try:
         await asyncio.to_thread(kb.conversations.add, ask.conversation, ask.scope.identity, turn)
-    except StateUnavailable as err:
+    except (StateUnavailable, SQLAlchemyError) as err:
         _log.warning("a turn of a conversation could not be kept: %s", err)
 
 

@@ -16,43 +16,12 @@ from rag.child import child_environment
 from rag.errors import SourceError
 from rag.types import SnapshotComplete, Unreadable, Upsert
 from tests.conftest import ROOT, free_port, stop_engine, wait_until
-
-# What a child imports late, from the standard library, from us, from others; and what Python itself looks for.
-PLANTED = (
-    "json", "zipfile", "csv", "multiprocessing", "pickle", "resource", "select", "shutil", "sqlite3", "asyncio", "socket",
-    "rag", "connectors", "indexes", "service", "numpy", "docx", "lxml", "httpx", "orjson", "uvicorn", "onnxruntime",
-    "qdrant_edge", "tokenizers", "sqlalchemy", "sitecustomize", "usercustomize",
-)  # fmt: skip
+from tests.security.trap import lay, ran, run
 
 
 @pytest.fixture
 def trap(tmp_path: Path) -> Path:
-    """A folder whose modules tell that they ran. It has a document and a database to read."""
-    folder = tmp_path / "trap"
-    folder.mkdir()
-    tells = f"open({str(tmp_path / 'ran')!r}, 'a').write(__name__ + '\\n')\n"
-    for number, name in enumerate(PLANTED):
-        if number % 2:
-            (folder / f"{name}.py").write_text(tells)
-        else:
-            (folder / name).mkdir()
-            (folder / name / "__init__.py").write_text(tells)
-    (folder / "notes").mkdir()
-    note = docx.Document()
-    note.add_paragraph("The Edmonton store opens at nine in the morning.")
-    note.save(str(folder / "notes" / "hours.docx"))
-    (folder / "citewell.toml").write_text('[sources.notes]\nkind = "files"\npaths = ["notes"]\nevery = "1s"\n')
-    return folder
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "citewell"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-
-
-def ran(folder: Path) -> set[str]:
-    told = folder.parent / "ran"
-    return set(told.read_text().split()) if told.exists() else set()
+    return lay(tmp_path)
 
 
 def test_no_module_of_the_folder_that_one_stands_in_runs(trap: Path):
