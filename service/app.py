@@ -9,7 +9,6 @@ from typing import Any
 
 from fastapi import FastAPI, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
@@ -102,7 +101,7 @@ def _add_routes(app: FastAPI) -> None:
     page = Page()
     app.add_api_route("/", page.index, methods=["GET"], include_in_schema=False)
     app.add_api_route("/static/{version}/{file:path}", page.file, methods=["GET"], include_in_schema=False)
-    app.add_api_route("/docs", _docs, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/docs", page.docs, methods=["GET"], include_in_schema=False)
     app.add_api_route("/openapi.json", lambda: _openapi(app), methods=["GET"], include_in_schema=False)
     either: dict[int | str, dict[str, Any]] = {200: {"model": AnswerOut} | _TEXT[200]}
     answer: dict[str, Any] = {"response_model": AnswerOut, "responses": either}
@@ -152,10 +151,6 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     found = app.openapi()
     found["components"]["schemas"]["Problem"] = Problem.model_json_schema()
     return found
-
-
-async def _docs() -> Any:
-    return get_swagger_ui_html(openapi_url="/openapi.json", title="Citewell")
 
 
 def _warm_up(kb: KnowledgeBase) -> None:

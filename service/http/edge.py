@@ -85,7 +85,9 @@ class Edge:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         token = REQUEST_ID.set(request_id)
-        watched = _Watched(send, request_id)
+        watched = _Watched(send, request_id, bare=scope["method"] == "HEAD")
+        if watched.bare:
+            scope = {**scope, "method": "GET"}  # answered alike, without the body
         exchange = scope["exchange"] = Exchange(Deadline(self._deadline_s))
         exchange.deadline.bring_forward(self._drain.ends_at)
         self._drain.live.add(exchange)
@@ -102,7 +104,9 @@ class Edge:
 
     async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: "_Watched") -> None:
         try:
-            if self._hosts is not None and _name(headers.get("host", "")) not in self._hosts:
+            if len(headers.getlist("host")) > 1:
+                await refusal(scope["path"], 400, "The request has more than one Host header.")(scope, receive, send)
+            elif self._hosts is not None and _name(headers.get("host", "")) not in self._hosts:
                 detail = "This service does not answer under that Host. Add it to server.allowed_hosts."
                 await refusal(scope["path"], 421, detail)(scope, receive, send)
             else:
@@ -128,10 +132,10 @@ class Edge:
 
 
 class _Watched:
-    """Sends a response with our headers, and remembers its status."""
+    """Sends a response with our headers, and remembers its status. bare: without its body."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send, self._request_id = send, request_id
+    def __init__(self, send: Send, request_id: str, *, bare: bool) -> None:
+        self._send, self._request_id, self.bare = send, request_id, bare
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
@@ -143,6 +147,8 @@ class _Watched:
             headers["Referrer-Policy"] = "no-referrer"
             if self.status == 413:
                 headers["Connection"] = "close"
+        elif self.bare and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
         await self._send(message)
 
 

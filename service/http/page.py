@@ -42,11 +42,15 @@ class Page:
         files = {path.relative_to(_WEB).as_posix(): path for path in sorted(_WEB.rglob("*")) if path.is_file()}
         contents = {name: path.read_bytes() for name, path in files.items()}
         self._version = hashlib.sha256(b"\0".join(contents.values())).hexdigest()[:12]
-        contents["index.html"] = contents["index.html"].replace(b"{version}", self._version.encode())
+        for name in ("index.html", "docs.html"):
+            contents[name] = contents[name].replace(b"{version}", self._version.encode())
         self._files = {name: _file(name, content) for name, content in contents.items()}
 
     async def index(self, request: Request) -> Response:
         return _response(request, self._files["index.html"], "no-cache")
+
+    async def docs(self, request: Request) -> Response:
+        return _response(request, self._files["docs.html"], "no-cache")
 
     async def file(self, request: Request, version: str, file: str) -> Response:
         """A file; not to be kept under another version, as a page of before an update asks for it."""

@@ -97,12 +97,19 @@ async function follow(turn, view, body, signal) {
       turn.total_s = (performance.now() - begun) / 1000;
       turn.text = "";
       turn.passages = [];
-      turn.state = data.refused ? "refused" : data.degraded ? "degraded" : "done";
+      turn.state = stateOf(data);
       if (data.refused) turn.nearest = await nearest(turn, signal);
       return;
     }
   }
   throw new Problem(0, "");
+}
+
+/** What an answer is: one in which nothing stands on a source is told as such, whoever says that nothing is known. */
+function stateOf(answer) {
+  if (answer.refused) return "refused";
+  if (answer.degraded) return "degraded";
+  return answer.citations.length || answer.value !== null ? "done" : "unfounded";
 }
 
 /** The passages that a refused question came nearest to. */
@@ -125,7 +132,7 @@ function fail(turn, error) {
 }
 
 function tell(turn) {
-  const ended = turn.state === "done" || turn.state === "degraded";
+  const ended = ["done", "degraded", "unfounded"].includes(turn.state);
   say(ended ? t("answered", Object.keys(turn.numbers).length) : t(turn.state));
 }
 

@@ -112,7 +112,8 @@ async function follow(id) {
 
 function jobItem(job) {
   const active = ACTIVE.includes(job.status);
-  const massDelete = job.error?.includes("--allow-mass-delete") ?? false;
+  const failures = [job.error, ...job.reports.map((report) => (report.error ? `${report.source}: ${report.error}` : ""))].filter(Boolean);
+  const massDelete = failures.some((failure) => failure.includes("--allow-mass-delete"));
   const reports = job.reports.filter((report) => report.read !== undefined);
   return el(
     "li", { "data-job": job.id, "data-status": job.status },
@@ -121,7 +122,7 @@ function jobItem(job) {
     el("span", { class: "quiet small" }, time(job.created_at)),
     active ? Object.entries(job.progress).map(([name, at]) => progress(name, at)) : null,
     reports.map((report) => el("div", { class: "quiet small" }, `${report.source}: ${t("report", report)}${report.quarantined ? `, ${t("setAside")} ${report.quarantined}` : ""}`)),
-    job.error ? el("div", { class: "bad small" }, visible(job.error)) : null,
+    failures.map((failure) => el("div", { class: "bad small" }, visible(failure))),
     massDelete ? el("button", { type: "button", class: "plain small", onclick: () => sync({ sources: job.sources, allow_mass_delete: true }) }, t("allowDelete")) : null,
     active && !job.cancelled ? el("button", { type: "button", class: "plain small cancel-job", "aria-label": `${t("cancelJob")}: ${t("job", job.id)}`, onclick: () => call("POST", `v1/jobs/${job.id}/cancel`).catch(tell) }, t("cancelJob")) : null,
   );

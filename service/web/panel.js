@@ -41,7 +41,13 @@ export const passagesOf = (turn) => (turn.answer?.passages.length ? turn.answer.
 
 /** Where a passage or citation stands, in a few words. */
 export function placeOf(at) {
-  return [at.source, keyOf(at), at.page === null ? "" : `${t("page")} ${at.page}`].filter(Boolean).join(" · ");
+  return [at.source, keyOf(at), headingOf(at), at.page === null ? "" : `${t("page")} ${at.page}`].filter(Boolean).join(" · ");
+}
+
+/** The heading that a passage of a document stands under: several of one document are told apart by it. */
+function headingOf(at) {
+  const heading = at.kind === "file" ? (at.context ?? "").split(" > ").at(-1) : "";
+  return heading === at.title ? "" : heading;
 }
 
 const keyOf = (at) => Object.entries(at.primary_key ?? {}).map(([name, value]) => `${name} = ${value}`).join(", ");

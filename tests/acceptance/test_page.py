@@ -216,6 +216,29 @@ def test_when_the_engine_is_away_quotes_are_told_as_such(visit, says):
     assert page.text("#panel mark").startswith("The Edmonton store opens at 11:00.")
 
 
+def test_an_answer_in_which_nothing_stands_on_a_source_is_told_as_such(visit, says):
+    page = visit()
+    says("I do not know.")
+    assert page.ask(OPENING) == "unfounded"
+    assert page.text(".state") == "No answer in your sources"
+
+
+def test_a_wide_table_scrolls_by_itself_and_breaks_no_word(visit, says):
+    page = visit(viewport={"width": 600, "height": 800})
+    columns = [f"Column {n}" for n in range(14)]
+    says(
+        f"It opens at 11:00 [{{Edmonton}}].\n\n| {' | '.join(columns)} |\n|{'---|' * 14}\n| {' | '.join(['remarkable'] * 14)} |"
+    )
+    assert page.ask(OPENING) == "done"
+    wide = page.page.locator(".answer .wide")
+    assert wide.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    lines = wide.locator("td").first.evaluate(
+        "cell => cell.getBoundingClientRect().height / parseFloat(getComputedStyle(cell).lineHeight)"
+    )
+    assert lines < 2
+
+
 def test_an_error_says_how_to_go_on_and_asking_again_works(visit, says):
     page = visit()
     says(behaviour="cut")  # ends in the middle of its answer
@@ -475,6 +498,20 @@ def test_an_operator_syncs_and_watches_it_to_its_end(visit, config: Path):
     expect(page.page.locator("tr[data-source=docs] td").nth(1)).to_have_text("4")
 
 
+def test_a_sync_that_fails_says_why(visit, config: Path):
+    page = visit()
+    page.page.click("#to-operate")
+    shop = config.parent / "shop.sqlite"
+    away = shop.rename(config.parent / "away.sqlite")
+    try:
+        page.page.click("tr[data-source=shop] button.sync")
+        job = page.page.locator(".jobs li").first
+        expect(job).to_have_attribute("data-status", "failed", timeout=60_000)
+        expect(job).to_contain_text("There is no SQLite database at")
+    finally:
+        away.rename(shop)
+
+
 def test_an_operator_cancels_a_sync(visit):
     page = visit()
     page.page.click("#to-operate")
@@ -632,6 +669,21 @@ def test_the_page_allows_itself_nothing_but_its_own_files(server: Server):
     assert policy["trusted-types"] == "'none'"
     assert policy["frame-ancestors"] == "'none'"
     assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_api_is_described_from_our_own_files_alone(visit, server: Server):
+    page = visit()
+    asked: list[str] = []
+    page.page.on("request", lambda request: asked.append(request.url))
+    page.open("/docs")
+    expect(page.page.locator("#ask h2")).to_have_text("POST /v1/ask")
+    expect(page.page.locator("#ask")).to_contain_text("question")
+    assert page.page.locator("section.turn").count() > 15
+    assert all(url.startswith(server.url) for url in asked)
+    assert violations(page) == []
+    assert page.errors == []
+    policy = httpx.get(f"{server.url}/docs").headers["content-security-policy"]
+    assert policy == httpx.get(server.url).headers["content-security-policy"]
 
 
 def test_files_are_compressed_and_kept_until_they_change(server: Server):
