@@ -25,7 +25,10 @@ def credentials_in(url: str) -> list[str]:
     found: list[str] = []
     if match := _USER.search(url):
         user, colon, password = match[0][:-1].partition(":")
-        found += [password, unquote(password)] if colon else [user, unquote(user)]  # a token may stand for the user
+        if colon:
+            found += [password, unquote(password)]
+        elif url.startswith("http"):  # a token stands for the user there
+            found += [user, unquote(user)]
     found += [value for name, value in parse_qsl(url.partition("?")[2]) if _SECRET_NAME.search(name)]
     return [value for value in found if value]
 

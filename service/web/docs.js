@@ -52,3 +52,4 @@ function operation(path, method, told) {
 const operations = Object.entries(api.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, told]) => operation(path, method, told)));
 const forms = Object.keys(schemas).sort().map((name) => el("section", { id: `schema-${name}` }, el("h3", {}, name), fields(name, propertiesOf(schemas[name]))));
 document.getElementById("api").replaceChildren(...operations, el("h2", {}, "Forms"), ...forms);
+document.documentElement.dataset.ready = "";
