@@ -22,7 +22,7 @@ async function knowCaller() {
   } catch (error) {
     problem = error.message || t("offline");
   }
-  history.openFor(me?.authenticated ? me.name : "open");
+  history.openFor(me ? (me.authenticated ? me.name : "open") : "");
   asking.setCaller(me, signIn);
   drawOptions(me);
   byId("account").hidden = Boolean(me && !me.authenticated);
@@ -35,8 +35,12 @@ async function knowCaller() {
 
 const mayOperate = () => Boolean(me?.scopes.some((scope) => scope !== "ask"));
 
-function signIn() {
-  showSignIn(knowCaller);
+/** why: shown above the form; then: what to do beside knowing who it is. */
+function signIn(why = "", then = () => {}) {
+  showSignIn(async () => {
+    await knowCaller();
+    await then();
+  }, why);
 }
 
 function signedOut() {

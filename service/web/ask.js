@@ -75,7 +75,7 @@ export async function ask(question) {
   stopping = null;
   running(false);
   tell(turn);
-  if (turn.problem?.status === 401) onUnknown();
+  if (turn.problem?.status === 401) onUnknown(t(me ? "signInAgain" : "signInToAsk"), () => again(view, question));
 }
 
 async function follow(turn, view, body, signal) {

@@ -5,12 +5,14 @@ import * as idb from "./vendor/idb-keyval.js";
 const MOST = 200;
 let store = null;
 
+/** owner: whose conversations are kept here; "" of nobody who is known: then nothing is kept, and nothing is shown. */
 export function openFor(owner) {
-  store = idb.createStore(`citewell-${owner}`, "conversations");
+  store = owner ? idb.createStore(`citewell-${owner}`, "conversations") : null;
 }
 
 /** Newest first. None where the browser keeps nothing (private windows). */
 export async function list() {
+  if (!store) return [];
   try {
     return (await idb.values(store)).sort((one, other) => other.at - one.at);
   } catch {
@@ -20,6 +22,7 @@ export async function list() {
 
 /** Whether the conversation could be kept. */
 export async function save(conversation) {
+  if (!store) return true; // there is nobody whose it would be
   try {
     await idb.set(conversation.id, conversation, store);
     const surplus = (await list()).slice(MOST);
@@ -30,5 +33,5 @@ export async function save(conversation) {
   }
 }
 
-export const remove = (id) => idb.del(id, store);
-export const clear = () => idb.clear(store);
+export const remove = (id) => store && idb.del(id, store);
+export const clear = () => store && idb.clear(store);

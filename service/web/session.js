@@ -26,8 +26,8 @@ export function showDialog(title, ...content) {
 export const closeDialog = () => dialog.close();
 document.getElementById("dialog-close").addEventListener("click", closeDialog);
 
-/** Ask for a key; then: what to do once it is accepted. */
-export function showSignIn(then) {
+/** Ask for a key; then: what to do once it is accepted; why: what made it necessary. */
+export function showSignIn(then, why = "") {
   const key = el("input", { id: "api-key", type: "password", autocomplete: "off", spellcheck: "false", required: true, maxlength: 3500 });
   const problem = el("p", { class: "bad", role: "alert" });
   const send = async (event) => {
@@ -45,7 +45,7 @@ export function showSignIn(then) {
   };
   showDialog(
     t("signInTitle"),
-    el("form", { class: "sign-in", onsubmit: send }, el("p", {}, t("signInNote")), el("label", { for: "api-key" }, t("apiKey")), key, problem, el("button", { type: "submit" }, t("signIn"))),
+    el("form", { class: "sign-in", onsubmit: send }, why ? el("p", { class: "note" }, why) : null, el("p", {}, t("signInNote")), el("label", { for: "api-key" }, t("apiKey")), key, problem, el("button", { type: "submit" }, t("signIn"))),
   );
   key.focus();
 }

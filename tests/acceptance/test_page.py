@@ -801,10 +801,38 @@ def test_a_key_signs_in_is_out_of_reach_of_scripts_and_signs_out(visit, says, ke
     expect(page.page.locator("#dialog-body")).to_contain_text("None yet.")
 
 
-def test_asking_without_a_key_offers_the_sign_in(visit, key: str):
+def test_a_question_asked_without_a_key_is_asked_once_one_signs_in_and_is_kept_for_nobody_else(visit, says, key: str):
     page = visit()
     assert page.ask(OPENING) == "error"
-    assert page.page.locator("#api-key").is_visible()
+    expect(page.page.locator(".sign-in .note")).to_have_text("Sign in, and the question is asked.")
+    page.page.keyboard.press("Escape")
+    page.page.click("#to-history")
+    expect(page.page.locator("#dialog-body")).to_contain_text("None yet.")
+    page.page.keyboard.press("Escape")
+    assert page.ask("When does the Calgary store open?") == "error"
+    page.page.fill("#api-key", key)
+    page.page.keyboard.press("Enter")
+    expect(page.page.locator(".turn").last).to_have_attribute(
+        "data-state", re.compile("done|unfounded"), timeout=30_000
+    )
+    assert page.page.locator(".question").last.inner_text().endswith("When does the Calgary store open?")
+
+
+def test_a_key_that_has_ended_is_told_and_the_question_is_asked_with_the_next(
+    visit, says, key: str, config: Path, server: Server
+):
+    made = citewell_json("keys", "create", "short", config=config)
+    page = visit()
+    sign_in(page, made["token"])
+    expect(page.page.locator("#conversation-note")).to_be_hidden()
+    citewell_here("keys", "revoke", made["id"], config=config)
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    wait_until(lambda: httpx.get(f"{server.url}/v1/me", headers=headers).status_code == 401, what="the key's end")
+    assert page.ask(OPENING) == "error"
+    expect(page.page.locator(".sign-in .note")).to_contain_text("expired or was ended")
+    page.page.fill("#api-key", key)
+    page.page.keyboard.press("Enter")
+    expect(page.page.locator(".turn").last).to_have_attribute("data-state", "done", timeout=30_000)
 
 
 def test_a_key_that_may_only_ask_sees_no_operators_view(visit, says, key: str, config: Path):
