@@ -118,7 +118,7 @@ class TableReader:
         return found
 
     def digests(
-        self, ranges: Sequence[Bounds], *, limit: int, among: Sequence[Collection[int]] = (), buckets: int = 1
+        self, ranges: Sequence[Bounds], *, limit: int, among: Sequence[Collection[int]], buckets: int
     ) -> list[list[Row]]:
         """Keys and digests of the rows of some ranges, at most limit in all, each range in key order.
 
@@ -127,7 +127,7 @@ class TableReader:
         """
         width = len(self._key) + len(self.keys.extras)
         grouped: list[list[Row]] = [[] for _ in ranges]
-        for place, values in self._keys_and_digests(ranges, limit, among or [range(buckets)] * len(ranges), buckets):
+        for place, values in self._keys_and_digests(ranges, limit, among, buckets):
             grouped[place].append(self._row(values[:width], (), self._digest_of(values[width:])))
         return [told_apart(rows) for rows in grouped]
 

@@ -3,10 +3,11 @@
 import re
 from urllib.parse import parse_qsl, unquote
 
+from rag.secrets import MASK
+
 _USER = re.compile(r"(?<=://)[^/?#]*@")
 _SECRET_NAME = re.compile(r"pass|pwd|token|secret|key|credential|auth", re.IGNORECASE)
 _PARAMETER = re.compile(r"(?<=[?&;])([^=&;#]+)=([^&;#]*)")
-MASK = "***"
 
 
 def without_credentials(url: str) -> str:
