@@ -217,6 +217,9 @@ def _compare(run: Run, upserts: dict[str, Upsert], twins: list[tuple[Document, U
     """Compare a batch with the state and index what changed. twins: each with the one that has its id already."""
     withdrawn = [event for event in changes.unreadable if event.withdrawn]
     ids = {*upserts, *(event.document_id for event in withdrawn)}
+    for event in withdrawn:  # where a batch says two things of one id, nobody sees it
+        if twin := upserts.pop(event.document_id, None):
+            twins.append((twin.document, twin))
     if any(not ids.isdisjoint(flying) for flying in run.in_flight):
         run.writer.drain()  # the state must know the document's last version before it is compared with
         run.in_flight.clear()

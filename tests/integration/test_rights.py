@@ -83,6 +83,18 @@ def test_all_rows_of_a_table_may_lose_their_tenant(database: str, open_store: An
     assert store.rows() == {}
 
 
+def test_of_two_rows_of_one_id_one_of_which_nobody_may_see_nothing_stays(database: str, open_store: Any):
+    change(database, "CREATE TABLE memo (id INTEGER, name VARCHAR(40), org VARCHAR(20))")
+    change(database, "INSERT INTO memo VALUES (1, 'one', 'acme'), (1, 'two', NULL), (2, 'other', 'acme')")
+    query = {"query": "SELECT * FROM memo ORDER BY id, name", "key": ("id",)}
+    store = open_store(database, labels=RowLabels(tenant_column="org"), **query)
+    for _ in range(3):
+        report = store.run()
+        assert seen_by(store, "acme") == {"shop/2"}
+        assert report.quarantined == 2
+        assert len(store.parts.state.of_scope("shop", "shop")) == 1
+
+
 def test_rows_without_groups_of_their_own_are_seen_by_the_source_s_acl(database: str, open_store: Any):
     store = open_memos(open_store, database, "keyed", acl=("staff",))
     change(database, "UPDATE memo SET seen_by = NULL WHERE id = 1", "UPDATE memo SET seen_by = '[]' WHERE id = 2")
