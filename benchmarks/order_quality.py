@@ -21,7 +21,8 @@ from rag.retrieval import to_passages
 from rag.text import fold
 from rag.types import Message, Sampling
 from service.evaluation import holds_answer
-from service.llm import OpenAIGenerator, TransformersTokenCounter
+from service.vllm.client import OpenAIGenerator
+from service.vllm.counter import TransformersTokenCounter
 from tests.vllm.conftest import serving
 from tests.vllm.environment import MODEL, prepare
 

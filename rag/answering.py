@@ -15,6 +15,7 @@ from rag.deadline import until
 from rag.errors import AnswerCut, EngineBusy, GeneratorUnavailable, QuestionError
 from rag.evidence import THRESHOLD, Question, admissible, refusal, supported
 from rag.extract import extract
+from rag.json_values import parsed
 from rag.label_forms import unlabelled
 from rag.likeness import NO_SCALE, Scale
 from rag.ordering import PrefixOrder
@@ -44,9 +45,10 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted:
-    """What was streamed so far is void: the engine failed, and quoting starts."""
+    """What was streamed so far is void: the engine failed, and quoting starts. public: the reason for callers."""
 
     reason: str
+    public: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,7 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
         yield TextDelta(text=text)
         yield _finished(asked, clock, Answer(text=text, language=question.language, refused=True))
         return
-    reason = ""
+    failed: GeneratorUnavailable | None = None
     if settings.generator is not None:
         streamed = False
         try:
@@ -137,9 +139,9 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
         except GeneratorUnavailable as err:
             if wants_json or isinstance(err, EngineBusy):
                 raise
-            reason = str(err)
+            failed = err
         if streamed:
-            yield Restarted(reason=reason)
+            yield Restarted(reason=str(failed), public=failed.public)
     elif wants_json:
         raise QuestionError("An answer in JSON needs a language model. Set llm.urls to a vLLM server.")
     chosen = tuple(passage for _, passage in backing)
@@ -158,8 +160,9 @@ async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = Non
         citations=tuple(citations),
         marks=tuple(range(len(citations))),
         passages=chosen,
-        degraded=bool(reason),
-        degraded_reason=reason,
+        degraded=failed is not None,
+        degraded_reason=str(failed or ""),
+        degraded_public=failed.public if failed is not None else "",
     )
     yield _finished(asked, clock, quoted)
 
@@ -216,7 +219,7 @@ async def _generate(
         raise GeneratorUnavailable("The language model gave no whole answer before the request's deadline.") from err
     if settings.ordering is not None and made.arrangement is not None:
         settings.ordering.answered(made.arrangement, cached_tokens=usage.cached_tokens, fixed_tokens=made.fixed_tokens)
-    rest, found = answer.finish(cut=cut)
+    rest, found = await answer.finish(cut=cut)
     if rest:
         yield TextDelta(text=rest)
     found = replace(found, usage=usage, cut=cut, template=settings.templates.version)
@@ -257,7 +260,7 @@ class _Words:
         self._text += piece
         return piece
 
-    def finish(self, *, cut: bool) -> tuple[str, Answer]:
+    async def finish(self, *, cut: bool) -> tuple[str, Answer]:
         rest = self._writer.finish()
         text = self._text + rest
         if not text.strip():
@@ -285,13 +288,17 @@ class _Json:
         self._text += text
         return ""
 
-    def finish(self, *, cut: bool) -> tuple[str, Answer]:
+    async def finish(self, *, cut: bool) -> tuple[str, Answer]:
         try:
-            value: Any = json.loads(self._text)
+            value: Any = parsed(self._text)
         except ValueError as err:
             if cut:
                 raise AnswerCut("The answer in JSON was cut off by max_tokens. Ask with a higher max_tokens.") from err
-            raise GeneratorUnavailable(f"The language model's answer is no JSON: {self._text[:80]!r}") from err
+            reason = f"The language model's answer is not JSON ({err}): {self._text[:80]!r}"
+            raise GeneratorUnavailable(reason) from err
+        return await asyncio.to_thread(self._cited, value)  # where each value stands is looked for, which takes time
+
+    def _cited(self, value: Any) -> tuple[str, Answer]:
         text, bare = self._text, _unlabelled(value, {passage.label for passage in self._passages})
         if bare != value:
             value, text = bare, json.dumps(bare, ensure_ascii=False)

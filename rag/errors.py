@@ -18,7 +18,9 @@
     ├── EmbedderUnavailable    the embedding model cannot be loaded or reached
     ├── RerankerUnavailable    the reranking model cannot be loaded
     ├── GeneratorUnavailable   the language model does not answer
-    │   └── EngineBusy         the language model's queue is full
+    │   ├── EngineBusy         the language model's queue is full
+    │   ├── RequestRefused     the language model refuses this request, as it would from anybody
+    │   └── AnswerFiltered     a content filter stopped the answer
     ├── DeadlineExceeded       the request's time ran out before there was anything to say
     └── ShuttingDown           the service ended before the answer did
 
@@ -26,15 +28,13 @@ A message says what happened, the value that was seen, and how to mend it. It is
 name hosts and paths, and never a secret. Callers of the service get `for_callers`.
 """
 
-from typing import ClassVar
-
 from rag.secrets import masked
 
 
 class CitewellError(Exception):
     """Base of the tree. public: what callers are told in its place; empty where the message is about their request."""
 
-    public: ClassVar[str] = "The request failed; the service's log has the reason."
+    public: str = "The request failed; the service's log has the reason."
 
     def __init__(self, message: str = "") -> None:
         super().__init__(masked(message))
@@ -110,7 +110,13 @@ class RerankerUnavailable(CitewellError):
 
 
 class GeneratorUnavailable(CitewellError):
+    """public: what callers are told of this one."""
+
     public = "The language model is not available now. Ask again a little later."
+
+    def __init__(self, message: str = "", *, public: str = "") -> None:
+        super().__init__(message)
+        self.public = public or type(self).public
 
 
 class EngineBusy(GeneratorUnavailable):
@@ -119,6 +125,16 @@ class EngineBusy(GeneratorUnavailable):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RequestRefused(GeneratorUnavailable):
+    public = (
+        "The language model refused this request. Ask without a JSON Schema or options that its server may not know."
+    )
+
+
+class AnswerFiltered(GeneratorUnavailable):
+    public = "A content filter of the language model stopped this answer. Ask in other words."
 
 
 class DeadlineExceeded(CitewellError):

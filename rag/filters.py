@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rag.errors import FilterError
+from rag.json_values import is_unicode
 from rag.types import Document
 
 Value = str | int | float | bool
@@ -31,7 +32,7 @@ FIELDS: Mapping[str, str] = {
     "page": "page",
 }
 _METADATA = "metadata."
-_NAME = re.compile(r"[^\x00-\x1f\"\\\[\]]{1,100}")
+_NAME = re.compile(r"[^\x00-\x1f\"\\\[\]\ud800-\udfff]{1,100}")
 _BOUNDS = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 _MAX_DEPTH, _MAX_CONDITIONS, _MAX_VALUES, _MAX_CHARS = 8, 100, 1000, 1000
 
@@ -122,6 +123,8 @@ def _field(name: Any) -> str:
 def _value(field: str, value: Any) -> Value:
     if not isinstance(value, str | int | float | bool) or (isinstance(value, float) and not math.isfinite(value)):
         raise FilterError(f"{field!r} is compared with text, a number, true or false, not with {_shown(value)}.")
+    if isinstance(value, str) and not is_unicode(value):
+        raise FilterError(f"{field!r} is compared with {value!r}, which holds half a character (a UTF-16 surrogate).")
     if isinstance(value, str) and len(value) > _MAX_CHARS:
         raise FilterError(f"A value of a filter may have {_MAX_CHARS} characters; one for {field!r} has {len(value)}.")
     if field == "updated_at":
@@ -139,10 +142,18 @@ def _between(field: str, form: Mapping[Any, Any]) -> Between:
         return Between(field=field, bounds={n: _time(v).timestamp() for n, v in form.items()}, dates=False)
     if all(isinstance(value, str) for value in form.values()):
         return Between(field=field, bounds={name: _time(value) for name, value in form.items()}, dates=True)
-    for value in form.values():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise FilterError(f"A range of {field!r} takes numbers, or dates such as 2026-01-31, not {_shown(value)}.")
-    return Between(field=field, bounds={name: float(value) for name, value in form.items()}, dates=False)
+    return Between(field=field, bounds={name: _number(field, value) for name, value in form.items()}, dates=False)
+
+
+def _number(field: str, value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    raise FilterError(f"A range of {field!r} takes numbers, or dates such as 2026-01-31, not {_shown(value)}.")
 
 
 def _time(value: Any) -> datetime:

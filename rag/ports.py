@@ -1,6 +1,6 @@
 """Ports: what the core asks of its adapters."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,8 +113,8 @@ class Generator(Protocol):
         """The longest context that the engine was started with; None when it does not say."""
         ...
 
-    async def check(self) -> str:
-        """Generate one token on every replica. Raises GeneratorUnavailable when one does not."""
+    async def check(self, longest_s: float = 20.0) -> Mapping[str, str]:
+        """Generate one token on every replica. By a replica's name what is wrong with it; empty where nothing is."""
         ...
 
     def stream(self, messages: Sequence[Message], sampling: Sampling, route: Route) -> AsyncGenerator[Delta, None]:

@@ -131,7 +131,8 @@ def _without_zeros(number: str) -> str:
 
 def json_citations(value: object, passages: Sequence[Passage]) -> list[Citation]:
     """Where each text and number of a JSON value stands, with its pointer. A value that is found nowhere has none."""
-    return [citation for pointer, leaf in json_leaves(value) for citation in _where(str(leaf), passages, pointer)]
+    parts = [_parts(passage) for passage in passages]
+    return [citation for pointer, leaf in json_leaves(value) for citation in _where(str(leaf), parts, pointer)]
 
 
 def json_leaves(value: object, pointer: str = "") -> list[tuple[str, object]]:
@@ -146,20 +147,27 @@ def json_leaves(value: object, pointer: str = "") -> list[tuple[str, object]]:
     return [leaf for key, inner in pairs for leaf in json_leaves(inner, f"{pointer}/{key}")]
 
 
-def _where(value: str, passages: Sequence[Passage], pointer: str) -> list[Citation]:
+def _parts(passage: Passage) -> tuple[Passage, list[tuple[int, int, str]]]:
+    """A passage with its sentences, a row's lines: where each is, and its folded text."""
+    spans = line_spans(passage.text) if passage.document.kind == "row" else sentence_spans(passage.text)
+    return passage, [(start, end, fold(passage.text[start:end])) for start, end in spans]
+
+
+def _where(value: str, parts: Sequence[tuple[Passage, Sequence[tuple[int, int, str]]]], pointer: str) -> list[Citation]:
     """The first passage with the value word for word, or else the one that supports it as a sentence."""
     wanted = fold(value)
-    for passage in passages:
-        spans = line_spans(passage.text) if passage.document.kind == "row" else sentence_spans(passage.text)
-        for start, end in spans:
-            if _holds(wanted, fold(passage.text[start:end])):
+    for passage, sentences in parts:
+        for start, end, text in sentences:
+            if _holds(wanted, text):
                 whole = passage.document.kind == "row"
                 return [cite(passage, 0 if whole else start, len(passage.text) if whole else end, pointer=pointer)]
-    found = attributed(value, passages) if says_something(value) else None
+    found = attributed(value, [passage for passage, _ in parts]) if says_something(value) else None
     return [locate(value, found, pointer=pointer)] if found else []
 
 
 def _holds(wanted: str, text: str) -> bool:
     """Whether a text holds a value as whole words; Chinese has no marks between words."""
+    if wanted not in text:
+        return False
     edges = (rf"(?<!\w){re.escape(wanted)}(?!\w)", re.escape(wanted))[has_han(wanted)]
     return re.search(edges, text) is not None

@@ -166,12 +166,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """What is asked of the language model. json_schema: the form of an answer in JSON; {} for any JSON object."""
+    """What is asked of the language model.
+
+    json_schema: the form of an answer in JSON; {} for any JSON object. stop: texts that end an answer before them.
+    options: further ones by their name in OpenAI's and vLLM's API, such as seed or top_k.
+    """
 
     max_tokens: int = 512
     temperature: float = 0.0
     top_p: float = 1.0
     json_schema: Mapping[str, Any] | None = None
+    stop: tuple[str, ...] = ()
+    options: Mapping[str, int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +194,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A piece of a streamed answer; the last ones carry the usage and whether max_tokens ended it."""
+    """A piece of a streamed answer; the last ones carry the usage and whether max_tokens ended it.
+
+    One without anything says that the model has begun, though it has written nothing of the answer yet.
+    """
 
     text: str = ""
     usage: Usage | None = None
@@ -200,7 +209,8 @@ class Answer:
     """A finished answer.
 
     refused: no passage held the evidence, and `text` says so in the question's language.
-    degraded: the language model did not answer, and `text` quotes the best sentences instead.
+    degraded: the language model did not answer, and `text` quotes the best sentences instead; degraded_reason says why,
+    and degraded_public what callers who do not run Citewell are told of it.
     uncited: sentences of the text for which no passage was found. dropped: labels that the model wrote and that were
     taken out, because no passage has them or their passage does not hold the sentence. cut: max_tokens ended the text.
     marks: for each label in `text`, in order, the index of the citation that it stands for.
@@ -218,6 +228,7 @@ class Answer:
     refused: bool = False
     degraded: bool = False
     degraded_reason: str = ""
+    degraded_public: str = ""
     uncited: int = 0
     dropped: int = 0
     cut: bool = False

@@ -16,6 +16,7 @@ from rag.conversation import Rewriter, joined, passages_beside, turns_of
 from rag.deadline import Deadline
 from rag.errors import GeneratorUnavailable, IndexMoved, QuestionError, StateUnavailable
 from rag.evidence import understand
+from rag.json_values import flaw
 from rag.ports import Generator, Identity, Scope
 from rag.profiles import PROFILES
 from rag.types import Answer, Message, Route, Sampling, Turn
@@ -76,6 +77,8 @@ async def answer_events(kb: "KnowledgeBase", ask: Ask) -> AsyncGenerator[answeri
     text = kb.clean(ask.question)
     if ask.history and ask.conversation:
         raise QuestionError("Give either a history or a conversation's id.")
+    if ask.sampling is not None and (wrong := flaw(ask.sampling.json_schema)):
+        raise QuestionError(f"The JSON Schema cannot be sent: {wrong}.")
     settings = _answering(kb, ask)
     await _check_window(settings, ask.profile)
     clock = answering.Clock()

@@ -18,7 +18,7 @@ from service.engine_troubles import read_log
 from service.knowledge_base import KnowledgeBase, connect
 
 if TYPE_CHECKING:
-    from service.llm import OpenAIGenerator
+    from service.vllm.client import OpenAIGenerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +90,13 @@ def _tokenizer(kb: KnowledgeBase) -> str:
 def _language_model(kb: KnowledgeBase) -> str:
     if not kb.settings.llm.urls:
         return "none configured, so answers quote the best sentences; set llm.urls to a vLLM server for written ones"
-    return asyncio.run(_generator(kb).check())
+    from service.vllm.client import all_answer
+
+    return asyncio.run(all_answer(_generator(kb)))
 
 
 def _generator(kb: KnowledgeBase) -> "OpenAIGenerator":
-    from service.llm import OpenAIGenerator
+    from service.vllm.client import OpenAIGenerator
 
     llm = kb.settings.llm
     return OpenAIGenerator(llm.urls, model=llm.model, api_key=llm.api_key.get_secret_value(), timeout_s=llm.timeout_s)
@@ -129,7 +131,7 @@ async def _token_counts(kb: KnowledgeBase) -> str:
 
 async def _engine(kb: KnowledgeBase) -> str:
     """What each vLLM says of its load since it started."""
-    from service.llm import engine_name
+    from service.vllm.client import engine_name
 
     told = []
     for place, url in enumerate(kb.settings.llm.urls):

@@ -128,7 +128,7 @@ class KnowledgeBase:
         """Counts prompts with the language model's tokenizer."""
         if self.settings.llm.tokenizer == "qwen2.5":
             return QwenTokenCounter()
-        from service.llm import TransformersTokenCounter
+        from service.vllm.counter import TransformersTokenCounter
 
         return TransformersTokenCounter(self.settings.llm.tokenizer)
 
@@ -204,7 +204,7 @@ class KnowledgeBase:
         llm = self.settings.llm
         if not llm.urls:
             return None
-        from service.llm import OpenAIGenerator
+        from service.vllm.client import OpenAIGenerator
 
         return OpenAIGenerator(
             llm.urls,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rag.json_values import flaw
 from rag.secrets import masked_in
 from rag.types import Answer, Citation, Hit, Key, Passage, Usage
 from service.jobs import Job
@@ -34,6 +35,8 @@ class JsonSchemaBody(_Body):
     def _has_schema(self) -> "JsonSchemaBody":
         if self.type == "json_schema" and not isinstance(self.json_schema.get("schema"), dict):
             raise ValueError('a json_schema needs the schema under "schema"')
+        if wrong := flaw(self.json_schema):
+            raise ValueError(f"the schema cannot be sent: {wrong}")
         return self
 
     @property

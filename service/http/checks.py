@@ -5,12 +5,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from rag.errors import CitewellError
 from rag.ports import Embedder
 from rag.secrets import masked
 from service.knowledge_base import KnowledgeBase
 from service.schemas import CheckKind, CheckOut
+from service.vllm.client import all_answer
 
 _log = logging.getLogger("citewell")
 _KEPT_S = 5.0
@@ -40,7 +41,7 @@ class Checks:
             ("embedder", "embedder", self._in_thread(self._embedder)),
         ]
         if generator is not None:
-            probes.append(("engine", "language model", generator.check))
+            probes.append(("engine", "language model", partial(all_answer, generator)))
         return list(await asyncio.gather(*(self._check(*probe) for probe in probes)))
 
     async def _check(self, kind: CheckKind, name: str, probe: Probe) -> CheckOut:
@@ -87,7 +88,7 @@ async def _tried(kind: CheckKind, name: str, probe: Probe) -> CheckOut:
     begun = time.monotonic()
     try:
         detail, ok = await probe(), True
-    except CitewellError as err:
-        detail, ok = str(err), False
+    except Exception as err:  # noqa: BLE001 the parts' libraries raise what they like
+        detail, ok = str(err) or type(err).__name__, False
         _log.warning("the check of %s failed: %s", name, err)
     return CheckOut(name=name, kind=kind, ok=ok, detail=masked(detail), seconds=time.monotonic() - begun)

@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from rag.errors import CitewellError
 from rag.ports import Generator
 from rag.secrets import masked
 from service.http.parts import Shared, Who, operated_sources
@@ -18,6 +17,7 @@ from service.schemas import HealthOut
 
 _KEPT_S = 5.0
 _CHECK_S = 5.0
+_MARGIN_S = 0.1  # so that a part with several places tells which of them is late
 _UNTOLD = {"detail": "It does not answer; the service's log has the reason."}
 _log = logging.getLogger("citewell")
 
@@ -36,7 +36,8 @@ async def livez() -> dict[str, str]:
 async def readyz(parts: Shared) -> Any:
     """Whether questions can be answered: the index was searched, and the language model wrote a token.
 
-    What was found holds for 5 s, so that probes cost nothing. A service that is ending is not ready.
+    One replica of the language model is enough; with several, `engines` tells which answer. What was found holds for
+    5 s, so that probes cost nothing. A service that is ending is not ready.
     """
     if parts.drain.begun:
         return JSONResponse({"status": "ending"}, status_code=503)
@@ -70,26 +71,32 @@ class Readiness:
 
     async def _check(self) -> dict[str, Any]:
         generator: Generator | None = self._kb.generator
-        checks = {"index": self._kb.in_search_thread(self._search)}
+        checks: dict[str, Awaitable[Mapping[str, str]]] = {"index": self._kb.in_search_thread(self._search)}
         if generator is not None:
-            checks["llm"] = generator.check()
-        results = await asyncio.gather(*(_tried(name, check) for name, check in checks.items()))
-        told = dict(zip(checks, results, strict=True))
-        return {"status": "ready" if all(told.values()) else "not ready"} | {
-            name: "ok" if well else "failed" for name, well in told.items()
+            checks["llm"] = generator.check(_CHECK_S)
+        found = await asyncio.gather(*(_tried(name, check) for name, check in checks.items()))
+        told: dict[str, Any] = {
+            name: "failed" if all(parts.values()) else "ok" for name, parts in zip(checks, found, strict=True)
         }
+        status = "not ready" if "failed" in told.values() else "ready"
+        if generator is not None and len(found[-1]) > 1:
+            told["engines"] = {name: "failed" if wrong else "ok" for name, wrong in found[-1].items()}
+        return {"status": status, **told}
 
-    def _search(self) -> str:
+    def _search(self) -> Mapping[str, str]:
         self._kb.follow()
         self._kb.retrieve("ready?", k=1)
-        return "ok"
+        return {"index": ""}
 
 
-async def _tried(name: str, check: Awaitable[Any]) -> bool:
+async def _tried(name: str, check: Awaitable[Mapping[str, str]]) -> Mapping[str, str]:
+    """By each of a part's places what is wrong with it. Whatever goes wrong is a part that does not answer."""
     try:
-        async with asyncio.timeout(_CHECK_S):
-            await check
-    except (CitewellError, TimeoutError) as err:
-        _log.warning("not ready: %s: %s", name, err or type(err).__name__)
-        return False
-    return True
+        async with asyncio.timeout(_CHECK_S + _MARGIN_S):
+            found = await check
+    except Exception as err:  # noqa: BLE001 the parts' libraries raise what they like
+        found = {name: str(err) or type(err).__name__}
+    for place, wrong in found.items():
+        if wrong:
+            _log.warning("not ready: %s: %s", place, wrong)
+    return found

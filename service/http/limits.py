@@ -18,9 +18,9 @@ from rag.deadline import Deadline
 from rag.errors import EngineBusy
 from service.engine_metrics import engine_metrics
 from service.keys import Caller
-from service.llm import engine_name
 from service.metrics import Metrics
 from service.settings import LimitSettings
+from service.vllm.client import engine_name
 
 _LOOK_S = 1.0
 _log = logging.getLogger("citewell")

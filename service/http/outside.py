@@ -4,7 +4,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from rag.answering import Event, Finished, PassagesFound, Restarted
-from rag.errors import CitewellError, GeneratorUnavailable, for_callers
+from rag.errors import CitewellError, for_callers
 from rag.types import Answer, Citation, Document, Hit, Passage
 from service.keys import Caller
 
@@ -22,7 +22,7 @@ def event_for(caller: Caller, event: Event) -> Event:
         case PassagesFound():
             return replace(event, passages=tuple(map(_passage, event.passages)))
         case Restarted():
-            return replace(event, reason=GeneratorUnavailable.public)
+            return replace(event, reason=event.public)
         case Finished():
             return replace(event, answer=_answer(event.answer))
     return event
@@ -39,7 +39,7 @@ def _answer(answer: Answer) -> Answer:
         answer,
         citations=tuple(map(_citation, answer.citations)),
         passages=tuple(map(_passage, answer.passages)),
-        degraded_reason=GeneratorUnavailable.public if answer.degraded_reason else "",
+        degraded_reason=answer.degraded_public,
     )
 
 

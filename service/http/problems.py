@@ -8,6 +8,7 @@ from typing import Any
 from fastapi.responses import Response
 
 from rag.errors import (
+    AnswerFiltered,
     CitewellError,
     ConfigError,
     DeadlineExceeded,
@@ -16,6 +17,7 @@ from rag.errors import (
     IndexMismatch,
     IndexUnavailable,
     QuestionError,
+    RequestRefused,
     RerankerUnavailable,
     ShuttingDown,
     SourceBusy,
@@ -34,6 +36,8 @@ _STATUS: tuple[tuple[type[CitewellError], int], ...] = (
     (IndexUnavailable, 503),
     (EmbedderUnavailable, 503),
     (RerankerUnavailable, 503),
+    (RequestRefused, 422),
+    (AnswerFiltered, 422),
     (GeneratorUnavailable, 503),
     (CitewellError, 500),
 )

@@ -120,7 +120,7 @@ def test_an_answer_in_json_leaves_whole_with_its_citations_beside_it():
 
 def test_json_that_is_cut_or_none_is_an_error_and_no_answer():
     asked = Sampling(json_schema={})
-    with pytest.raises(GeneratorUnavailable, match="no JSON"):
+    with pytest.raises(GeneratorUnavailable, match="not JSON"):
         run(Scripted("It opens at eleven."), sampling=asked)
     with pytest.raises(AnswerCut, match="max_tokens"):
         run(Scripted(Delta(text='{"opens": "11', cut=True)), sampling=asked)

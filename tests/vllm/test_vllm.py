@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from rag.types import Message, Sampling
-from service.llm import OpenAIGenerator, TransformersTokenCounter
+from service.vllm.client import OpenAIGenerator
+from service.vllm.counter import TransformersTokenCounter
 from tests.conftest import SAMPLE, Server, citewell, stop_engine
 from tests.vllm.environment import MODEL
 

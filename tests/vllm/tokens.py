@@ -17,7 +17,7 @@ from rag.ordering import PrefixOrder
 from rag.prompt import Layout, Prompt, build
 from rag.tokens import QwenTokenCounter
 from rag.types import Document, Message, Passage, Sampling, Turn
-from service.llm import OpenAIGenerator
+from service.vllm.client import OpenAIGenerator
 
 PIECES = (
     "The store opens at 11:00 and closes at 20:00. ",

@@ -1,0 +1,1 @@
+"""The language model's server: all that knows how it is spoken to."""
