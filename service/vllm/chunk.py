@@ -143,5 +143,5 @@ def _count(value: object) -> int:
 
 def _shown(value: object) -> str:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
-    shown = (text or repr(value)).strip()[:300]
+    shown = (text or repr(value)).strip()[:120]
     return shown.encode("utf-8", "replace").decode().replace("\n", " ")

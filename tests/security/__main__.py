@@ -3,6 +3,7 @@
 Attacks on what must not leak, by kind: how many were made, and how many got through. Fails when one did.
 """
 
+import itertools
 import json
 import os
 import random
@@ -25,6 +26,8 @@ from tests.conftest import stop_engine
 from tests.security import leaks as leaking
 from tests.security import trap
 from tests.security.labels import answers, leaks, write
+from tests.security.streams import TEXT, ending, streams
+from tests.support.raw_engine import RawEngine, whole
 from tests.support.rights import ALL, FORMS
 
 QUICK = os.environ.get("QUICK") == "1"
@@ -133,12 +136,54 @@ def children() -> Kind:
     return {"attacks": started * len(trap.PLANTED), "through": len(ran), "examples": sorted(ran)[:5]}
 
 
+@contextmanager
+def asked_of(engine: str) -> Iterator[TestClient]:
+    """A service over one document, with an engine."""
+    with tempfile.TemporaryDirectory(prefix="citewell-streams-") as name:
+        folder = Path(name)
+        (folder / "docs").mkdir()
+        (folder / "docs" / "stores.md").write_text(f"# Stores\n\n{TEXT}\n")
+        toml = f'[sources.docs]\nkind = "files"\npaths = ["docs"]\n[llm]\nurls = ["{engine}"]\nmodel = "m"\n'
+        (folder / "citewell.toml").write_text(toml)
+        with connect(folder / "citewell.toml") as kb:
+            kb.ingest()
+            with TestClient(create_app(kb), raise_server_exceptions=False) as client:
+                yield client
+        stop_engine(folder / ".citewell" / "qdrant")
+
+
+def hostile_streams(number: int) -> Kind:
+    """Streams of an engine, each asked for in four ways: whole or degraded, and the next question is answered."""
+    found: list[str] = []
+    good, question = whole(TEXT), "When does the Edmonton store open?"
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/ask", {"question": question}),
+        ("/v1/chat/completions", {"model": "citewell", "messages": [{"role": "user", "content": question}]}),
+    ]
+    with RawEngine(lambda body: good) as engine, asked_of(engine.url) as client:
+        for stream in (every := streams(number)):
+            for streamed, (path, body) in itertools.product((False, True), ways):
+                engine.answer = lambda body, answer=stream.answer: answer
+                answer = client.post(path, json=body | {"stream": streamed})
+                how = ending(answer.status_code, answer.text, streamed=streamed)
+                if how not in ("whole", "degraded") or stream.ends not in ("either", how):
+                    found.append(f"{stream.name}: {path} {how}")
+                engine.answer = lambda body: good
+                if (after := ending(200, client.post(path, json=body).text, streamed=False)) != "whole":
+                    found.append(f"{stream.name}: the next question is {after}")
+        ready = client.get("/readyz")
+        if ready.status_code != 200:
+            found.append(f"/readyz {ready.text}")
+    return {"attacks": 4 * len(every), "through": len(found), "examples": found[:5]}
+
+
 def main() -> None:
     kinds = {
         "labels": labels(600 if QUICK else 5000),
         "leaks": secrets(),
         "rights": rights(200 if QUICK else 1000),
         "children": children(),
+        "streams": hostile_streams(20 if QUICK else 400),
     }
     for name, kind in kinds.items():
         print(f"{name}: {kind['attacks']} attacks, {kind['through']} through", *kind["examples"], sep="\n  ")

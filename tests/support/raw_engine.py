@@ -1,0 +1,79 @@
+"""A language model's server that answers with bytes as they are given, however little they are of HTTP or of a stream."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tests.conftest import free_port
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+Answer = Sequence[bytes]  # sent one after the other
+
+
+class RawEngine:
+    """answer: what a question is answered with, from its body. Each connection carries one request."""
+
+    def __init__(self, answer: Callable[[dict[str, Any]], Answer]) -> None:
+        self.answer = answer
+        self.asked: list[dict[str, Any]] = []
+        self.heads: list[bytes] = []
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> "RawEngine":
+        self._thread.start()
+        start = asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 24)
+        self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(10)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.heads.append(head)
+            lengths = [
+                line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+            ]
+            body = json.loads(await reader.readexactly(int(lengths[0]))) if lengths else {}
+            if head.startswith(b"GET"):
+                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            else:
+                self.asked.append(body)
+                for part in self.answer(body):
+                    writer.write(part)
+                    await writer.drain()
+            writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            writer.close()
+
+
+def event(value: object) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def chunk(content: object = None, *, finish: object = None, **more: object) -> dict[str, Any]:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
+    return {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more}
+
+
+USAGE = {
+    "prompt_tokens": 100,
+    "completion_tokens": 9,
+    "total_tokens": 109,
+    "prompt_tokens_details": {"cached_tokens": 64},
+}
+
+
+def whole(text: str) -> list[bytes]:
+    """An answer as vLLM streams it."""
+    middle = len(text) // 2
+    parts = [chunk(""), chunk(text[:middle]), chunk(text[middle:]), chunk("", finish="stop")]
+    return [HEAD, *map(event, parts), event(chunk() | {"choices": [], "usage": USAGE}), b"data: [DONE]\n\n"]
