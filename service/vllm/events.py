@@ -58,13 +58,11 @@ class _Lines:
         self._held: list[bytes] = []
         self._size = 0
         self._after_cr = False
-        self._begun = False
+        self._is_first = True
 
     def feed(self, part: bytes) -> Iterator[bytes]:
         if not part:
             return
-        if not self._begun:
-            part, self._begun = part.removeprefix(_BOM), True
         if self._after_cr and part.startswith(b"\n"):
             part = part[1:]
         self._after_cr = part.endswith(b"\r") or (self._after_cr and not part)
@@ -79,10 +77,12 @@ class _Lines:
             raise TooLong(f"a line has over {self._most} bytes")
 
     def rest(self) -> bytes:
-        return b"".join(self._held)
+        return self._taken(b"")
 
     def _taken(self, line: bytes) -> bytes:
         if self._held:
             line = b"".join([*self._held, line])
             self._held, self._size = [], 0
+        if self._is_first:
+            line, self._is_first = line.removeprefix(_BOM), False
         return line
