@@ -24,7 +24,7 @@ _FILES = """
     *.min.js *.min.css *.map *.lock *.lockb package-lock.json npm-shrinkwrap.json pnpm-lock.yaml go.sum *.pyc *.pyo
     *.class *.o *.so *.dll
     """
-_LEFT_NAME = re.compile("|".join(map(translate, _FILES.split())))
+_LEFT_NAME = re.compile(rf"\A(?:{'|'.join(map(translate, _FILES.split()))})")
 _FOLDERS = frozenset(
     "node_modules bower_components jspm_packages __pycache__ site-packages cvs _darcs .git .hg .svn .bzr".split()
 )

@@ -24,7 +24,9 @@ _LISTED = rf"{_SPACE}{_WORD}{_SPACE}{_ONE}(?:{_SPACE}[,，;；、&]{_SPACE}{_ONE
 _ROUND = rf"[（(]{_SPACE}{_OURS}(?:{_SPACE}[,，;；、]{_SPACE}{_OURS}){{0,8}}{_SPACE}[)）]"
 _BLANKS = 32  # before a bracket, that are taken with it
 _BRACKET = rf"[ \t]{{0,{_BLANKS}}}(?:[\[【]{{1,2}}(?={_INSIDE}[\]】]){_LISTED}[\]】]{{1,2}}|{_ROUND})"
-_BRACKETS = re.compile(rf"(?:{_BRACKET})+")
+_BRACKETS = re.compile(
+    rf"(?:{_BRACKET}){{1,32}}"
+)  # a run that is longer is taken in parts, so that none is read again and again
 _LABEL = re.compile(rf"{_OURS}|\d{{1,3}}")
 _OPEN = re.compile(rf"[ \t]{{0,{_BLANKS}}}(?:[\[【]{{1,2}}{_INSIDE}|[（(][a-z0-9,，;；、 \t\u3000]{{0,60}})$")
 _SPECIAL = re.compile(r"[\[【]|[（(](?=\s{0,32}[a-z]\d|\s{0,32}[a-z]?$)|[。！？\n]|[.!?](?=\s|$)")

@@ -29,7 +29,7 @@ _AGGREGATE_ZH = re.compile(
     r"(最多|最少|最大|最小|最高|最低|最长|最短|最早|最晚|最新|最贵|最便宜|平均|总共|一共|总数|总额|合计|总和)"
 )
 _OVER_ALL = re.compile(r"\b(all|every|each|overall|across|altogether|combined)\b|所有|全部|总共|一共|合计", re.I)
-_FIGURE = re.compile(r"([^:]+): [-+]?[\d.,]+%?$")
+_FIGURE = re.compile(r"\A([^:]+): [-+]?[\d.,]++%?$")
 _NAMED_COVERAGE = 0.75
 _COUNT_ZH = re.compile(r"(?<!是)多少(?!钱)(?=[\u4e00-\u9fff])|几(?=[个张首种条人名位家笔次部件份])")
 

@@ -266,7 +266,7 @@ def _behind_emphasis(folded: str, lead_start: int, start: int, end: int) -> int:
 def unlabelled(text: str, labels: Collection[str]) -> str:
     """A text that a model wrote where no label belongs, without any."""
     reader = LabelReader(labels)
-    return re.sub(r"[ \t]*\[(?:[a-z][0-9]){2,8}\]", "", reader.feed(text) + reader.finish())
+    return re.sub(r"(?<![ \t])[ \t]*+\[(?:[a-z][0-9]){2,8}\]", "", reader.feed(text) + reader.finish())
 
 
 def quoted(text: str, labels: Collection[str]) -> str:

@@ -126,7 +126,8 @@ def _figures(text: str) -> frozenset[str]:
 
 def _without_zeros(number: str) -> str:
     """12.50 and 12.5 are one figure, and so are 12.0 and 12."""
-    return re.sub(r"\.0+$|(\.\d*?)0+$", r"\1", number) if number.count(".") == 1 else number
+    whole, point, rest = number.partition(".")
+    return f"{whole}.{rest.rstrip('0')}".rstrip(".") if point and rest.isdigit() else number
 
 
 def json_citations(value: object, passages: Sequence[Passage]) -> list[Citation]:

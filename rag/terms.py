@@ -13,7 +13,7 @@ from rag.text import fold, has_han, split_identifier, words
 
 _NOTHING: Mapping[str, frozenset[str]] = MappingProxyType({})
 _POSSESSIVE = re.compile(r"['’]s?$")
-_DECIMAL = re.compile(r"\d+[.]\d+")
+_DECIMAL = re.compile(r"(?<!\d)\d++[.]\d++")
 _STOP_EN = frozenset(
     "a about an and are as at be been but by can could did do does for from get give had has have how i if in into is it "
     "its list many me much my name of on or our please say says shall should show some such tell that the their them "

@@ -27,7 +27,7 @@ _SPECIALS = (
 ).split()
 _SPECIAL_IN_TEXT = re.compile("|".join(re.escape(token) for token in _SPECIALS))
 _LINE_END = re.compile("\r\n?|\u2028|\u2029")
-_TRAILING_SPACE = re.compile(r"[ \t]+\n")
+_TRAILING_SPACE = re.compile(r"(?<![ \t])[ \t]++\n")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _DEFAULT_SYSTEM = Message(role="system", content="You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")
 _REPLY_TOKENS = 3  # <|im_start|>assistant\n
@@ -92,7 +92,7 @@ def _count(text: str) -> int:
     encode = encoding.encode_ordinary if _SPECIAL_IN_TEXT.search(text) is None else _with_specials
     if len(text) <= _LONGEST_PIECE:
         return len(encode(text))
-    pieces = re.findall(rf"\S{{1,{_LONGEST_PIECE}}}\s*|\s+", text)
+    pieces = re.findall(rf"\S{{1,{_LONGEST_PIECE}}}+\s*+|\s++", text)
     return sum(len(encode(piece)) for piece in _joined(pieces))
 
 
