@@ -203,7 +203,9 @@ class LimitSettings(_Section):
     """Of each key, unless the key has limits of its own."""
 
     rate: str = Field("", description='Requests of a caller: "60/minute", "5/second;1000/day"; empty: no limit')
-    concurrent: int = Field(0, ge=0, description="Requests of a caller at once, in each worker; 0: no limit")
+    concurrent: int = Field(
+        0, ge=0, description="Requests of a caller at once, in each worker; 0: a quarter of in_flight"
+    )
     in_flight: int = Field(256, ge=1, description="Requests of all callers at once, in each worker")
     storage: Url = Field(
         "memory://", description="Where rates are counted: memory:// for each worker, redis://HOST:PORT"

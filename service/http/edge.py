@@ -1,11 +1,12 @@
 """The outermost layer: each request's id, deadline, size limit, headers, metrics and line in the log."""
 
+import asyncio
 import logging
 import math
 import re
 import secrets
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ from service.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _CLIENT_GONE = 499
+_BODY_S = 30.0
+_REST_S = 1.0  # for the rest of a body that nobody reads: a client that is still sending would not see the response
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _log = logging.getLogger("citewell.access")
 
@@ -85,7 +88,8 @@ class Edge:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         token = REQUEST_ID.set(request_id)
-        watched = _Watched(send, request_id, bare=scope["method"] == "HEAD")
+        body = _Body(receive, headers, self._body_bytes)
+        watched = _Watched(send, request_id, body, bare=scope["method"] == "HEAD")
         if watched.bare:
             scope = {**scope, "method": "GET"}  # answered alike, without the body
         exchange = scope["exchange"] = Exchange(Deadline(self._deadline_s))
@@ -95,14 +99,14 @@ class Edge:
         started = time.perf_counter()
         try:
             with exchange.held:
-                await self._serve(scope, headers, receive, watched)
+                await self._serve(scope, headers, body, watched)
         finally:
             self._metrics.in_flight.dec()
             self._drain.live.discard(exchange)
             self._note(scope, exchange, watched.status, time.perf_counter() - started)
             REQUEST_ID.reset(token)
 
-    async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: "_Watched") -> None:
+    async def _serve(self, scope: Scope, headers: Headers, receive: "_Body", send: "_Watched") -> None:
         try:
             if len(headers.getlist("host")) > 1:
                 await refusal(scope["path"], 400, "The request has more than one Host header.")(scope, receive, send)
@@ -110,7 +114,7 @@ class Edge:
                 detail = "This service does not answer under that Host. Add it to server.allowed_hosts."
                 await refusal(scope["path"], 421, detail)(scope, receive, send)
             else:
-                await self._app(scope, _Limited(receive, headers, self._body_bytes), send)
+                await self._app(scope, receive, send)
         except ClientGone:
             send.status = _CLIENT_GONE
         except Exception:
@@ -132,10 +136,14 @@ class Edge:
 
 
 class _Watched:
-    """Sends a response with our headers, and remembers its status. bare: without its body."""
+    """Sends a response with our headers, and remembers its status. bare: without its body.
 
-    def __init__(self, send: Send, request_id: str, *, bare: bool) -> None:
-        self._send, self._request_id, self.bare = send, request_id, bare
+    Where the request's body was not read to its end, the connection closes behind the response: nothing that follows
+    could be told from the body.
+    """
+
+    def __init__(self, send: Send, request_id: str, body: "_Body", *, bare: bool) -> None:
+        self._send, self._request_id, self._body, self.bare = send, request_id, body, bare
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
@@ -145,28 +153,52 @@ class _Watched:
             headers["X-Request-ID"] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"
-            if self.status == 413:
+            if not await self._body.ends():
                 headers["Connection"] = "close"
         elif self.bare and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
 
 
-class _Limited:
-    """Receives a request's body, and refuses it as soon as it is too long."""
+class _Body:
+    """Receives a request's body; refuses it as soon as it is too long (413), or has taken too long (408)."""
 
     def __init__(self, receive: Receive, headers: Headers, most_bytes: int) -> None:
         self._receive, self._most, self._bytes = receive, most_bytes, 0
         declared = headers.get("content-length", "")
         self._declared = int(declared) if declared.isascii() and declared.isdigit() else 0
+        self._has_ended = not self._declared and "transfer-encoding" not in headers
+        self._until = time.monotonic() + _BODY_S
+        self._held_back = headers.get("expect", "").lower() == "100-continue"  # its client sends it when it is wanted
 
     async def __call__(self) -> Message:
+        if self._has_ended:
+            return await self._receive()
         if self._declared > self._most:
             raise _too_large(self._most)
-        message = await self._receive()
+        self._held_back = False
+        return await self._next(self._until - time.monotonic())
+
+    async def ends(self) -> bool:
+        """Whether all of it has come, or does within a second; what nobody has read is dropped."""
+        if self._held_back:
+            return False
+        until = time.monotonic() + _REST_S
+        with suppress(HTTPException):
+            while not self._has_ended:
+                await self._next(until - time.monotonic())
+        return self._has_ended
+
+    async def _next(self, longest_s: float) -> Message:
+        try:
+            async with asyncio.timeout(longest_s):
+                message = await self._receive()
+        except TimeoutError as err:
+            raise HTTPException(408, f"The request's body did not come within {_BODY_S:g} s.") from err
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._most:
             raise _too_large(self._most)
+        self._has_ended = not message.get("more_body", False)
         return message
 
 

@@ -43,8 +43,10 @@ class GuardedRoute(APIRoute):
         needs = None if access == "known" else access
         caller = await parts.authenticator.caller(credentials(request), needs)
         exchange.caller = caller
-        exchange.held.enter_context(parts.limits.place(caller))
+        exchange.held.enter_context(parts.limits.share(caller))
         await parts.limits.check_rate(caller)
+        await request.body()  # while it comes it costs its caller's share only
+        exchange.held.enter_context(parts.limits.place())
         return await handler(request)
 
 

@@ -23,6 +23,7 @@ from service.settings import LimitSettings
 from service.vllm.client import engine_name
 
 _LOOK_S = 1.0
+_SHARE = 4
 _log = logging.getLogger("citewell")
 
 
@@ -52,24 +53,35 @@ class Limits:
             raise HTTPException(429, f"More requests than {item} for this key.", headers={"Retry-After": str(wait_s)})
 
     @contextmanager
-    def place(self, caller: Caller) -> Iterator[None]:
-        """A place among the requests under way. Raises HTTPException: 429 or 503 when there is none."""
-        most = caller.rights.concurrent or self._settings.concurrent
-        if most and self._under_way[caller.name] >= most:
+    def share(self, caller: Caller) -> Iterator[None]:
+        """One of a caller's own requests at once. Raises HTTPException (429) for one too many."""
+        most = caller.rights.concurrent or self._settings.concurrent or self._default_share(caller)
+        if self._under_way[caller.name] >= most:
             self._metrics.refused.labels("concurrent").inc()
             raise HTTPException(429, f"This key has {most} requests under way already.", headers={"Retry-After": "1"})
+        self._under_way[caller.name] += 1
+        try:
+            yield
+        finally:
+            self._under_way[caller.name] -= 1
+            if not self._under_way[caller.name]:
+                del self._under_way[caller.name]
+
+    def _default_share(self, caller: Caller) -> float:
+        """A quarter of all places, so that no key can take them from the others; no limit where there are no keys."""
+        return max(1, self._settings.in_flight // _SHARE) if caller.subject else math.inf
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the requests of all. Raises HTTPException (503) when there is none."""
         if self._all >= self._settings.in_flight:
             self._metrics.refused.labels("in_flight").inc()
             raise HTTPException(503, "The service has all the requests that it takes.", headers={"Retry-After": "1"})
-        self._under_way[caller.name] += 1
         self._all += 1
         try:
             yield
         finally:
             self._all -= 1
-            self._under_way[caller.name] -= 1
-            if not self._under_way[caller.name]:
-                del self._under_way[caller.name]
 
 
 class Admission:
