@@ -1,5 +1,6 @@
 """Who may use which route, and see whose documents: the access table, keys, tokens, tenants."""
 
+import asyncio
 import json
 import re
 import threading
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock
 
+import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -215,21 +217,28 @@ def test_a_forged_host_is_refused(kb: KnowledgeBase):
 
 
 class Provider:
-    """An OpenID provider with one RSA key, on loopback."""
+    """An OpenID provider with one RSA key, on loopback. It answers while `answers` is set; status: with which."""
 
     def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers = threading.Event()
+        self.answers.set()
+        self.status = 200
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = json.loads(RSAAlgorithm.to_jwk(self.key.public_key()))
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                provider.asked.append(self.path)
+                provider.answers.wait(30)
                 documents = {
                     "/.well-known/openid-configuration": {"jwks_uri": f"{provider.url}/keys"},
                     "/keys": {"keys": [public | {"kid": "k1", "use": "sig", "alg": "RS256"}]},
                 }
                 body = json.dumps(documents[self.path]).encode()
-                self.send_response(200)
+                self.send_response(provider.status)
+                self.send_header("Location", f"{provider.url}/elsewhere")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -293,6 +302,60 @@ def test_tokens_that_are_not_the_provider_s_are_refused(oidc: TestClient, provid
     assert oidc.get("/v1/sources", headers=without_scope).status_code == 403
     told = oidc.get("/v1/me", headers=without_scope).json()
     assert (told["scopes"], told["sources"]) == ([], [])
+
+
+@pytest.fixture
+def slow_provider() -> Iterator[Provider]:
+    made = Provider()
+    made.answers.clear()
+    yield made
+    made.answers.set()
+    made.server.shutdown()
+
+
+def test_a_slow_provider_holds_up_nobody_with_a_key(make_kb: MakeKb, kb: KnowledgeBase, slow_provider: Provider):
+    key = kb.keys.create("k", Rights())[1]
+    section = f'[auth.oidc]\nissuer = "{slow_provider.url}"\naudience = "citewell"\n'
+    app = create_app(make_kb(TOML + section))
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            waiting = [
+                asyncio.ensure_future(client.get("/v1/me", headers=bearer(slow_provider.token(kid=f"made-up-{n}"))))
+                for n in range(40)
+            ]
+            await asyncio.sleep(0)
+            question = client.post("/v1/ask", json={"question": QUESTION}, headers=bearer(key))
+            done, _ = await asyncio.wait(
+                [asyncio.ensure_future(question), *waiting], return_when=asyncio.FIRST_COMPLETED
+            )
+            assert [task.result().status_code for task in done] == [200]
+            return [(await task).status_code for task in waiting]
+
+    assert asyncio.run(ask()) == [503] * 40
+    assert len(slow_provider.asked) == 1
+
+
+def test_made_up_key_ids_make_one_fetch_and_known_ones_go_on(oidc: TestClient, provider: Provider):
+    assert oidc.get("/v1/me", headers=bearer(provider.token())).status_code == 200
+    before = len(provider.asked)
+    statuses = [oidc.get("/v1/me", headers=bearer(provider.token(kid=f"no-{n}"))).status_code for n in range(20)]
+    assert statuses == [401] * 20
+    assert oidc.get("/v1/me", headers=bearer(provider.token())).status_code == 200
+    assert len(provider.asked) == before
+
+
+@pytest.mark.parametrize("status", [302, 307, 404, 500])
+def test_a_failing_provider_is_asked_once_and_never_followed(make_kb: MakeKb, slow_provider: Provider, status: int):
+    slow_provider.status = status
+    slow_provider.answers.set()
+    section = f'[auth.oidc]\nissuer = "{slow_provider.url}"\naudience = "citewell"\n'
+    client = TestClient(create_app(make_kb(TOML + section)))
+    answers = [client.get("/v1/me", headers=bearer(slow_provider.token(kid=f"k{n}"))) for n in range(5)]
+    assert [answer.status_code for answer in answers] == [503] * 5
+    assert 20 < int(answers[-1].headers["retry-after"]) <= 30
+    assert slow_provider.asked == ["/.well-known/openid-configuration"]
 
 
 def test_a_provider_that_does_not_answer_is_told_as_that(make_kb: MakeKb, provider: Provider):
