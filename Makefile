@@ -34,6 +34,8 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) torch -e '.[docs,postgres,mysql,dev]'
 	@$(COMPILE)
+	@{ command -v npm && npm install --prefix tests/clients --no-audit --no-fund --silent; } >/dev/null || \
+		echo "npm is missing, or has no registry: OpenAI's JavaScript client is not tested"
 	@touch $(VENV)/installed $@
 
 $(VENV)/installed-bench: $(VENV)/installed-dev

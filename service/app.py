@@ -110,6 +110,7 @@ def _add_routes(app: FastAPI) -> None:
     add("POST", "/v1/retrieve", ask.retrieve, "retrieve", 413, 422, 504, response_model=RetrieveOut)
     add("POST", "/v1/chat/completions", chat.chat_completions, "chat_completions", response_model=None)
     add("GET", "/v1/models", chat.models, "models")
+    add("GET", "/v1/models/{model:path}", chat.model, "model")
     add("DELETE", "/v1/conversations/{conversation}", ask.forget, "forget_conversation", 422, status_code=204)
     add("GET", "/v1/me", sources.me, "me")
     add("POST", "/v1/session", session.sign_in, "sign_in", 401, 422, status_code=204)
@@ -140,7 +141,7 @@ class _Adder:
         self, method: str, path: str, endpoint: Any, operation_id: str, *statuses: int, **options: Any
     ) -> None:
         open_to_all = ACCESS[method, path] == "public"
-        told = () if open_to_all or path in openai_api.PATHS else (400, 401, 403, 408, 429, 500, 503, *statuses)
+        told = () if open_to_all or openai_api.is_openai(path) else (400, 401, 403, 408, 429, 500, 503, *statuses)
         options["responses"] = options.get("responses", {}) | problems.documented(*told)
         options["dependencies"] = [] if open_to_all else [self._bearer]
         self._app.add_api_route(path, endpoint, methods=[method], operation_id=operation_id, **options)

@@ -21,6 +21,7 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("POST", "/v1/retrieve"): "ask",
     ("POST", "/v1/chat/completions"): "ask",
     ("GET", "/v1/models"): "ask",
+    ("GET", "/v1/models/{model:path}"): "ask",
     ("DELETE", "/v1/conversations/{conversation}"): "ask",
     ("GET", "/v1/me"): "known",
     ("POST", "/v1/session"): "public",

@@ -16,6 +16,7 @@ from service.http import openai_api
 from service.http.ask import EventStream, answered, profile_of, scope_of, while_present
 from service.http.edge import Exchange
 from service.http.guard import too_late
+from service.http.openai_forms import ChatBody
 from service.http.outside import text_for
 from service.http.parts import Parts, Shared, Under, Who
 from service.http.problems import FAILED
@@ -23,9 +24,7 @@ from service.http.problems import FAILED
 _log = logging.getLogger("citewell")
 
 
-async def chat_completions(
-    body: openai_api.ChatBody, request: Request, parts: Shared, caller: Who, exchange: Under
-) -> Any:
+async def chat_completions(body: ChatBody, request: Request, parts: Shared, caller: Who, exchange: Under) -> Any:
     """OpenAI's chat completions: the last message is the question. Citations are annotations, and under `citewell`."""
     profile = profile_of(parts, caller, openai_api.profile_named(body.model))
     scope = scope_of(parts, caller, body.citewell.sources, body.citewell.filter)
@@ -44,12 +43,17 @@ async def models(parts: Shared, caller: Who) -> dict[str, Any]:
     return openai_api.models(caller.rights.profiles or tuple(PROFILES))
 
 
+async def model(model: str, caller: Who) -> dict[str, Any]:
+    """One of the models that OpenAI's clients can name."""
+    return openai_api.model(model, caller.rights.profiles or tuple(PROFILES))
+
+
 async def _first(events: AsyncGenerator[Event, None]) -> None:
     await anext(events)  # the passages, which OpenAI's form has no place for
 
 
 async def _chunks(
-    events: AsyncGenerator[Event, None], body: openai_api.ChatBody, parts: Parts, exchange: Exchange
+    events: AsyncGenerator[Event, None], body: ChatBody, parts: Parts, exchange: Exchange
 ) -> AsyncGenerator[bytes, None]:
     try:
         async with aclosing(openai_api.chunks(events, body, exchange.deadline)) as lines:

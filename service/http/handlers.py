@@ -1,6 +1,7 @@
 """Errors of requests, as the documents that their callers get. The full text goes to the log under the request's id."""
 
 import logging
+from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -32,11 +33,20 @@ async def on_citewell_error(request: Request, err: Exception) -> Response:
 
 async def on_invalid(request: Request, err: Exception) -> Response:
     problems = err.errors() if isinstance(err, RequestValidationError) else []
-    detail = "; ".join(f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in problems[:10])
+    ours = [p for p in problems if p["type"] == "value_error"]  # which say all; the others are of forms not meant
+    detail = "; ".join(map(_told, (ours or problems)[:10]))
     return refusal(request.url.path, 422, detail or "The request is not valid.")
+
+
+def _told(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"][1:] if not str(part).startswith(("list[", "function-")))
+    return f"{place or 'body'}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 async def on_http_error(request: Request, err: Exception) -> Response:
     if not isinstance(err, HTTPException):
         return refusal(request.url.path, 500, FAILED)
-    return refusal(request.url.path, err.status_code, str(err.detail), err.headers)
+    path, detail = request.url.path, str(err.detail)
+    if err.status_code == 404 and detail == "Not Found":
+        detail = openai_api.NOT_HERE.format(path=path) if openai_api.is_openai(path) else "There is nothing here."
+    return refusal(path, err.status_code, detail, err.headers)

@@ -10,9 +10,8 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from dataclasses import replace
+from typing import Any
 
 from rag.answering import Event, Finished, Restarted, TextDelta
 from rag.deadline import Deadline, until
@@ -21,10 +20,19 @@ from rag.ports import Scope
 from rag.profiles import PROFILES
 from rag.types import Answer, Message
 from service.asking import Ask, sampling_of
-from service.schemas import FilterForm, JsonSchemaBody, answer_out
+from service.http.openai_forms import ChatBody
+from service.schemas import JsonSchemaBody, answer_out
 from service.settings import LlmSettings
 
-PATHS = ("/v1/chat/completions", "/v1/models")
+_PATHS = tuple(
+    f"/v1/{name}"
+    for name in (
+        "assistants audio batches chat completions embeddings files fine_tuning images models moderations responses "
+        "threads uploads vector_stores"
+    ).split()
+)
+NOT_HERE = "There is no {path} here. Of OpenAI's API, Citewell has POST /v1/chat/completions and GET /v1/models."
+_MOST_TOKENS = 8192
 NAME = "citewell"
 _LABEL = re.compile(r"\[((?:[a-z]\d){2,8})\]")
 
@@ -33,66 +41,27 @@ class ModelNotFound(QuestionError):
     """A model that is not served; OpenAI's clients know it as 404."""
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TextPart(_Body):
-    type: Literal["text"]
-    text: str
-
-
-class ChatMessage(_Body):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(max_length=100)]
-    name: str | None = None
-    refusal: str | None = None
-    annotations: list[dict[str, Any]] | None = Field(None, description="As an answer of ours carries them; not used")
-
-    @property
-    def text(self) -> str:
-        return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
-
-
-class StreamOptions(_Body):
-    include_usage: bool = False
-
-
-class TextFormat(_Body):
-    type: Literal["text"]
-
-
-class Extension(_Body):
-    """Citewell's own options; OpenAI's SDK sends them as `extra_body={"citewell": {…}}`."""
-
-    sources: list[str] = Field([], max_length=100)
-    filter: FilterForm = {}
-    conversation: str = Field("", max_length=200)
-
-
-class ChatBody(_Body):
-    model: str = Field(description="citewell, or citewell-document and so on for another profile")
-    messages: list[ChatMessage] = Field(min_length=1, max_length=400)
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(None, ge=1, le=8192)
-    max_completion_tokens: int | None = Field(None, ge=1, le=8192)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    response_format: TextFormat | JsonSchemaBody | None = None
-    n: Literal[1] | None = None
-    user: str | None = Field(None, description="Accepted, not used")
-    metadata: dict[str, str] | None = Field(None, description="Accepted, not used")
-    citewell: Extension = Extension()
+def is_openai(path: str) -> bool:
+    """Whether a path is OpenAI's, so that its callers know OpenAI's errors."""
+    return path.startswith(_PATHS)
 
 
 def models(profiles: Sequence[str]) -> dict[str, Any]:
     """The names under which the knowledge base is asked: one for each profile."""
     names = [NAME, *(f"{NAME}-{profile}" for profile in profiles)]
-    return {
-        "object": "list",
-        "data": [{"id": name, "object": "model", "created": 0, "owned_by": NAME} for name in names],
-    }
+    return {"object": "list", "data": [_model(name) for name in names]}
+
+
+def model(name: str, profiles: Sequence[str]) -> dict[str, Any]:
+    """One of the models. Raises ModelNotFound."""
+    profile = profile_named(name)
+    if profile and profile not in profiles:
+        raise ModelNotFound(f"There is no model {name!r} for this key.")
+    return _model(name)
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": NAME}
 
 
 def question_of(body: ChatBody, llm: LlmSettings, *, scope: Scope, profile: str, deadline: Deadline) -> Ask:
@@ -100,24 +69,26 @@ def question_of(body: ChatBody, llm: LlmSettings, *, scope: Scope, profile: str,
     said = [
         Message(role=message.role, content=message.text)
         for message in body.messages
-        if message.role == "user" or message.role == "assistant"
+        if message.role == "user" or (message.role == "assistant" and message.text)
     ]
-    if not said or said[-1].role != "user":
+    if not said or said[-1].role != "user" or body.messages[-1].role not in ("user", "system", "developer"):
         raise QuestionError("The last message must be the user's question.")
     form = body.response_format
+    tokens = body.max_completion_tokens or body.max_tokens
+    sampling = sampling_of(
+        llm,
+        max_tokens=min(tokens, _MOST_TOKENS, PROFILES[profile or llm.profile] // 2) if tokens else None,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        json_schema=form.schema_ if isinstance(form, JsonSchemaBody) else None,
+    )
     return Ask(
         question=said[-1].content,
         history=[] if body.citewell.conversation else said[:-1],
         conversation=body.citewell.conversation,
         scope=scope,
         profile=profile,
-        sampling=sampling_of(
-            llm,
-            max_tokens=body.max_completion_tokens or body.max_tokens,
-            temperature=body.temperature,
-            top_p=body.top_p,
-            json_schema=form.schema_ if isinstance(form, JsonSchemaBody) else None,
-        ),
+        sampling=replace(sampling, stop=body.stops, options=body.options),
         deadline=deadline,
     )
 

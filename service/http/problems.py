@@ -62,7 +62,7 @@ def problem(status: int, detail: str) -> Problem:
 
 def refusal(path: str, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error in the shape that a path's callers know."""
-    if path in openai_api.PATHS:
+    if openai_api.is_openai(path):
         status = 400 if status == 422 else status
         kind = _OPENAI_KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
         return _json(openai_api.error(_printable(detail), kind=kind), status, "application/json", headers)
