@@ -26,6 +26,7 @@ from rag.templates import Templates, load_templates
 from rag.types import Answer, Citation, Passage, Route, Sampling, Turn, Usage
 
 _KEPT_SHARE = 0.5  # of the room that one turn's passages may take where later turns follow
+_A_PASSAGE, _AN_ANSWER = 128, 16  # tokens for which there has to be room
 _BESIDE = 0.5  # of the threshold: passages with this much evidence are shown to the model beside those over it
 
 
@@ -237,13 +238,14 @@ def prompt_for(asked: Asked, passages: Sequence[Passage], settings: Answering, r
         share=_KEPT_SHARE if asked.conversation else 1.0,
         json_schema=settings.sampling.json_schema,
     )
-    return prompt.build(
-        asked.text,
-        passages,
-        layout,
-        budget_tokens=settings.window_tokens - settings.sampling.max_tokens,
-        turns=asked.turns,
-    )
+    window, answer_tokens = settings.window_tokens, settings.sampling.max_tokens
+    least = prompt.least_tokens(asked.text, layout) + _A_PASSAGE
+    if least > window - answer_tokens and least + _AN_ANSWER <= window:
+        raise QuestionError(
+            f"max_tokens = {answer_tokens} leaves {max(window - answer_tokens, 0)} of {window} tokens; the question "
+            f"with a passage takes {least}. Ask for at most {window - least}, or choose a longer profile."
+        )
+    return prompt.build(asked.text, passages, layout, budget_tokens=window - answer_tokens, turns=asked.turns)
 
 
 class _Words:

@@ -72,12 +72,8 @@ def build(
     in a turn which stays is not placed again.
     Raises QuestionError when the question alone is over the budget.
     """
-    ask = _asked(question, layout)
-    counter = layout.counter
-    system = Message(
-        role="system", content=layout.templates.json if layout.json_schema is not None else layout.templates.system
-    )
-    alone = counter.count([system, Message(role="user", content=_content(layout, [], [], ask))])
+    ask, counter, system = _asked(question, layout), layout.counter, _system(layout)
+    alone = least_tokens(question, layout)
     if alone > budget_tokens:
         raise QuestionError(
             f"The question has {counter.count_text(ask)} tokens, but the prompt may have {budget_tokens}. "
@@ -96,6 +92,17 @@ def build(
             placed = placed[:-1]
         else:
             kept = kept[1:]
+
+
+def least_tokens(question: str, layout: Layout) -> int:
+    """Tokens of a prompt without any passage."""
+    content = _content(layout, [], [], _asked(question, layout))
+    return layout.counter.count([_system(layout), Message(role="user", content=content)])
+
+
+def _system(layout: Layout) -> Message:
+    templates = layout.templates
+    return Message(role="system", content=templates.json if layout.json_schema is not None else templates.system)
 
 
 def _asked(question: str, layout: Layout) -> str:

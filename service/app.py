@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,13 @@ def create_app(
         await asyncio.to_thread(_warm_up, kb)
         if kb.generator is not None:
             await kb.generator.window_tokens()  # opens its clients: a quarter of a second that no question then waits
+        staying = asyncio.create_task(_keep_index(kb))
         parts: Parts = app.state.parts
         parts.runner = JobRunner(kb.jobs, config) if config is not None else None
         if schedule is not None:
             await asyncio.to_thread(schedule.start)
         yield
+        staying.cancel()
         if parts.runner is not None:
             await parts.runner.stop()
         if schedule is not None:
@@ -152,6 +154,14 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     found = app.openapi()
     found["components"]["schemas"]["Problem"] = Problem.model_json_schema()
     return found
+
+
+async def _keep_index(kb: KnowledgeBase) -> None:
+    """Ask something of the embedded engine before it would end: its start takes seconds that a question would wait."""
+    while not kb.settings.qdrant.url:
+        await asyncio.sleep(kb.settings.qdrant.engine_idle_s / 3)
+        with suppress(Exception):  # a question tells what is wrong, or the next attempt finds it well again
+            await kb.in_search_thread(kb.searcher.info)
 
 
 def _warm_up(kb: KnowledgeBase) -> None:

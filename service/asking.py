@@ -22,6 +22,7 @@ from rag.profiles import PROFILES
 from rag.types import Answer, Message, Route, Sampling, Turn
 from service.conversations import Conversations, without_lost
 from service.settings import LlmSettings
+from service.threads import Threads
 from service.tracing import TRACER
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("citewell")
 _MOST_HITS = 500
+_KEEP_S, _TO_END_S = 2.0, 0.2  # for keeping a turn, and what is left of a request's time after it
+_MOST_TURNS_WAITING = 64
 _TO_QUOTE_S = 0.5  # what is left of a request's time for quoting when the engine has taken the rest
 
 
@@ -100,11 +103,19 @@ async def answer_events(kb: "KnowledgeBase", ask: Ask) -> AsyncGenerator[answeri
 
 
 async def _keep(kb: "KnowledgeBase", ask: Ask, turn: Turn) -> None:
-    """Keep a turn. Where that fails the answer is not lost with it; the conversation goes on without the turn."""
+    """Keep a turn. Where that fails the answer is not lost with it; the conversation goes on without the turn.
+
+    It is not waited for longer than a moment, and no more than a few wait: the store may be locked.
+    """
+    threads: Threads = kb.turns_kept
+    left_s = ask.deadline.left_s if ask.deadline is not None else math.inf
     try:
-        await asyncio.to_thread(kb.conversations.add, ask.conversation, ask.scope.identity, turn)
-    except (StateUnavailable, SQLAlchemyError) as err:
-        _log.warning("a turn of a conversation could not be kept: %s", err)
+        if threads.waiting >= _MOST_TURNS_WAITING:
+            raise TimeoutError("others wait already")
+        async with asyncio.timeout(max(0.0, min(_KEEP_S, left_s - _TO_END_S))):
+            await threads.run(kb.conversations.add, ask.conversation, ask.scope.identity, turn)
+    except (StateUnavailable, SQLAlchemyError, TimeoutError) as err:
+        _log.warning("a turn of a conversation could not be kept in time: %s", err or "the state store is busy")
 
 
 def _answering(kb: "KnowledgeBase", ask: Ask) -> answering.Answering:

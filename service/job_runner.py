@@ -9,6 +9,7 @@ from typing import Any
 
 from rag.child import child_environment, python_child
 from service.jobs import Job, Jobs
+from service.threads import Threads
 
 _AT_ONCE = 2
 _TELL_EVERY_S = 0.5
@@ -22,6 +23,7 @@ class JobRunner:
 
     def __init__(self, jobs: Jobs, config: Path) -> None:
         self._jobs, self._config = jobs, config
+        self._threads = Threads("jobs", _AT_ONCE + 1)
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -47,14 +49,14 @@ class JobRunner:
             status = "failed"
             told["error"] = "The job failed; the service's log has the reason."
         finally:
-            await asyncio.shield(asyncio.to_thread(self._jobs.end, job.id, status, told))
+            await asyncio.shield(self._threads.run(self._jobs.end, job.id, status, told))
 
     async def _may_start(self, job: Job) -> bool:
         """Wait for a free place; whether the job was not cancelled meanwhile."""
         waiting = asyncio.create_task(self._free.acquire())
         try:
             while not (await asyncio.wait([waiting], timeout=_TELL_EVERY_S))[0]:
-                if await asyncio.to_thread(self._jobs.tell, job.id, {}):
+                if await self._threads.run(self._jobs.tell, job.id, {}):
                     waiting.cancel()
                     return False
         except asyncio.CancelledError:
@@ -68,7 +70,7 @@ class JobRunner:
             "service.cli", "ingest", "--json", "--config", str(self._config), *options, "--", *job.sources
         )
         try:
-            await asyncio.to_thread(self._jobs.start, job.id)
+            await self._threads.run(self._jobs.start, job.id)
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(
                 *command, env=child_environment(secrets=True), stdout=pipe, stderr=pipe
@@ -83,7 +85,7 @@ class JobRunner:
         ending, asked = asyncio.create_task(process.wait()), False
         try:
             while not (await asyncio.wait([ending], timeout=_TELL_EVERY_S))[0]:
-                cancelled = await asyncio.to_thread(self._jobs.tell, job.id, told)
+                cancelled = await self._threads.run(self._jobs.tell, job.id, told)
                 if cancelled and not asked and process.returncode is None:
                     process.terminate()  # once: a second signal would not let it finish its batch
                     asked = True

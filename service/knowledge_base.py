@@ -1,11 +1,9 @@
 """A knowledge base: everything wired from one configuration, for Python, the CLI and the service alike."""
 
 import asyncio
-import contextvars
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +39,7 @@ from service.metrics import Metrics
 from service.settings import DEFAULT_PATH, Settings, load_settings
 from service.sources import make_source
 from service.state import State
+from service.threads import Threads
 
 if TYPE_CHECKING:
     from llama_index.core.query_engine import BaseQueryEngine
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SEARCHES = (os.cpu_count() or 1) + 1  # threads: more would only take time from each other
+_TURNS_KEPT = 2
 
 
 def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":
@@ -95,7 +95,7 @@ class KnowledgeBase:
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._loop = None
             if "_searches" in self._parts:
-                self._searches.shutdown(wait=False, cancel_futures=True)
+                self._searches.close()
             if "state" in self._parts:
                 self.state.close()
             self._parts.clear()  # models are large, and whoever still holds this object has no use for them
@@ -252,14 +252,18 @@ class KnowledgeBase:
         return Breaker()
 
     @_part
-    def _searches(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(max_workers=_SEARCHES, thread_name_prefix="search")
+    def _searches(self) -> Threads:
+        return Threads("search", _SEARCHES)
 
     async def in_search_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run what embeds and searches in one of a few threads, so that a slow index takes no others."""
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._searches, lambda: context.run(function, *arguments))
+        searches: Threads = self._searches
+        return await searches.run(function, *arguments)
+
+    @_part
+    def turns_kept(self) -> Threads:
+        """Where conversations' turns are written: a state store that is locked holds up nothing else."""
+        return Threads("turns", _TURNS_KEPT)
 
     def source(self, name: str) -> SqlSource | FilesSource:
         """The connector of a configured source. Raises ConfigError listing the sources there are."""

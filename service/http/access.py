@@ -1,6 +1,5 @@
 """Who may use which route: the access table, and how a caller is known."""
 
-import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -11,9 +10,11 @@ from starlette.exceptions import HTTPException
 from service.http.oidc import Oidc
 from service.keys import RIGHTS, Caller, Keys, Right, Rights
 from service.settings import Settings
+from service.threads import Threads
 
 _KEPT_S = 1.0  # how long a key is taken as it was read: one that is revoked still answers for as long
 _KEPT = 10_000
+_THREADS = 2
 
 Access = Literal["public", "known", "ask", "ingest", "admin"]  # known: by any key
 ACCESS: dict[tuple[str, str], Access] = {
@@ -61,12 +62,13 @@ class Authenticator:
         self._anybody = Caller(name="anybody", rights=rights)
         self._closed = self._oidc is not None
         self._looked = -_KEPT_S
+        self._threads = Threads("keys", _THREADS)
         self._known: OrderedDict[str, tuple[float, Caller | None]] = OrderedDict()
 
     async def is_closed(self) -> bool:
         """Whether a request needs a key or a token; looked up at most once a second, and closed for good once so."""
         if not self._closed and time.monotonic() - self._looked >= _KEPT_S:
-            self._closed = await asyncio.to_thread(self._keys.any)
+            self._closed = await self._threads.run(self._keys.any)
             self._looked = time.monotonic()
         return self._closed
 
@@ -90,7 +92,7 @@ class Authenticator:
         name = hashlib.sha256(token.encode()).hexdigest()
         looked, caller = self._known.get(name, (-_KEPT_S, None))
         if time.monotonic() - looked >= _KEPT_S:
-            key = await asyncio.to_thread(self._keys.find, token)
+            key = await self._threads.run(self._keys.find, token)
             valid = key is not None and key.is_valid
             caller = Caller(name=key.id, rights=key.rights, subject=key.id) if key is not None and valid else None
             self._known[name] = (time.monotonic(), caller)

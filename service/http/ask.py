@@ -86,7 +86,7 @@ async def forget(
     last: Annotated[int | None, Query(ge=1, le=200, description="Only so many turns from the end")] = None,
 ) -> None:
     """Forget a conversation's turns; one that is unknown is forgotten already."""
-    await asyncio.to_thread(parts.kb.conversations.forget, conversation, caller.identity, last=last)
+    await parts.state_threads.run(parts.kb.conversations.forget, conversation, caller.identity, last=last)
 
 
 def answered(parts: Parts, question: Ask, caller: Caller) -> AsyncGenerator[Event, None]:

@@ -24,7 +24,7 @@ _log = logging.getLogger("citewell")
 
 async def metrics(parts: Shared) -> Response:
     """Metrics in Prometheus' format."""
-    lags = await asyncio.to_thread(lambda: parts.kb.state.sync_lag_s(parts.kb.settings.sources))
+    lags = await parts.state_threads.run(lambda: parts.kb.state.sync_lag_s(parts.kb.settings.sources))
     return PlainTextResponse(masked(parts.kb.metrics.exposition(lags).decode()), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from service.keys import RIGHTS, Caller, Rights
 from service.settings import OidcSettings
+from service.threads import Threads
 
 _TIMEOUT_S = 5.0
 _MOST_BYTES = 1 << 20
@@ -33,7 +34,7 @@ class Oidc:
 
     def __init__(self, settings: OidcSettings) -> None:
         self._settings = settings
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="citewell-tokens")
+        self._threads = Threads("tokens", 2)
         self._fetching = ThreadPoolExecutor(1, thread_name_prefix="citewell-token-keys")
         self._keys: _Keys = {}
         self._fetched = self._tried = -math.inf
@@ -50,7 +51,7 @@ class Oidc:
         key = await self._key(header["kid"])
         if key is None:
             return None
-        claims = await asyncio.get_running_loop().run_in_executor(self._threads, self._claims, token, key)
+        claims = await self._threads.run(self._claims, token, key)
         if claims is None:
             return None
         tenant = self._settings.tenant or claims.get(self._settings.tenant_claim)

@@ -14,6 +14,7 @@ from service.job_runner import JobRunner
 from service.keys import Caller, Rights
 from service.knowledge_base import KnowledgeBase
 from service.settings import FilesSettings, SqlSettings
+from service.threads import Threads
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Parts:
     checks: Checks
     runner: JobRunner | None = None
     drain: Drain = field(default_factory=Drain)
+    state_threads: Threads = field(default_factory=lambda: Threads("state", 8))  # what routes ask of the state store
 
 
 # Asynchronous, so that FastAPI takes no thread for them.

@@ -89,13 +89,13 @@ async def sources(parts: Shared, caller: Who) -> SourcesOut:
     def look(name: str) -> dict[str, Any]:
         return _status(parts, name) if name in operated else {"name": name, "kind": configured[name].kind}
 
-    return SourcesOut(sources=await asyncio.to_thread(lambda: [look(name) for name in configured]))
+    return SourcesOut(sources=await parts.state_threads.run(lambda: [look(name) for name in configured]))
 
 
 async def source(source: Annotated[str, Path(max_length=255)], parts: Shared, caller: Who) -> dict[str, Any]:
     """One source: documents, tables, how changes are found, last and next run."""
     _operated(parts, caller, source)
-    return await asyncio.to_thread(_status, parts, source)
+    return await parts.state_threads.run(_status, parts, source)
 
 
 async def quarantine(
@@ -110,7 +110,7 @@ async def quarantine(
         _operated(parts, caller, source)
     names = [source] if source else sorted(operated_sources(parts.kb, caller))
     after = _after(cursor)
-    found = await asyncio.to_thread(parts.kb.state.quarantine_page, names, after=after, limit=limit + 1)
+    found = await parts.state_threads.run(parts.kb.state.quarantine_page, names, after=after, limit=limit + 1)
     rows = [QuarantineOut(**row) for row in found[:limit]]
     following = f"{rows[-1].source}\n{rows[-1].document_id}" if len(found) > limit else None
     return QuarantinePage(documents=rows, next_cursor=following)
@@ -128,7 +128,7 @@ async def start_job(body: JobBody, response: Response, parts: Shared, caller: Wh
     if not names:
         raise QuestionError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
     options = {"full": body.full, "retry": body.retry, "allow_mass_delete": body.allow_mass_delete}
-    job = await asyncio.to_thread(parts.kb.jobs.add, {"sources": names, **options})
+    job = await parts.state_threads.run(parts.kb.jobs.add, {"sources": names, **options})
     parts.runner.submit(job)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job_out(job)
@@ -144,7 +144,7 @@ async def list_jobs(
     """Jobs, newest first."""
     before = int(cursor) if cursor else None
     own = [each.value for each in status or ()]
-    found = await asyncio.to_thread(parts.kb.jobs.page, limit=limit + 1, before=before, statuses=own)
+    found = await parts.state_threads.run(parts.kb.jobs.page, limit=limit + 1, before=before, statuses=own)
     page = found[:limit]
     shown = [job_out(job) for job in page if _may_see(parts, caller, job)]
     return JobPage(jobs=shown, next_cursor=str(page[-1].id) if len(found) > limit else None)
@@ -158,7 +158,7 @@ async def get_job(job_id: JobId, parts: Shared, caller: Who) -> JobOut:
 async def cancel_job(job_id: JobId, parts: Shared, caller: Who) -> JobOut:
     """Ask a job to end after its batch; what was committed stays. One that has ended stays as it is."""
     await _job(parts, caller, job_id)
-    await asyncio.to_thread(parts.kb.jobs.cancel, job_id)
+    await parts.state_threads.run(parts.kb.jobs.cancel, job_id)
     return job_out(await _job(parts, caller, job_id))
 
 
@@ -188,7 +188,7 @@ async def _progress(job: Job, parts: Parts, exchange: Exchange) -> AsyncGenerato
                 yield sse("progress", told)
                 shown = told
             await exchange.deadline.wait(asyncio.sleep(_LOOK_S))
-            job = await asyncio.to_thread(parts.kb.jobs.get, job.id) or job
+            job = await parts.state_threads.run(parts.kb.jobs.get, job.id) or job
     except TimeoutError:
         yield sse("error", problem(503, str(too_late(parts))))
 
@@ -201,7 +201,7 @@ def _status(parts: Parts, name: str) -> dict[str, Any]:
 
 async def _job(parts: Parts, caller: Caller, job_id: int) -> Job:
     """Raises HTTPException (404) for a job that is not there, or reads a source that is not the caller's."""
-    job: Job | None = await asyncio.to_thread(parts.kb.jobs.get, job_id)
+    job: Job | None = await parts.state_threads.run(parts.kb.jobs.get, job_id)
     if job is None or not _may_see(parts, caller, job):
         raise HTTPException(404, f"There is no job {job_id}.")
     return job

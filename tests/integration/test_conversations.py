@@ -2,6 +2,8 @@
 
 import json
 import re
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -266,3 +268,22 @@ def test_passages_stand_as_sent_before_unless_ordering_is_off(
     first, second = (chat[1]["content"].partition("Most relevant")[0] for chat in chats(engines[0]))
     assert first.index("about parking") < first.index("about returns")
     assert (second.index("about parking") < second.index("about returns")) == ordered
+
+
+def test_a_locked_state_store_loses_no_answer_and_holds_up_nobody(
+    ask: Any, engines: list[StubEngine], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    kb = ask()
+    kb.ask(QUESTION, conversation="c1")
+    lock = sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        begun = time.monotonic()
+        answer = kb.ask("Is parking free in Edmonton?", conversation="c1")
+        assert time.monotonic() - begun < 15  # the store would be waited for for 30 s
+    finally:
+        lock.execute("ROLLBACK")
+        lock.close()
+    assert answer.citations
+    assert "could not be kept" in caplog.text
+    assert "arking" not in caplog.text

@@ -5,14 +5,18 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from indexes.engine.address import socket_path
 from indexes.engine.launch import ensure_running
 from indexes.qdrant import QdrantIndex, connect_embedded
 from rag.errors import IndexUnavailable
+from service.app import create_app
+from service.knowledge_base import connect
 from tests.conftest import engine_pid, is_running, stop_engine, wait_until
 from tests.contract.test_index import TEXTS, make_index, point, search
 
@@ -135,3 +139,19 @@ def test_what_the_engine_does_not_serve_is_an_error(engine_folder: Path):
     with pytest.raises(UnexpectedResponse, match="does not serve"):
         client.count("kb", models.Filter(must=[models.FieldCondition(key="x", geo_radius=geo)]))
     assert index.count() == 1
+
+
+def test_it_stays_while_a_service_runs_and_ends_after_it(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "stores.md").write_text("The Edmonton store opens at eleven.")
+    toml = '[qdrant]\nengine_idle_s = 0.6\n[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
+    (tmp_path / "citewell.toml").write_text(toml)
+    folder = tmp_path / ".citewell" / "qdrant"
+    with connect(tmp_path / "citewell.toml") as kb:
+        kb.ingest()
+        with TestClient(create_app(kb)):
+            pid, until = engine_pid(folder), time.monotonic() + 2.5
+            wait_until(lambda: time.monotonic() > until, what="four times its idle time")
+            assert pid is not None
+            assert is_running(pid)
+    wait_until(lambda: not is_running(pid), what="the idle engine's end")

@@ -130,3 +130,13 @@ def test_json_that_is_cut_or_none_is_an_error_and_no_answer():
 
 def test_an_answer_that_max_tokens_ended_says_so():
     assert run(Scripted("It opens at 11:00 [k7f2]", Delta(cut=True)))[1].cut
+
+
+@pytest.mark.parametrize("max_tokens", [8_000, 8_192, 100_000])
+def test_max_tokens_over_the_window_says_how_many_would_fit(max_tokens: int):
+    with pytest.raises(QuestionError, match=r"at most (\d+)") as raised:
+        run(Scripted("At ten."), sampling=Sampling(max_tokens=max_tokens))
+    most = int(str(raised.value).partition("at most ")[2].partition(",")[0])
+    generator = Scripted("At ten [k7f2].")
+    run(generator, sampling=Sampling(max_tokens=most))
+    assert "k7f2" in generator.asked[-1].content

@@ -1,0 +1,32 @@
+"""Threads for one kind of work each, so that what blocks there holds up nothing else."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Threads:
+    """A few threads, that are started as they are needed."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix=f"citewell-{name}")
+
+    async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """The result of a function, once a thread is free for it. A caller that goes does not end the function."""
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: context.run(function, *arguments, **options))
+
+    @property
+    def waiting(self) -> int:
+        """How many calls no thread has taken yet."""
+        return self._pool._work_queue.qsize()
+
+    def close(self) -> None:
+        """Take no more calls, and drop those that wait."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
