@@ -268,8 +268,11 @@ class EndpointEmbedder:
         self.name = model
         self._url = url
         self._prompts = {True: prompts.query or "", False: prompts.document or ""}
-        self._errors = openai.OpenAIError
-        self._client: Any = openai.OpenAI(base_url=url, api_key=api_key or "none", timeout=timeout_s, max_retries=3)
+        self._errors = (openai.OpenAIError, ValueError, TypeError, AttributeError)  # the last ones: of what it sends
+        elsewhere = openai.DefaultHttpxClient(follow_redirects=False)  # nobody but this endpoint gets the texts
+        self._client: Any = openai.OpenAI(
+            base_url=url, api_key=api_key or "none", timeout=timeout_s, max_retries=3, http_client=elsewhere
+        )
         self._dim = 0
 
     @property
@@ -290,17 +293,20 @@ class EndpointEmbedder:
     def _embed_batch(self, texts: Sequence[str]) -> Vectors:
         try:
             answer = self._client.embeddings.create(model=self.name, input=list(texts))
+            rows = sorted(answer.data, key=lambda row: row.index)
+            vectors = np.array([row.embedding for row in rows], dtype=np.float32)
+            if vectors.ndim != 2 or not np.isfinite(vectors).all():
+                raise ValueError("its vectors are not lists of numbers, all equally long")
         except self._errors as err:
             raise EmbedderUnavailable(
                 f"The embedding endpoint {self._url} failed for model {self.name!r}: {_first_line(err)}\n"
                 "Check embedder.url, embedder.model and embedder.api_key."
             ) from err
-        rows = sorted(answer.data, key=lambda row: row.index)
         if len(rows) != len(texts):
             raise EmbedderUnavailable(
                 f"The embedding endpoint {self._url} gave {len(rows)} vectors for {len(texts)} texts."
             )
-        return _unit(np.array([row.embedding for row in rows], dtype=np.float32))
+        return _unit(vectors)
 
 
 def _unit(vectors: Any) -> Vectors:

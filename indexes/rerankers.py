@@ -1,6 +1,7 @@
 """Rerankers: a sentence-transformers CrossEncoder by folder or hub name, or a /rerank endpoint (vLLM, TEI, Cohere)."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -86,9 +87,17 @@ class EndpointReranker:
             found = answer.json()
             rows = found["results"] if isinstance(found, dict) else found
             scores = {int(row["index"]): float(row.get("relevance_score", row.get("score"))) for row in rows}
-            if set(scores) != set(range(len(hits))):
-                raise ValueError(f"it scored {len(scores)} of {len(hits)} passages")
-        except (TimeoutError, httpx.HTTPError, ValueError, KeyError, TypeError) as err:
+            if set(scores) != set(range(len(hits))) or not all(map(math.isfinite, scores.values())):
+                raise ValueError(f"it scored {len(scores)} of {len(hits)} passages, or not with numbers")
+        except (
+            TimeoutError,
+            httpx.HTTPError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+        ) as err:
             _log.warning("the reranker %s failed, the fused order stands: %s: %s", self._url, type(err).__name__, err)
             return list(hits)
         return _ordered(hits, [scores[i] for i in range(len(hits))])

@@ -18,6 +18,7 @@ from service.state_schema import keys
 
 Right = Literal["ask", "ingest", "admin"]
 RIGHTS: tuple[Right, ...] = get_args(Right)
+_NAME_CHARS = 200
 _TOKEN = re.compile(r"cwk_([0-9a-f]{12})_([\w-]{43})")
 
 
@@ -81,7 +82,9 @@ class Keys:
         self._reader = engine.execution_options(reads=True)
 
     def create(self, name: str, rights: Rights, *, expires_s: float | None = None) -> tuple[Key, str]:
-        """Make a key; its token is to be sent as `Authorization: Bearer TOKEN`."""
+        """Make a key; its token is to be sent as `Authorization: Bearer TOKEN`. Raises ConfigError for a bad name."""
+        if not name.strip() or not name.isprintable() or len(name) > _NAME_CHARS:
+            raise ConfigError(f"{name[:80]!r} is no name for a key: write 1 to {_NAME_CHARS} characters, on one line.")
         key_id, secret, now = secrets.token_hex(6), secrets.token_urlsafe(32), time.time()
         expires_at = None if expires_s is None else now + expires_s
         row = {"id": key_id, "name": name, "hash": _hash(secret), "old_hash": "", "old_until": 0.0}

@@ -40,10 +40,10 @@ class _Section(BaseModel):
 
 
 def seconds(value: Any) -> Any:
-    """Seconds from a number, or from text such as "30s", "5m", "2h" or "1d"."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip()) if isinstance(value, str) else None
+    """Seconds from a number, also as text, or from text such as "30s", "5m", "2h" or "1d"."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
     if match:
-        return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
     if isinstance(value, str):
         raise ValueError(f'{value!r} is not a time; write "30s", "5m", "2h" or "1d"')
     return value

@@ -21,6 +21,7 @@ def configure_traces(settings: TelemetrySettings) -> None:
     if not settings.otlp_url:
         return
     try:
+        import requests
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
@@ -29,7 +30,9 @@ def configure_traces(settings: TelemetrySettings) -> None:
         raise ConfigError("telemetry.otlp_url needs the extra: pip install 'citewell[otel]'") from err
     provider = TracerProvider(resource=Resource.create({"service.name": "citewell"}))
     endpoint = f"{settings.otlp_url.rstrip('/')}/v1/traces"
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    session = requests.Session()
+    session.max_redirects = 0  # nobody but the collector gets what people asked
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, session=session)))
     trace.set_tracer_provider(provider)
 
 

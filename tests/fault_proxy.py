@@ -1,4 +1,6 @@
-"""A TCP proxy that fails as it is told: `pass`, `refused`, `blackhole`, `slow`, `500` or `cut`.
+"""A TCP proxy that fails as it is told: `pass`, `refused`, `blackhole`, `slow`, `500`, `cut`, `401` or `flood`.
+
+A flood is one line of a stream that does not end, up to 60 MB.
 
 The fault holds for connections that are open already as well.
 """
@@ -10,11 +12,13 @@ from typing import Any
 
 from tests.conftest import free_port
 
-FAULTS = ("refused", "blackhole", "slow", "500", "cut")
 _SLOW_S = 1.0
 _CUT_AFTER_BYTES = 600
 _ERROR = b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: 30\r\n\r\n"
 _ERROR += b'{"error": {"message": "oops"}}'
+_UNKNOWN = _ERROR.replace(b"500 Internal Server Error", b"401 Unauthorized")
+_FLOOD = [b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: ", *([b"x" * 1_000_000] * 60)]
+_INSTEAD = {"500": [_ERROR], "401": [_UNKNOWN], "flood": _FLOOD}  # what a request is answered with by the proxy itself
 
 
 class FaultProxy:
@@ -88,9 +92,10 @@ class FaultProxy:
         while data := await reader.read(65536):
             if self.fault == "blackhole":
                 continue
-            if self.fault == "500":
-                back.write(_ERROR)
-                await back.drain()
+            if self.fault in _INSTEAD:
+                for part in _INSTEAD[self.fault]:
+                    back.write(part)
+                    await back.drain()
                 continue
             there.write(data)
             await there.drain()

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import sqlite3
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -33,6 +35,12 @@ while True:
     print(time.monotonic() - begun, flush=True)
     time.sleep(0.02)
 """
+FAULTS = (
+    *(("engine", fault) for fault in ("refused", "blackhole", "slow", "500", "cut", "401", "flood")),
+    *(("replica", fault) for fault in ("blackhole", "401", "flood")),
+    *(("qdrant", fault) for fault in ("refused", "blackhole", "slow", "500", "cut")),
+    ("state", "locked"),
+)
 MODEL = "stub:ttft=0.05,tpot=0.002,tokens=32"
 
 
@@ -48,12 +56,48 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A service with a proxy before its engine and one before its Qdrant."""
+    """A service with two replicas of an engine, a Qdrant and a state store that fail as they are told.
+
+    engine: both replicas at once; replica: one of them, so that the other answers.
+    """
 
     server: Server
-    engine: FaultProxy
+    engine: "Together"
+    replica: FaultProxy
     qdrant: FaultProxy
+    state: "StateLock"
     stub: StubEngine
+
+
+class Part(Protocol):
+    def set(self, fault: str) -> None:
+        """Fail like this from now on; `pass` ends the fault."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    parts: tuple[Part, ...]
+
+    def set(self, fault: str) -> None:
+        for part in self.parts:
+            part.set(fault)
+
+
+class StateLock:
+    """Another program that holds the state store's lock for as long as the fault `locked` lasts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held: sqlite3.Connection | None = None
+
+    def set(self, fault: str) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+        if fault == "locked":
+            self._held = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+            self._held.execute("BEGIN IMMEDIATE")
 
 
 @contextmanager
@@ -71,25 +115,35 @@ def site(folder: Path, *, deadline_s: float, model: str = MODEL, more: str = "")
     try:
         with StubEngine() as stub:
             address = urlsplit(stub.url)
+            target = (str(address.hostname), int(address.port or 0))
             with (
-                FaultProxy((str(address.hostname), int(address.port or 0))) as engine,
+                FaultProxy(target) as one_replica,
+                FaultProxy(target) as other_replica,
                 FaultProxy(socket_path(data)) as qdrant,
             ):
-                llm = f'[llm]\nurls = ["http://127.0.0.1:{engine.port}/v1"]\nmodel = {json.dumps(model)}\n'
+                urls = [f"http://127.0.0.1:{replica.port}/v1" for replica in (one_replica, other_replica)]
+                llm = f"[llm]\nurls = {json.dumps(urls)}\nmodel = {json.dumps(model)}\n"
                 index = f'[qdrant]\nurl = "http://127.0.0.1:{qdrant.port}"\n'
                 config.write_text(f"{sources}{llm}{index}[server]\ndeadline = {deadline_s}\n{more}")
                 with Server(config) as server:
-                    yield Site(server=server, engine=engine, qdrant=qdrant, stub=stub)
+                    yield Site(
+                        server=server,
+                        engine=Together((one_replica, other_replica)),
+                        replica=one_replica,
+                        qdrant=qdrant,
+                        state=StateLock(folder / ".citewell" / "state.sqlite"),
+                        stub=stub,
+                    )
     finally:
         stop_engine(data)
 
 
-async def under_fault(place: Site, proxy: FaultProxy, fault: str, *, clients: int, rounds: int = 1) -> Outcome:
+async def under_fault(place: Site, part: str, fault: str, *, clients: int, rounds: int = 1) -> Outcome:
     """Ask with many clients at once, half of them streamed, while a fault holds; then wait for the first full answer."""
-    outcome = Outcome()
+    outcome, failing = Outcome(), getattr(place, part)
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=place.server.url, timeout=60, limits=limits, trust_env=False) as client:
-        proxy.set(fault)
+        failing.set(fault)
         try:
             command = ["-c", _PROBE, place.server.url.removeprefix("http://")]
             probe = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
@@ -98,7 +152,7 @@ async def under_fault(place: Site, proxy: FaultProxy, fault: str, *, clients: in
             probe.terminate()
             outcome.livez_s = [float(line) for line in (await probe.communicate())[0].split()]
         finally:
-            proxy.set("pass")
+            failing.set("pass")
         begun = time.monotonic()
         while await one(client) != "answered" and time.monotonic() - begun < 30:
             await asyncio.sleep(0.1)
@@ -108,7 +162,7 @@ async def under_fault(place: Site, proxy: FaultProxy, fault: str, *, clients: in
 
 async def one(client: httpx.AsyncClient, *, stream: bool = False) -> str:
     """How a question ends: answered, degraded, or error STATUS; `torn` when it ends as neither."""
-    body = {"question": QUESTION, "stream": stream}
+    body = {"question": QUESTION, "stream": stream, "conversation": uuid.uuid4().hex}
     try:
         response = await client.post("/v1/ask", json=body)
     except httpx.HTTPError as err:

@@ -1,100 +1,28 @@
 """What a connection may cost: bodies, trailers and heads have a budget of bytes and time, and only their owner pays."""
 
+import asyncio
 import json
 import select
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 
-from tests.conftest import Server, citewell, citewell_json, stop_engine, wait_until
-from tests.stub_engine import StubEngine
-
-CONFIG = """
-[sources.docs]
-kind = "files"
-paths = ["docs"]
-[llm]
-urls = ["{url}"]
-model = "stub:tpot=0.1,tokens=20"
-[limits]
-in_flight = 40
-"""
-ASK = b'{"question": "When does the Edmonton store open?"}'
-
-
-class Place:
-    def __init__(self, server: Server, keys: list[str]) -> None:
-        self.server, self.keys = server, keys
-        self.port = int(server.url.rsplit(":", 1)[1])
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=40)
-
-    def head(self, length: int | None, key: int = 0, *, more: str = "", path: str = "/v1/ask") -> bytes:
-        size = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
-        lines = [f"POST {path} HTTP/1.1", "host: localhost", "content-type: application/json", size]
-        lines += [f"authorization: Bearer {self.keys[key]}"] if key >= 0 else []
-        return "\r\n".join([*lines, more + "\r\n" if more else "\r\n"]).encode()
-
-    def rss_mb(self) -> float:
-        pages = int(Path(f"/proc/{self.server.process.pid}/statm").read_text().split()[1])
-        return pages * 4096 / 1e6
-
-    def sockets(self) -> int:
-        return sum(
-            "socket" in str(link.readlink()) for link in Path(f"/proc/{self.server.process.pid}/fd").iterdir() if _is(link)
-        )  # fmt: skip
-
-
-def _is(link: Path) -> bool:
-    with suppress(OSError):
-        return bool(link.readlink())
-    return False
+from service.http import edge
+from tests.conftest import wait_until
+from tests.support.place import ASK, Place, answer_of, is_closed, running
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("place")
-    (folder / "docs").mkdir()
-    (folder / "docs" / "stores.md").write_text("# Stores\n\nThe Edmonton store opens at eleven.\n")
-    config = folder / "citewell.toml"
-    with StubEngine() as engine:
-        config.write_text(CONFIG.format(url=engine.url))
-        citewell("ingest", "docs", config=config)
-        keys = [citewell_json("keys", "create", name, config=config)["token"] for name in ("a", "b")]
-        with Server(config) as server:
-            yield Place(server, keys)
-    stop_engine(folder / ".citewell" / "qdrant")
-
-
-def answer_of(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """The next response: its status, headers, and what came of its body in the same read."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        part = connection.recv(65536)
-        if not part:
-            raise EOFError(received)
-        received += part
-    head, _, body = received.partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")
-    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
-    while len(body) < int(headers.get("content-length", 0)):
-        body += connection.recv(65536)
-    return int(lines[0].split()[1]), headers, body
-
-
-def is_closed(connection: socket.socket) -> bool:
-    connection.settimeout(15)
-    with suppress(ConnectionError):
-        while connection.recv(65536):
-            pass
-    return True
+    few = "[limits]\nin_flight = 40\n"
+    with running(tmp_path_factory.mktemp("place"), model="stub:tpot=0.1,tokens=20", more=few) as made:
+        yield made
 
 
 def test_half_sent_bodies_of_one_key_shut_nobody_else_out(place: Place):
@@ -200,13 +128,6 @@ def test_nothing_is_written_into_a_response_that_is_under_way(place: Place, next
 
 def test_the_body_s_own_time_ends_it(place: Place, monkeypatch: pytest.MonkeyPatch):
     """In this process, where the time is short."""
-    import asyncio
-
-    from starlette.datastructures import Headers
-    from starlette.exceptions import HTTPException
-
-    from service.http import edge
-
     monkeypatch.setattr(edge, "_BODY_S", 0.05)
 
     async def never() -> Any:
