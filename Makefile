@@ -69,7 +69,7 @@ test-crash: $(VENV)/installed-dev  ## end an ingest at every commit boundary, ru
 test-sync-fuzz: $(VENV)/installed-dev  ## random transactions and broken runs, compared with a clean rebuild
 	@$(BIN)/python -m tests.sync_fuzz
 
-test-security: $(VENV)/installed-dev  ## attack labels, secrets, rights and child processes; how many got through
+test-security: $(VENV)/installed-dev  ## attack labels, secrets, rights, children, streams, limits, tokens; how many got through
 	@$(BIN)/python -m tests.security
 
 test-vllm: $(VENV)/installed-dev  ## ask a real vLLM server on the CPU

@@ -21,19 +21,24 @@ def configure_traces(settings: TelemetrySettings) -> None:
     if not settings.otlp_url:
         return
     try:
-        import requests
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as err:
         raise ConfigError("telemetry.otlp_url needs the extra: pip install 'citewell[otel]'") from err
     provider = TracerProvider(resource=Resource.create({"service.name": "citewell"}))
-    endpoint = f"{settings.otlp_url.rstrip('/')}/v1/traces"
-    session = requests.Session()
-    session.max_redirects = 0  # nobody but the collector gets what people asked
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, session=session)))
+    provider.add_span_processor(BatchSpanProcessor(span_exporter(settings.otlp_url)))
     trace.set_tracer_provider(provider)
+
+
+def span_exporter(url: str) -> Any:
+    """What sends spans to a collector, and nowhere else: no redirect is followed. Needs the extra `otel`."""
+    import requests
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    session = requests.Session()
+    session.max_redirects = 0
+    return OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces", session=session)
 
 
 def chat_span(model: str, url: str, sampling: Sampling) -> Span:

@@ -3,10 +3,8 @@
 import asyncio
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +15,6 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.testclient import TestClient
-from jwt.algorithms import RSAAlgorithm
 
 from rag.errors import ConfigError
 from service.app import create_app
@@ -25,6 +22,7 @@ from service.http.access import ACCESS
 from service.keys import Rights
 from service.knowledge_base import KnowledgeBase
 from tests.conftest import MakeKb, citewell_here, citewell_json
+from tests.support.provider import Provider
 
 SECRETS = {"acme": "Zanzibar", "beta": "Reykjavik", "gamma": "Montevideo"}
 RULES = "".join(f'[[sources.docs.rules]]\npath = "docs/{t}.md"\ntenant = "{t}"\n' for t in SECRETS)
@@ -214,47 +212,6 @@ def test_a_forged_host_is_refused(kb: KnowledgeBase):
 
 
 # OpenID Connect.
-
-
-class Provider:
-    """An OpenID provider with one RSA key, on loopback. It answers while `answers` is set; status: with which."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.answers = threading.Event()
-        self.answers.set()
-        self.status = 200
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        public = json.loads(RSAAlgorithm.to_jwk(self.key.public_key()))
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                provider.asked.append(self.path)
-                provider.answers.wait(30)
-                documents = {
-                    "/.well-known/openid-configuration": {"jwks_uri": f"{provider.url}/keys"},
-                    "/keys": {"keys": [public | {"kid": "k1", "use": "sig", "alg": "RS256"}]},
-                }
-                body = json.dumps(documents[self.path]).encode()
-                self.send_response(provider.status)
-                self.send_header("Location", f"{provider.url}/elsewhere")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def token(self, key: Any = None, algorithm: str = "RS256", kid: str = "k1", **claims: Any) -> str:
-        body = {"iss": self.url, "aud": "citewell", "sub": "ann", "exp": time.time() + 60, "tenant": "acme"}
-        body |= {"scope": "openid citewell:ask", "groups": ["hr"]} | claims
-        body = {name: value for name, value in body.items() if value is not None}
-        return jwt.encode(body, self.key if key is None else key, algorithm=algorithm, headers={"kid": kid})
 
 
 @pytest.fixture(scope="module")

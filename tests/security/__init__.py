@@ -1,1 +1,1 @@
-"""Attacks on what must not leak: labels, secrets, rights, children (make test-security)."""
+"""Attacks on what must not leak, and by one party on what belongs to the others (make test-security)."""

@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from service.app import create_app
 from service.keys import Rights
 from service.knowledge_base import KnowledgeBase, connect
 from tests.conftest import stop_engine
+from tests.security import callers, redirects, tokens, trap
 from tests.security import leaks as leaking
-from tests.security import trap
 from tests.security.labels import answers, leaks, write
 from tests.security.streams import TEXT, ending, streams
 from tests.support.raw_engine import RawEngine, whole
@@ -177,16 +177,36 @@ def hostile_streams(number: int) -> Kind:
     return {"attacks": 4 * len(every), "through": len(found), "examples": found[:5]}
 
 
+def by(attack: Callable[[Path, int], tuple[int, list[str]]], number: int) -> Kind:
+    """A kind of attacks on a service of its own."""
+    with tempfile.TemporaryDirectory(prefix="citewell-attacked-") as folder:
+        return told(*attack(Path(folder), number))
+
+
+def told(made: int, found: list[str]) -> Kind:
+    return {"attacks": made, "through": len(found), "examples": found[:5]}
+
+
 def main() -> None:
-    kinds = {
-        "labels": labels(600 if QUICK else 5000),
-        "leaks": secrets(),
-        "rights": rights(200 if QUICK else 1000),
-        "children": children(),
-        "streams": hostile_streams(20 if QUICK else 400),
+    every: dict[str, Callable[[], Kind]] = {
+        "labels": lambda: labels(600 if QUICK else 5000),
+        "leaks": secrets,
+        "rights": lambda: rights(200 if QUICK else 1000),
+        "children": children,
+        "streams": lambda: hostile_streams(20 if QUICK else 400),
+        "breaker": lambda: by(callers.breaker, 30 if QUICK else 200),
+        "sizes": lambda: by(callers.sizes, 6 if QUICK else 1),
+        "growth": lambda: by(callers.growth, 20 if QUICK else 200),
+        "smuggling": lambda: by(callers.smuggling, 60 if QUICK else 600),
+        "tokens": lambda: told(*tokens.attack(60 if QUICK else 1000)),
+        "redirects": lambda: told(*redirects.attack()),
     }
-    for name, kind in kinds.items():
-        print(f"{name}: {kind['attacks']} attacks, {kind['through']} through", *kind["examples"], sep="\n  ")
+    kinds = {}
+    for name, attack in every.items():
+        kind = kinds[name] = attack()
+        print(
+            f"{name}: {kind['attacks']} attacks, {kind['through']} through", *kind["examples"], sep="\n  ", flush=True
+        )
     print(json.dumps({name: {k: kind[k] for k in ("attacks", "through")} for name, kind in kinds.items()}))
     sys.exit(any(kind["through"] for kind in kinds.values()))
 
