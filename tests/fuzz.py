@@ -24,7 +24,7 @@ from tests.conftest import Server, citewell, citewell_json, stop_engine
 from tests.stub_engine import StubEngine
 
 QUICK = os.environ.get("QUICK") == "1"
-RUNS = 1 if QUICK else 9  # of about 2,300 cases each: schemathesis becomes slow in a long run
+RUNS = 1 if QUICK else 10  # processes, of 2,000 cases or more each: schemathesis becomes slow in a long run
 EXAMPLES = 170  # of each operation
 RAW = 500 if QUICK else 5_000
 SECRETS = {
@@ -62,6 +62,7 @@ REQUEST += b'{"question": "When does the Edmonton store open today then"}'
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="citewell-fuzz-") as name, StubEngine() as engine:
         folder = Path(name)
+        engine.behaviour = lambda body: "says:{}" if "response_format" in body else "stub:tokens=8"
         (folder / "docs").mkdir()
         (folder / "docs" / "stores.md").write_text(
             "# Stores\n\nThe Edmonton store opens at eleven on every day but Sunday.\n"
@@ -85,9 +86,12 @@ def main() -> None:
         places = {"log": log, "dumps": "".join(dumps), "generated": told.pop("text"), "raw": raw.pop("text")}
         hits = Counter(place for place, text in places.items() for secret in planted if secret in text)
         tracebacks = log.count("Traceback")
+        if tracebacks:
+            print(log[log.index("Traceback") - 300 :][:5000], file=sys.stderr)
     print(
         json.dumps({"generated": told, "raw": raw, "secret_hits": dict(hits), "tracebacks": tracebacks, "quick": QUICK})
     )
+    sys.exit(bool(told["num_wrong"] or raw["num_wrong"] or hits or tracebacks))
 
 
 def generated(server: Server, token: str, folder: Path) -> dict[str, Any]:
@@ -126,9 +130,9 @@ def _run(server: Server, token: str, report: Path, seed: int) -> str:
     ]
     command += ["--checks", "not_a_server_error", "--phases", "coverage,fuzzing", "--max-examples", str(EXAMPLES)]
     command += ["--report", "ndjson", "--report-ndjson-path", str(report), "--workers", "2", "--seed", str(seed)]
-    done = subprocess.run(
-        [*command, "--request-timeout", "30", "--no-color"], capture_output=True, text=True, check=False
-    )
+    command += ["--request-timeout", "30", "--no-color", "--generation-database", "none"]
+    environment = os.environ | {"SCHEMATHESIS_HOOKS": "tests.fuzz_hooks"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if not report.exists():
         sys.exit(done.stdout[-3000:] + done.stderr[-3000:])
     return report.read_text(errors="replace")

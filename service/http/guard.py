@@ -6,10 +6,11 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from rag.errors import DeadlineExceeded, ShuttingDown
 from service.http.access import ACCESS
-from service.http.edge import Exchange, exchange_of
+from service.http.edge import ClientGone, Exchange, exchange_of
 from service.http.parts import Parts
 from service.http.session import credentials
 
@@ -45,7 +46,10 @@ class GuardedRoute(APIRoute):
         exchange.caller = caller
         exchange.held.enter_context(parts.limits.share(caller))
         await parts.limits.check_rate(caller)
-        await request.body()  # while it comes it costs its caller's share only
+        try:
+            await request.body()  # while it comes it costs its caller's share only
+        except ClientDisconnect as err:
+            raise ClientGone from err
         exchange.held.enter_context(parts.limits.place())
         return await handler(request)
 
