@@ -16,7 +16,7 @@ from service.vllm.events import ServerSentEvent, TooLong, server_sent_events
 from service.vllm.reasoning import AnswerText
 
 _BUSY = {429, 503}
-_EVENT_BYTES = 1 << 20
+_EVENT_BYTES = 256 << 10
 _STREAM_BYTES = 64 << 20
 _ERROR_BYTES = 64 << 10
 _TOKEN_CHARS = 64  # no answer has more of them for each token that it may have
