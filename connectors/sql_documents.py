@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,9 +25,14 @@ class Place:
     @property
     def address(self) -> str:
         """The database, without user and password."""
-        parsed = sa.make_url(self.url)
-        place = sa.URL.create(parsed.get_backend_name(), host=parsed.host, port=parsed.port, database=parsed.database)
-        return place.render_as_string()
+        return _address(self.url)
+
+
+@lru_cache(maxsize=256)
+def _address(url: str) -> str:
+    parsed = sa.make_url(url)
+    place = sa.URL.create(parsed.get_backend_name(), host=parsed.host, port=parsed.port, database=parsed.database)
+    return place.render_as_string()
 
 
 def document_of(table: Table, place: Place, row: Sequence[Any], *, name: str, key: Key | None) -> Document:
