@@ -115,7 +115,7 @@ class Exchange:
         try:
             async with asyncio.timeout(1):
                 said = b"".join([part async for part in _bytes(response, most=_ERROR_BYTES)])
-        except (TooLong, TimeoutError, httpx.HTTPError):
+        except (ValueError, TimeoutError, httpx.HTTPError):  # too long, or packed: the status says enough
             said = b""
         detail = told(_error_in(said), status)
         if status in _BUSY:
