@@ -211,7 +211,7 @@ class OpenAIGenerator:
         except TimeoutError:
             return f"it gave no token in {longest_s:g} s"
         except GeneratorUnavailable as err:
-            return str(err)
+            return f"it does not serve {self._model!r}: {err}"
         return ""
 
 
