@@ -390,3 +390,9 @@ def test_a_wrong_key_is_a_usage_error(config: Path, options: list[str], told: st
 def test_an_unknown_key_cannot_be_revoked(config: Path):
     done = citewell_here("keys", "revoke", "nope", config=config)
     assert (done.returncode, "citewell keys list" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "a\x1b[2J", "x" * 201])
+def test_a_key_s_name_is_one_printable_line(kb: KnowledgeBase, name: str):
+    with pytest.raises(ConfigError, match="no name for a key"):
+        kb.keys.create(name, Rights())

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rag.errors import ConfigError
-from service.settings import Settings, load_settings
+from service.settings import Settings, load_settings, seconds
 
 
 def load(tmp_path: Path, text: str, **environ: str) -> Settings:
@@ -65,3 +65,7 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path):
 def test_a_mistyped_environment_variable_is_an_error(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"environment variable CITEWELL_LLM__MODLE: llm\.modle: unknown key"):
         load(tmp_path, "", CITEWELL_LLM__MODLE="x")
+
+
+def test_a_time_in_the_environment_may_be_a_plain_number():
+    assert [seconds(text) for text in ("6", "1.5", "6s", "2m")] == [6, 1.5, 6, 120]
