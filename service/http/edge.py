@@ -22,7 +22,6 @@ from service.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _CLIENT_GONE = 499
-_BODY_S = 30.0
 _REST_S = 1.0  # for the rest of a body that nobody reads: a client that is still sending would not see the response
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _log = logging.getLogger("citewell.access")
@@ -70,6 +69,7 @@ class Bounds:
 
     deadline_s: float
     body_bytes: int
+    body_s: float = 30.0
     hosts: frozenset[str] | None = None
 
 
@@ -78,7 +78,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, drain: Drain, bounds: Bounds) -> None:
         self._app, self._metrics, self._drain = app, metrics, drain
-        self._hosts, self._deadline_s, self._body_bytes = bounds.hosts, bounds.deadline_s, bounds.body_bytes
+        self._hosts, self._deadline_s, self._bounds = bounds.hosts, bounds.deadline_s, bounds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,7 +88,7 @@ class Edge:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         token = REQUEST_ID.set(request_id)
-        body = _Body(receive, headers, self._body_bytes)
+        body = _Body(receive, headers, self._bounds)
         watched = _Watched(send, request_id, body, bare=scope["method"] == "HEAD")
         if watched.bare:
             scope = {**scope, "method": "GET"}  # answered alike, without the body
@@ -163,12 +163,12 @@ class _Watched:
 class _Body:
     """Receives a request's body; refuses it as soon as it is too long (413), or has taken too long (408)."""
 
-    def __init__(self, receive: Receive, headers: Headers, most_bytes: int) -> None:
-        self._receive, self._most, self._bytes = receive, most_bytes, 0
+    def __init__(self, receive: Receive, headers: Headers, bounds: Bounds) -> None:
+        self._receive, self._most, self._longest_s, self._bytes = receive, bounds.body_bytes, bounds.body_s, 0
         declared = headers.get("content-length", "")
         self._declared = int(declared) if declared.isascii() and declared.isdigit() else 0
         self._has_ended = not self._declared and "transfer-encoding" not in headers
-        self._until = time.monotonic() + _BODY_S
+        self._until = time.monotonic() + self._longest_s
         self._held_back = headers.get("expect", "").lower() == "100-continue"  # its client sends it when it is wanted
 
     async def __call__(self) -> Message:
@@ -194,7 +194,7 @@ class _Body:
             async with asyncio.timeout(longest_s):
                 message = await self._receive()
         except TimeoutError as err:
-            raise HTTPException(408, f"The request's body did not come within {_BODY_S:g} s.") from err
+            raise HTTPException(408, f"The request's body did not come within {self._longest_s:g} s.") from err
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._most:
             raise _too_large(self._most)

@@ -17,7 +17,7 @@ _LENGTH = {"length", "max_tokens"}
 _FILTERED = {"content_filter", "safety", "refusal"}
 _ABORTED = {"abort", "aborted", "cancelled", "canceled", "error"}
 _MOST_TOKENS = 2**31
-REFUSALS = {400, 413, 422}  # what a request is refused with by a server that works
+REFUSED = {400, 413, 422}  # what a request is refused with by a server that works
 _GAVE_UP = "The language model gave its answer up before the end. Ask again."
 
 
@@ -66,7 +66,7 @@ def _chunk(value: object, *, is_error: bool) -> Chunk:
         raise GeneratorUnavailable(f"The language model sent an event that is no object: {_shown(value)}")
     error = value.get("error")
     if error is not None or is_error:
-        raise told(error if error is not None else value)
+        raise error_of(error if error is not None else value)
     choices = value.get("choices")
     if not isinstance(choices, list | None):
         raise GeneratorUnavailable(f"The language model sent choices that are no list: {_shown(choices)}")
@@ -85,7 +85,7 @@ def _chunk(value: object, *, is_error: bool) -> Chunk:
     return Chunk(text=text, thinks=thinks, reason=reason, usage=_usage(value.get("usage")))
 
 
-def told(error: object, status: int | None = None) -> GeneratorUnavailable:
+def error_of(error: object, status: int | None = None) -> GeneratorUnavailable:
     """What a server says went wrong, as our error. status: of its answer; else as the error itself says."""
     fields: Mapping[str, Any] = error if isinstance(error, dict) else {}
     if status is None:
@@ -95,7 +95,7 @@ def told(error: object, status: int | None = None) -> GeneratorUnavailable:
     detail = _shown(message if message is not None else error)
     if fields.get("code") == "content_filter":
         return AnswerFiltered(f"A content filter refused the request: {detail}")
-    if status in REFUSALS:
+    if status in REFUSED:
         return RequestRefused(f"The language model refused the request ({status}): {detail}")
     return GeneratorUnavailable(f"The language model failed: {detail}")
 

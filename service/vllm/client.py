@@ -20,7 +20,7 @@ from rag.errors import AnswerFiltered, EngineBusy, GeneratorUnavailable, Request
 from rag.ports import Generator
 from rag.types import Delta, Message, Route, Sampling
 from service.tracing import chat_span, end_chat
-from service.vllm.exchange import Exchange, body_of
+from service.vllm.replica import Replica, body_of
 
 _CONNECT_S = 3.0
 _ASK_AGAIN_S = 15.0  # for the window, where a server did not tell it
@@ -92,7 +92,7 @@ class OpenAIGenerator:
     async def _window_of(self, url: str) -> int | None:
         try:
             async with asyncio.timeout(min(self._timeout_s, 5)):
-                return await self._exchange(url).window_tokens(self._model)
+                return await self._replica_at(url).window_tokens(self._model)
         except (GeneratorUnavailable, TimeoutError):
             return None
 
@@ -171,7 +171,7 @@ class OpenAIGenerator:
 
         span, usage, reason = chat_span(self._model, url, sampling), None, ""
         try:
-            stream = self._exchange(url).stream(body, max_tokens=sampling.max_tokens, is_json=_wants_json(sampling))
+            stream = self._replica_at(url).stream(body, max_tokens=sampling.max_tokens, is_json=_wants_json(sampling))
             async with aclosing(until(stream, late)) as deltas:
                 async for delta in deltas:
                     started, self._wrote_at[url] = True, time.monotonic()
@@ -184,7 +184,7 @@ class OpenAIGenerator:
         finally:
             end_chat(span, usage=usage, reason=reason, error=sys.exception())
 
-    def _exchange(self, url: str) -> Exchange:
+    def _replica_at(self, url: str) -> Replica:
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             timeout = httpx.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._first_token_s))
@@ -192,7 +192,7 @@ class OpenAIGenerator:
             self._clients[loop] = httpx.AsyncClient(
                 timeout=timeout, limits=_POOL, follow_redirects=False, verify=_certificates()
             )
-        return Exchange(self._clients[loop], url, name=self._name(url), api_key=self._api_key)
+        return Replica(self._clients[loop], url, name=self._name(url), api_key=self._api_key)
 
     async def check(self, longest_s: float = _CHECK_S) -> Mapping[str, str]:
         """Generate one token on every server. By a server's name what is wrong with it; empty where nothing is."""
@@ -204,7 +204,7 @@ class OpenAIGenerator:
         longest_s = min(self._timeout_s, longest_s)
         try:
             async with asyncio.timeout(longest_s):
-                stream = self._exchange(url).stream(body, max_tokens=1, is_json=False)
+                stream = self._replica_at(url).stream(body, max_tokens=1, is_json=False)
                 async with aclosing(stream) as deltas:
                     async for _ in deltas:
                         pass

@@ -126,16 +126,15 @@ def test_nothing_is_written_into_a_response_that_is_under_way(place: Place, next
     assert received.endswith(b"0\r\n\r\n")
 
 
-def test_the_body_s_own_time_ends_it(place: Place, monkeypatch: pytest.MonkeyPatch):
-    """In this process, where the time is short."""
-    monkeypatch.setattr(edge, "_BODY_S", 0.05)
-
+def test_the_body_s_own_time_ends_it():
     async def never() -> Any:
         await asyncio.Event().wait()
 
-    async def read() -> None:
-        await edge._Body(never, Headers({"content-length": "5"}), 100)()
-
+    bounds = edge.Bounds(deadline_s=60, body_bytes=100, body_s=0.05)
     with pytest.raises(HTTPException) as raised:
-        asyncio.run(read())
+        asyncio.run(_read(edge._Body(never, Headers({"content-length": "5"}), bounds)))
     assert raised.value.status_code == 408
+
+
+async def _read(body: Any) -> None:
+    await body()

@@ -11,7 +11,7 @@ import orjson
 
 from rag.errors import EngineBusy, GeneratorUnavailable, QuestionError, RequestRefused
 from rag.types import Delta, Message, Route, Sampling
-from service.vllm.chunk import REFUSALS, Chunk, chunks_of, told
+from service.vllm.chunk import REFUSED, Chunk, chunks_of, error_of
 from service.vllm.events import ServerSentEvent, TooLong, server_sent_events
 from service.vllm.reasoning import AnswerText
 
@@ -48,8 +48,8 @@ def body_of(model: str, messages: Sequence[Message], sampling: Sampling, route: 
         raise QuestionError(f"The request holds what JSON cannot carry: {err}") from err
 
 
-class Exchange:
-    """A server, with what it is asked by."""
+class Replica:
+    """One of the language model's equal servers."""
 
     def __init__(self, client: httpx.AsyncClient, url: str, *, name: str, api_key: str) -> None:
         self._client, self._url, self._name = client, url.rstrip("/"), name
@@ -117,10 +117,10 @@ class Exchange:
                 said = b"".join([part async for part in _bytes(response, most=_ERROR_BYTES)])
         except (ValueError, TimeoutError, httpx.HTTPError):  # too long, or packed: the status says enough
             said = b""
-        detail = told(_error_in(said), status)
+        detail = error_of(_error_in(said), status)
         if status in _BUSY:
             return EngineBusy(f"The queue of {self._name} is full ({status}: {detail}).")
-        if status in REFUSALS:
+        if status in REFUSED:
             return detail if not isinstance(detail, RequestRefused) else RequestRefused(f"{self._name}: {detail}")
         if response.is_redirect:
             return GeneratorUnavailable(f"{self._name} redirects to another address, which is not followed ({status}).")
