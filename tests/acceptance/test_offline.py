@@ -23,6 +23,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.timeout(900)  # it turns the model into ONNX anew, half a minute of two quiet cores
 @pytest.mark.skipif(not can_unshare(), reason="no network namespace can be made here")
 def test_the_demo_runs_without_a_network_and_writes_nothing_beside_its_data(tmp_path: Path):
     home, folder = tmp_path / "home", tmp_path / "shop"

@@ -33,6 +33,9 @@ url = "sqlite:///shop.sqlite"
 [sources.hostile]
 kind = "files"
 paths = ["hostile"]
+[sources.long]
+kind = "sql"
+url = "sqlite:///long.sqlite"
 [llm]
 urls = ["{url}"]
 model = "stub"
@@ -62,9 +65,14 @@ def config(tmp_path_factory: pytest.TempPathFactory, engine: StubEngine) -> Iter
         "INSERT INTO album VALUES (4, 'Let There Be Rock', 'AC/DC', 'Recorded in Sydney.'), (6, 'Jagged Little Pill', 'Alanis Morissette', NULL)",
     )
     write_hostile(folder / "hostile")
+    sqlite_with(
+        folder / "long.sqlite",
+        "CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL)",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO note SELECT i, 'Note ' || i FROM n",
+    )
     config = folder / "citewell.toml"
     config.write_text(CONFIG.format(url=engine.url))
-    assert citewell_here("ingest", config=config).returncode == 3  # one document is broken
+    assert citewell_here("ingest", "docs", "shop", "hostile", config=config).returncode == 3  # one document is broken
     yield config
     stop_engine(folder / ".citewell" / "qdrant")
 
@@ -460,7 +468,7 @@ def test_an_operator_sees_health_and_sources(visit):
     page = visit()
     page.page.click("#to-operate")
     health = page.page.locator(".checks li")
-    expect(health).to_have_count(7)  # three sources, state store, index, embedder, language model
+    expect(health).to_have_count(8)  # four sources, state store, index, embedder, language model
     assert {row.get_attribute("data-kind") for row in health.all()} == {
         "source",
         "state",
@@ -515,10 +523,9 @@ def test_a_sync_that_fails_says_why(visit, config: Path):
 def test_an_operator_cancels_a_sync(visit):
     page = visit()
     page.page.click("#to-operate")
-    page.page.check("#full")
-    page.page.click("tr[data-source=hostile] button.sync")
+    page.page.click("tr[data-source=long] button.sync")  # several batches: the one under way is finished
     page.page.locator(".jobs li").first.locator(".cancel-job").click()
-    expect(page.page.locator(".jobs li").first).to_have_attribute("data-status", "cancelled", timeout=60_000)
+    expect(page.page.locator(".jobs li").first).to_have_attribute("data-status", "cancelled", timeout=150_000)
 
 
 def test_what_was_set_aside_is_listed_with_its_reason_and_retried(visit):
