@@ -11,7 +11,7 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient, models
 
-from connectors.sql import SqlSource
+from connectors.sql.source import SqlSource
 from rag.ports import Embedder
 from rag.types import Upsert
 

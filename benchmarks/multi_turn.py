@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.common import beir, finish
-from rag.conversation import joined, refers_back
 from rag.ports import Scope
+from rag.question.follow_up import joined, refers_back
 from rag.types import Turn
-from service.evaluation import ranked
+from service.evaluation.evaluate import ranked
 
 WAYS = ("as it stands", "joined", "joined if it refers back")
 

@@ -14,13 +14,13 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.common import beir, finish
-from rag.ordering import PrefixOrder
+from rag.language.text import fold
 from rag.ports import Scope
-from rag.prompt import Layout, build
-from rag.retrieval import to_passages
-from rag.text import fold
+from rag.prompt.ordering import PrefixOrder
+from rag.prompt.prompt import Layout, build
+from rag.retrieval.retrieval import to_passages
 from rag.types import Message, Sampling
-from service.evaluation import holds_answer
+from service.evaluation.evaluate import holds_answer
 from service.vllm.client import OpenAIGenerator
 from service.vllm.counter import TransformersTokenCounter
 from tests.vllm.conftest import serving

@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import QUICK, SAMPLE, finish, over_database, percentile, sample
-from rag.answering import Answering, Asked, prompt_for, weighed
-from rag.conversation import joined, passages_beside
-from rag.evidence import understand
-from rag.ordering import Arrangement, Block, PrefixOrder
+from rag.answer.answering import Answering, Asked, prompt_for, weighed
+from rag.language.tokens import qwen_encoding
 from rag.ports import Scope
-from rag.prompt import Prompt
-from rag.tokens import qwen_encoding
+from rag.prompt.ordering import Arrangement, Block, PrefixOrder
+from rag.prompt.prompt import Prompt
+from rag.question.evidence import understand
+from rag.question.follow_up import joined, passages_beside
 from rag.types import Hit, Message, Turn
-from service.evaluation import corpus_index
-from service.evaluation import read_cases as read_beir
+from service.evaluation.evaluate import corpus_index
+from service.evaluation.evaluate import read_cases as read_beir
 from service.knowledge_base import KnowledgeBase
 
 REQUESTS = int(os.environ.get("REQUESTS", 300 if QUICK else 2000))  # of each trace, at most

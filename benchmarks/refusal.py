@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.common import finish, sample
-from rag.evidence import THRESHOLD
+from rag.question.evidence import THRESHOLD
 from tests.acceptance.test_record_shop import QUESTIONS
 
 PER_FILE = 400

@@ -27,16 +27,16 @@ import numpy as np
 from qdrant_client import QdrantClient
 
 from benchmarks.common import QUESTIONS, QUICK, finish, percentile, sample
-from connectors.sql import SqlSource
-from indexes.embedders import load_embedder
-from indexes.engine.address import socket_path
-from indexes.qdrant import QdrantIndex, connect_embedded
-from indexes.qdrant_schema import Encoders
+from connectors.sql.source import SqlSource
+from indexes.embedded.address import socket_path
+from indexes.embedders.load import load_embedder
+from indexes.qdrant.index import QdrantIndex, connect_embedded
+from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.chunking import dense_text
 from rag.ports import Scope
 from rag.types import Chunk, Document, Point, SparseVector, Upsert
-from service.evaluation import LEGS, Case, corpus_index, evaluate, ranked, read_cases
+from service.evaluation.evaluate import LEGS, Case, corpus_index, evaluate, ranked, read_cases
 from service.knowledge_base import KnowledgeBase
 from tests.conftest import stop_engine
 
@@ -307,7 +307,15 @@ async def _stalls(kb: KnowledgeBase, process: subprocess.Popen[bytes]) -> float:
 
 
 def measure_stalls(kb: KnowledgeBase) -> float:
-    command = [sys.executable, "-m", "service.cli", "ingest", "--full", "-c", str(kb.settings.root / "citewell.toml")]
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli.main",
+        "ingest",
+        "--full",
+        "-c",
+        str(kb.settings.root / "citewell.toml"),
+    ]
     kb.retrieve(QUESTIONS[0])
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     worst = asyncio.run(_stalls(kb, process))

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import finish, over_database
-from rag.text import fold
+from rag.language.text import fold
 from rag.types import Document, Upsert
-from service.evaluation import Case, holds_answer
+from service.evaluation.evaluate import Case, holds_answer
 
 
 def answers(question: dict[str, Any], row: Document) -> bool:

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.common import finish
-from rag.support import says_something, supporting
-from rag.text import sentence_spans
+from rag.answer.claims import says_something, supporting
+from rag.language.text import sentence_spans
 from rag.types import Document, Passage
-from service.evaluation import read_cases
+from service.evaluation.evaluate import read_cases
 
 
 def main() -> None:

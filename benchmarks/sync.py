@@ -27,18 +27,18 @@ import httpx
 import sqlalchemy as sa
 
 from benchmarks.common import QUICK, finish
-from connectors.sql import SqlSource
-from indexes.embedders import load_embedder
-from indexes.engine.address import socket_path
-from indexes.qdrant import QdrantIndex, connect_embedded
-from indexes.qdrant_schema import Encoders
+from connectors.sql.source import SqlSource
+from indexes.embedded.address import socket_path
+from indexes.embedders.load import load_embedder
+from indexes.qdrant.index import QdrantIndex, connect_embedded
+from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
+from rag.language.tokens import QwenTokenCounter
 from rag.ports import Embedder
-from rag.tokens import QwenTokenCounter
 from rag.types import Upsert
-from service.ingest import Ingest, Options, ingest
-from service.state import State
+from service.store.state import State
+from service.syncing.sync import Ingest, Options, ingest
 
 OURS = os.environ.get("OURS") == "1"
 ROWS = 2_000 if QUICK else 20_000

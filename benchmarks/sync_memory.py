@@ -13,15 +13,15 @@ from pathlib import Path
 import httpx
 import sqlalchemy as sa
 
-from connectors.sql import SqlSource
-from indexes.engine.address import socket_path
-from indexes.qdrant import QdrantIndex, connect_embedded
-from indexes.qdrant_schema import Encoders
+from connectors.sql.source import SqlSource
+from indexes.embedded.address import socket_path
+from indexes.qdrant.index import QdrantIndex, connect_embedded
+from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
-from rag.tokens import QwenTokenCounter
-from service.ingest import Ingest, Options, ingest
-from service.state import State
+from rag.language.tokens import QwenTokenCounter
+from service.store.state import State
+from service.syncing.sync import Ingest, Options, ingest
 
 BLOBS = 400
 BLOB_BYTES = 500_000

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from benchmarks.common import QUICK, finish
 from benchmarks.sync import ROWS, Citewell, Shop, databases, stop_engine
-from connectors.files import FilesSource
-from connectors.sql import SqlSource
+from connectors.files.source import FilesSource
+from connectors.sql.source import SqlSource
 from rag.fakes import HashEmbedder
 from tests.support.counting_proxy import CountingProxy
 

@@ -13,11 +13,11 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.common import QUICK, beir, finish
-from rag.ordering import PrefixOrder
 from rag.ports import Scope
-from rag.prompt import Layout, build
-from rag.retrieval import to_passages
-from service.evaluation import holds_answer
+from rag.prompt.ordering import PrefixOrder
+from rag.prompt.prompt import Layout, build
+from rag.retrieval.retrieval import to_passages
+from service.evaluation.evaluate import holds_answer
 
 BUDGETS = (600, 1000, 2000)
 MOST = 100 if QUICK else 1000

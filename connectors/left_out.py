@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from connectors.file_patterns import Pattern
+from connectors.files.patterns import Pattern
 
 # Names of files: of secrets, and of what programs write for programs.
 _FILES = """

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import mmh3
 
-from rag.terms import function_words, terms
+from rag.language.terms import function_words, terms
 from rag.types import SparseVector
 
 K1, B = 1.2, 0.75

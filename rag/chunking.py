@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
+from rag.language.text import sentence_spans
+from rag.language.tokens import block_text
 from rag.ports import TokenCounter
-from rag.text import sentence_spans
-from rag.tokens import block_text
 from rag.types import Chunk, Document, Section
 
 NAMESPACE = uuid.UUID("7b0e6a52-41ad-5a4e-9d55-6f1c1a0c8f3e")

@@ -28,7 +28,7 @@ A message says what happened, the value that was seen, and how to mend it. It is
 name hosts and paths, and never a secret. Callers of the service get `for_callers`.
 """
 
-from rag.secrets import masked
+from rag.boundary.secrets import masked
 
 
 class CitewellError(Exception):

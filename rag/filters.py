@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rag.boundary.json_values import is_unicode
 from rag.errors import FilterError
-from rag.json_values import is_unicode
 from rag.types import Document
 
 Value = str | int | float | bool

@@ -94,7 +94,7 @@ class Index(Protocol):
     def delete(self, ids: Sequence[str]) -> None: ...
 
     def query(self, dense: Sequence[float], sparse: SparseVector, *, scope: Scope, limit: int) -> list[Hit]:
-        """Dense and sparse search, fused (rag/fusion.py), best first."""
+        """Dense and sparse search, fused (rag/retrieval/fusion.py), best first."""
         ...
 
 

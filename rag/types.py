@@ -49,7 +49,8 @@ class Document:
 class Chunk:
     """A piece of a document: `text` is `document.text[start:end]`, and consecutive chunks touch.
 
-    tokens: Qwen2.5 tokens of the text as it stands in a prompt (rag/prompt.py), counted at ingest; 0 when unknown.
+    tokens: Qwen2.5 tokens of the text as it stands in a prompt (rag/prompt/prompt.py), counted at ingest; 0 when
+    unknown.
     """
 
     id: str

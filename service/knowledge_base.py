@@ -11,34 +11,34 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from qdrant_client import QdrantClient
 
-from connectors.files import FilesSource
-from connectors.sql import SqlSource
-from indexes.embedders import Prompts, load_embedder
-from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
-from indexes.qdrant_schema import Encoders, Layout
+from connectors.files.source import FilesSource
+from connectors.sql.source import SqlSource
+from indexes.embedders.load import Prompts, load_embedder
+from indexes.qdrant.index import QdrantIndex, connect_embedded, connect_server
+from indexes.qdrant.schema import Encoders, Layout
 from indexes.rerankers import load_reranker
 from indexes.sparse import Bm25Encoder
-from rag import answering
-from rag.breaker import Breaker
-from rag.conversation import Rewriter
+from rag.answer import answering
 from rag.errors import ConfigError, IndexMoved, IndexUnavailable, QuestionError
-from rag.evidence import Question, admissible, evidence, understand
 from rag.filters import All, parse_filter
-from rag.likeness import Likeness, Scale, measure_likeness, scale_for
-from rag.ordering import PrefixOrder
+from rag.language.tokens import QwenTokenCounter
 from rag.ports import Embedder, Generator, Identity, Scope, TokenCounter
-from rag.retrieval import Reranking, Retriever, to_passages
-from rag.templates import Templates, load_templates
-from rag.tokens import QwenTokenCounter
+from rag.prompt.ordering import PrefixOrder
+from rag.prompt.templates import Templates, load_templates
+from rag.question.evidence import Question, admissible, evidence, understand
+from rag.question.follow_up import Rewriter
+from rag.retrieval.breaker import Breaker
+from rag.retrieval.likeness import Likeness, Scale, measure_likeness, scale_for
+from rag.retrieval.retrieval import Reranking, Retriever, to_passages
 from rag.types import Answer, Hit, Message, Sampling
-from service.conversations import Conversations
-from service.ingest import Ingest, Options, Report, ingest
-from service.jobs import Jobs
-from service.keys import Keys
-from service.metrics import Metrics
-from service.settings import DEFAULT_PATH, Settings, load_settings
-from service.sources import make_source
-from service.state import State
+from service.settings.sections import DEFAULT_PATH, Settings, load_settings
+from service.store.conversations import Conversations
+from service.store.jobs import Jobs
+from service.store.keys import Keys
+from service.store.state import State
+from service.syncing.connectors import make_source
+from service.syncing.sync import Ingest, Options, Report, ingest
+from service.telemetry.metrics import Metrics
 from service.threads import Threads
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ class KnowledgeBase:
         base keeps them instead. sources: search only these, all when empty; scope: from `scope()` instead, with a
         filter or an identity. Raises QuestionError for a question, or a profile, that cannot be answered as it is.
         """
-        from service.asking import Ask, answer_events
+        from service.asking.asker import Ask, answer_events
 
         ask = Ask(
             question=question,
@@ -371,7 +371,7 @@ class KnowledgeBase:
 
     async def aask(self, question: str, **options: Any) -> Answer:
         """Answer a question; options as in `stream`."""
-        from service.asking import whole
+        from service.asking.asker import whole
 
         return await whole(self.stream(question, **options))
 

@@ -15,7 +15,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilters
 
-from rag.answering import Finished, PassagesFound, Restarted, TextDelta
+from rag.answer.answering import Finished, PassagesFound, Restarted, TextDelta
 from rag.errors import FilterError, GeneratorUnavailable
 from rag.filters import FIELDS
 from rag.ports import Scope

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rag.json_values import flaw
-from rag.secrets import masked_in
+from rag.boundary.json_values import flaw
+from rag.boundary.secrets import masked_in
 from rag.types import Answer, Citation, Hit, Key, Passage, Usage
-from service.jobs import Job
+from service.store.jobs import Job
 
 
 class _Body(BaseModel):

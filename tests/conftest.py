@@ -19,12 +19,12 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from indexes.embedders import load_embedder
-from indexes.engine.address import socket_path
+from indexes.embedded.address import socket_path
+from indexes.embedders.load import load_embedder
 from rag.ports import Embedder
-from service.cli import app
+from service.cli.main import app
 from service.knowledge_base import KnowledgeBase, connect
-from service.settings import StateSettings, load_settings
+from service.settings.sections import StateSettings, load_settings
 from tests.noise.hook import VARIABLE
 
 # A busy machine is no reason for a property to fail.

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from indexes.engine.address import socket_path
-from indexes.engine.launch import ensure_running
+from indexes.embedded.address import socket_path
+from indexes.embedded.launch import ensure_running
 from service.knowledge_base import connect
 from tests.conftest import Server, stop_engine
 from tests.fault_proxy import FaultProxy

@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from service.engine_plan import Wish, plan, shape_of
+from service.vllm.plan import Wish, plan, shape_of
 
 MODEL = os.environ.get("MODEL", "/tmp/site/_qwen25-7b")
 WEIGHTS = os.environ.get("WEIGHTS", "dummy")  # or auto, where the folder has weights

@@ -13,7 +13,7 @@ from llama_index.llms.openai_like import OpenAILike
 from pydantic import BaseModel
 
 from benchmarks.llamaindex_pipeline import Embedding
-from indexes.embedders import load_embedder
+from indexes.embedders.load import load_embedder
 
 app = FastAPI()
 _texts = json.loads(Path(os.environ["BENCH_PASSAGES"]).read_text())

@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse, Ignored
 from connectors.parsers.parsed import Hidden, Parsed, Record
-from rag.child import child_environment, python_child
+from rag.boundary.child import child_environment, python_child
 from rag.errors import SourceError
 from rag.types import Section
 

@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag.deadline import Deadline
 from service.http.problems import FAILED, refusal
-from service.keys import Caller
-from service.logs import REQUEST_ID
-from service.metrics import Metrics
+from service.store.keys import Caller
+from service.telemetry.logs import REQUEST_ID
+from service.telemetry.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _CLIENT_GONE = 499

@@ -9,10 +9,10 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from rag.errors import DeadlineExceeded, ShuttingDown
-from service.http.access import ACCESS
+from service.http.access.access import ACCESS
+from service.http.access.session import credentials
 from service.http.edge import ClientGone, Exchange, exchange_of
 from service.http.parts import Parts
-from service.http.session import credentials
 
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from rag.errors import CitewellError, EngineBusy
-from service.http import openai_api
+from service.http.api import openai_api
 from service.http.edge import exchange_of
 from service.http.outside import text_for
 from service.http.problems import FAILED, refusal, status_of

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from urllib.parse import quote
 
-from rag.answering import Event, Finished, PassagesFound, Restarted
+from rag.answer.answering import Event, Finished, PassagesFound, Restarted
 from rag.errors import CitewellError, for_callers
 from rag.types import Answer, Citation, Document, Hit, Passage
-from service.keys import Caller
+from service.store.keys import Caller
 
 
 def text_for(caller: Caller | None, err: CitewellError) -> str:

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from service.http.access import Authenticator
-from service.http.checks import Checks
+from service.health.checks import Checks
+from service.http.access.access import Authenticator
+from service.http.access.limits import Admission, Limits
 from service.http.edge import Drain, Exchange, exchange_of
-from service.http.limits import Admission, Limits
-from service.job_runner import JobRunner
-from service.keys import Caller, Rights
 from service.knowledge_base import KnowledgeBase
-from service.settings import FilesSettings, SqlSettings
+from service.settings.sections import FilesSettings, SqlSettings
+from service.store.keys import Caller, Rights
+from service.syncing.background.job_runner import JobRunner
 from service.threads import Threads
 
 

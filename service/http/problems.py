@@ -22,9 +22,9 @@ from rag.errors import (
     ShuttingDown,
     SourceBusy,
 )
-from service.http import openai_api
-from service.logs import REQUEST_ID
+from service.http.api import openai_api
 from service.schemas import Problem
+from service.telemetry.logs import REQUEST_ID
 
 _STATUS: tuple[tuple[type[CitewellError], int], ...] = (
     (QuestionError, 422),

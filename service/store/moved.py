@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.state_schema import conversations, moved
+from service.store.schema import conversations, moved
 
 _PART = 500
 

@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from indexes.qdrant import QdrantIndex
-from service.state import Lease, State, StoredDocument
+from indexes.qdrant.index import QdrantIndex
+from service.store.state import Lease, State, StoredDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

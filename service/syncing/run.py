@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from indexes.qdrant import QdrantIndex
+from indexes.qdrant.index import QdrantIndex
+from rag.boundary.secrets import masked
 from rag.errors import SourceError
 from rag.ports import Embedder, SparseEncoder, TokenCounter
-from rag.secrets import masked
 from rag.types import Unreadable
-from service.pipeline import WriteBehind
-from service.state import Lease, State
+from service.store.state import Lease, State
 from service.syncing.deletions import Unit
 from service.syncing.report import Report
+from service.syncing.threads import WriteBehind
 
 _WRITE_BEHIND = 1
 

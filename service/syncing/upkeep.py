@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from indexes.qdrant import QdrantIndex
+from indexes.qdrant.index import QdrantIndex
 from rag.errors import SourceError
-from service.state import State
+from service.store.state import State
 from service.syncing.recovery import compare, new_generation
 
 _SHOWN = 20

@@ -14,12 +14,12 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
-from rag.breaker import Breaker
 from rag.deadline import until
 from rag.errors import AnswerFiltered, EngineBusy, GeneratorUnavailable, RequestRefused
 from rag.ports import Generator
+from rag.retrieval.breaker import Breaker
 from rag.types import Delta, Message, Route, Sampling
-from service.tracing import chat_span, end_chat
+from service.telemetry.tracing import chat_span, end_chat
 from service.vllm.replica import Replica, body_of
 
 _CONNECT_S = 3.0
@@ -35,9 +35,9 @@ class OpenAIGenerator:
 
     Requests with the same affinity go to the same server (rendezvous hashing), so that each keeps its own prefix
     cache; those without one go where the fewest are under way. A server that fails is passed over, and one that fails
-    again and again is left alone for a while (rag/breaker.py). Only what is the server's fault counts for that: not
-    a request that it refuses, not a full queue, nothing once an answer has begun, and no first token that is late
-    because the prompt is long or others are being answered.
+    again and again is left alone for a while (rag/retrieval/breaker.py). Only what is the server's fault counts for
+    that: not a request that it refuses, not a full queue, nothing once an answer has begun, and no first token that is
+    late because the prompt is long or others are being answered.
     """
 
     def __init__(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from indexes.qdrant import QdrantIndex, connect_embedded, connect_server
-from indexes.qdrant_schema import Encoders
+from indexes.qdrant.index import QdrantIndex, connect_embedded, connect_server
+from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.errors import IndexMismatch
 from rag.ports import Identity, Scope

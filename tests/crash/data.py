@@ -5,8 +5,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from connectors.files import FilesSource
-from connectors.sql import SqlSource
+from connectors.files.source import FilesSource
+from connectors.sql.source import SqlSource
 from tests.crash.harness import Data
 
 _TIME = 1_700_000_000

@@ -16,17 +16,17 @@ from typing import Any
 
 import httpx
 
-from connectors.files import FilesSource
-from connectors.sql import SqlSource
-from indexes.engine.address import socket_path
-from indexes.qdrant import QdrantIndex, connect_embedded
-from indexes.qdrant_schema import Encoders
+from connectors.files.source import FilesSource
+from connectors.sql.source import SqlSource
+from indexes.embedded.address import socket_path
+from indexes.qdrant.index import QdrantIndex, connect_embedded
+from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
+from rag.language.tokens import QwenTokenCounter
 from rag.ports import Embedder, Source
-from rag.tokens import QwenTokenCounter
-from service.ingest import Ingest, Options, Report, ingest
-from service.state import State
+from service.store.state import State
+from service.syncing.sync import Ingest, Options, Report, ingest
 
 DIM = 32
 _PATIENCE_S = 600  # with one run

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from indexes.sparse import Bm25Encoder
 from rag.ports import Scope
-from service.ingest import Ingest, Options, ingest
+from service.syncing.sync import Ingest, Options, ingest
 from tests.crash.data import sentence
 from tests.crash.harness import FreeEmbedder, Setting
 

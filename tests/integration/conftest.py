@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.sql import SqlSource
+from connectors.sql.source import SqlSource
 from tests.crash.harness import Setting
 from tests.support.stores import Store
 

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.testclient import TestClient
 
 from rag.errors import ConfigError
-from service.app import create_app
-from service.http.access import ACCESS
-from service.keys import Rights
+from service.http.access.access import ACCESS
+from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
+from service.store.keys import Rights
 from tests.conftest import MakeKb, citewell_here, citewell_json
 from tests.support.provider import Provider
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from service.app import create_app
-from service.http.checks import Checks
-from service.keys import Rights
+from service.health.checks import Checks
+from service.http.app import create_app
+from service.store.keys import Rights
 from tests.conftest import MakeKb, free_port, wait_until
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'

@@ -10,9 +10,9 @@ import docx
 import httpx
 import pytest
 
-from connectors.files import FilesSource
+from connectors.files.source import FilesSource
 from connectors.parsers import child
-from rag.child import child_environment
+from rag.boundary.child import child_environment
 from rag.errors import SourceError
 from rag.types import SnapshotComplete, Unreadable, Upsert
 from tests.conftest import ROOT, free_port, stop_engine, wait_until
@@ -114,4 +114,4 @@ def test_there_is_one_way_to_start_a_child():
         for line in path.read_text().splitlines()
         if started.search(line)
     }
-    assert found == {'rag/child.py: return [sys.executable, "-P", "-m", module, *arguments]'}
+    assert found == {'rag/boundary/child.py: return [sys.executable, "-P", "-m", module, *arguments]'}

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from rag.errors import ConfigError, QuestionError
 from rag.ports import Identity
 from rag.types import Message
-from service.app import create_app
+from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
 from tests.conftest import MakeKb
 from tests.stub_engine import StubEngine

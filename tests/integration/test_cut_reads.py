@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from connectors.sql import SqlSource
+from connectors.sql.source import SqlSource
 from rag.errors import SourceError
-from service.ingest import Options, Report, ingest
+from service.syncing.sync import Options, Report, ingest
 from tests.conftest import server_database, stop_engine
 from tests.crash.data import table
 from tests.crash.harness import Setting, difference

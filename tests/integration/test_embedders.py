@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes.embedders import Prompts, SentenceTransformersEmbedder, load_embedder, unexportable
-from indexes.onnx_export import _stamp
-from indexes.packed_e5 import unpacked_model
+from indexes.embedders.bundled import unpacked_model
+from indexes.embedders.export import _stamp
+from indexes.embedders.load import Prompts, SentenceTransformersEmbedder, load_embedder, unexportable
 from rag.errors import EmbedderUnavailable
 from rag.fakes import HashEmbedder
-from rag.likeness import NO_SCALE, measure_likeness, scale_for
+from rag.retrieval.likeness import NO_SCALE, measure_likeness, scale_for
 from tests.conftest import free_port
 from tests.stub_engine import StubEngine
 

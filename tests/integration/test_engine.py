@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from indexes.engine.address import socket_path
-from indexes.engine.launch import ensure_running
-from indexes.qdrant import QdrantIndex, connect_embedded
+from indexes.embedded.address import socket_path
+from indexes.embedded.launch import ensure_running
+from indexes.qdrant.index import QdrantIndex, connect_embedded
 from rag.errors import IndexUnavailable
-from service.app import create_app
+from service.http.app import create_app
 from service.knowledge_base import connect
 from tests.conftest import engine_pid, is_running, stop_engine, wait_until
 from tests.contract.test_index import TEXTS, make_index, point, search
@@ -38,7 +38,7 @@ def test_many_starters_get_one_engine(engine_folder: Path):
     for starter in starters:
         starter.join()
     pid = engine_pid(engine_folder)
-    command = [sys.executable, "-m", "indexes.engine.server", str(engine_folder)]
+    command = [sys.executable, "-m", "indexes.embedded.server", str(engine_folder)]
     late = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert late.returncode == 75
     assert "another engine holds" in late.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rag.errors import ConfigError
-from service.evaluation import read_cases
+from service.evaluation.evaluate import read_cases
 from service.knowledge_base import connect
 from tests.conftest import citewell_here, citewell_json, stop_engine
 

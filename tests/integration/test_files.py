@@ -10,7 +10,7 @@ import openpyxl
 import pptx
 import pytest
 
-from connectors.files import FilesSource
+from connectors.files.source import FilesSource
 from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse
 from rag.errors import SourceError

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from rag.errors import ConfigError, MassDeleteRefused, SourceBusy, SourceError
 from rag.types import Checkpoint, SourceEvent, Unreadable
-from service.ingest import Ingest, Options, ingest
 from service.knowledge_base import KnowledgeBase
-from service.state import Changes, State, StoredDocument
-from service.state_schema import leases
+from service.store.schema import leases
+from service.store.state import Changes, State, StoredDocument
+from service.syncing.sync import Ingest, Options, ingest
 from tests.conftest import MakeKb, server_database, sqlite_with
 
 SHOP = '[sources.shop]\nkind = "sql"\nurl = "sqlite:///shop.sqlite"\n'

@@ -10,10 +10,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from service.job_runner import JobRunner
-from service.jobs import Jobs
 from service.knowledge_base import KnowledgeBase, connect
-from service.state_schema import jobs as jobs_table
+from service.store.jobs import Jobs
+from service.store.schema import jobs as jobs_table
+from service.syncing.background.job_runner import JobRunner
 from tests.conftest import Server, stop_engine, wait_until
 
 

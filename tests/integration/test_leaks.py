@@ -6,9 +6,9 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
-from service.keys import Rights
+from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
+from service.store.keys import Rights
 from tests.conftest import MakeKb, sqlite_with
 
 

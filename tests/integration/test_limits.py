@@ -13,9 +13,9 @@ import redis
 from fastapi.testclient import TestClient
 
 from rag.errors import ConfigError
-from service.app import create_app
-from service.keys import Rights
+from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
+from service.store.keys import Rights
 from tests.conftest import MakeKb, wait_until
 from tests.stub_engine import StubEngine
 

@@ -18,9 +18,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from service.app import create_app
+from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
-from service.logs import configure_logs
+from service.telemetry.logs import configure_logs
 from tests.conftest import ROOT, MakeKb
 from tests.stub_engine import StubEngine
 

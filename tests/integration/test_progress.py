@@ -9,9 +9,9 @@ from typing import Any
 import openpyxl
 import pytest
 
-from connectors.files import FilesSource
+from connectors.files.source import FilesSource
 from rag.errors import RunStopped
-from service.ingest import Options, Report, ingest
+from service.syncing.sync import Options, Report, ingest
 from tests.conftest import change
 from tests.crash.harness import Setting
 from tests.support.stores import Store, fill

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from indexes.packed_e5 import unpacked_model
-from indexes.qdrant_schema import point_alias, target_of, versions_of
-from indexes.reindex import NewVersion
+from indexes.embedders.bundled import unpacked_model
+from indexes.qdrant.new_version import NewVersion
+from indexes.qdrant.schema import point_alias, target_of, versions_of
 from rag.errors import CitewellError, IndexMismatch, ReindexRefused
-from service import reindex as work
-from service.edit_config import set_values
 from service.knowledge_base import KnowledgeBase, connect
+from service.settings.edit import set_values
+from service.syncing import reindex as work
 from tests.conftest import citewell_json, sqlite_with, stop_engine, wait_until
 
 QUERIES = int(os.environ.get("TEST_QUERIES", "200"))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from connectors.files import FilesSource
-from connectors.labels import FileLabels, PathRule, RowLabels
+from connectors.files.source import FilesSource
+from connectors.visibility import FileLabels, PathRule, RowLabels
 from rag.errors import ConfigError
 from rag.ports import NOBODY, Identity, Scope
-from service.ingest import Options, ingest
-from service.settings import load_settings
+from service.settings.sections import load_settings
+from service.syncing.sync import Options, ingest
 from tests.conftest import change, server_database
 from tests.crash.harness import FreeEmbedder, Setting
 from tests.support.rights import ALL, FORMS

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from rag.errors import LeaseLost
-from service.ingest import Ingest, Options, Report, ingest
-from service.state import Changes, State, StoredDocument
-from service.state_schema import VERSION
+from service.store.schema import VERSION
+from service.store.state import Changes, State, StoredDocument
+from service.syncing.sync import Ingest, Options, Report, ingest
 from tests.conftest import MakeKb, change, sqlite_with
 from tests.crash.data import table
 from tests.crash.harness import FreeEmbedder, Setting

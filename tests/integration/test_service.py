@@ -10,9 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from rag.errors import ConfigError
-from service.app import create_app
+from service.http.app import create_app
+from service.http.server import run
 from service.knowledge_base import connect
-from service.server import run
 from tests.conftest import MakeKb, free_port, stop_engine
 from tests.stub_engine import StubEngine
 

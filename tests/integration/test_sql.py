@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from connectors.sql import SqlSource
-from connectors.sql_connection import shown
+from connectors.sql.connection import shown
+from connectors.sql.source import SqlSource
 from rag.errors import SourceError
 from rag.types import Document, ScopeFailed, SnapshotComplete, Unreadable, Upsert
 from tests.conftest import SAMPLE, change, server_database, sqlite_with

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from connectors.sql import SqlSource
-from connectors.sql_connection import create_engine
-from connectors.sql_sync import Patience
+from connectors.sql.changes.sync import Patience
+from connectors.sql.connection import create_engine
+from connectors.sql.source import SqlSource
 from rag.types import (
     Listing,
     Note,

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from connectors.files import FilesSource
-from connectors.labels import FileLabels, PathRule
+from connectors.files.source import FilesSource
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
+from connectors.visibility import FileLabels, PathRule
 from rag.types import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
 from service.knowledge_base import KnowledgeBase
-from service.settings import load_settings
-from service.state import Changes
+from service.settings.sections import load_settings
+from service.store.state import Changes
 from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
 from tests.support.synced import Notes
 from tests.users import AsNobody, nobody, open_folder

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from connectors.labels import RowLabels
-from connectors.sql import SqlSource
-from connectors.sql_connection import Limits
-from connectors.sql_spool import PageSize
+from connectors.sql.changes.spool import PageSize
+from connectors.sql.connection import Limits
+from connectors.sql.source import SqlSource
+from connectors.visibility import RowLabels
 from rag.errors import SourceError
 from rag.types import Upsert
 from tests.conftest import change, free_port, server_database, wait_until
@@ -228,7 +228,7 @@ def test_a_binary_key_and_a_binary_label_are_read(open_store):
 @pytest.mark.parametrize("method", ["found", "cursor"])
 def test_wide_rows_come_in_small_pages(database: str, open_store, monkeypatch: pytest.MonkeyPatch, method: str):
     """Of 500 rows of 200 kB no page is larger than about what was set, whatever the way that rows are found by."""
-    monkeypatch.setattr("connectors.sql_spool._PAGE_BYTES", 2 << 20)
+    monkeypatch.setattr("connectors.sql.changes.spool._PAGE_BYTES", 2 << 20)
     column = "LONGTEXT" if database.startswith("mysql") else "TEXT"
     change(database, f"CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER, v {column})")
     filled = "hex(zeroblob(50000))" if "sqlite" in database else "repeat('x', 100000)"

@@ -10,14 +10,14 @@ import pytest
 import sqlalchemy as sa
 from qdrant_client import models
 
-from connectors.sql_connection import create_engine
-from connectors.sql_sync import Patience
-from indexes.qdrant import QdrantIndex
-from indexes.qdrant_schema import Encoders, Layout
-from indexes.reindex import NewVersion
+from connectors.sql.changes.sync import Patience
+from connectors.sql.connection import create_engine
+from indexes.qdrant.index import QdrantIndex
+from indexes.qdrant.new_version import NewVersion
+from indexes.qdrant.schema import Encoders, Layout
 from indexes.sparse import Bm25Encoder
 from rag.errors import MassDeleteRefused, SourceBusy, SourceError, StateUnavailable
-from service.state import State
+from service.store.state import State
 from service.syncing.upkeep import forget, verify
 from tests.conftest import change, server_database, sqlite_with, wait_until
 from tests.crash.harness import DIM, FreeEmbedder
@@ -677,7 +677,7 @@ def test_a_statement_that_the_server_cancels_is_tried_again(open_store):
 
 
 def test_the_heartbeat_outlives_an_error_of_the_store(open_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("service.state.LEASE_S", 0.3)
+    monkeypatch.setattr("service.store.state.LEASE_S", 0.3)
     url = f"sqlite:///{sqlite_with(tmp_path / 'source.sqlite')}"
     state = open_store(url).parts.state
     asked: list[float] = []

@@ -17,7 +17,7 @@ from rag.errors import FilterError
 from rag.filters import matches, parse_filter
 from rag.ports import Identity
 from rag.types import Document
-from service.app import create_app
+from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
 from tests.conftest import MakeKb, sqlite_with
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from rag.ports import Identity, Scope
 from service import connect
-from service.conversations import without_lost
 from service.knowledge_base import KnowledgeBase
+from service.store.conversations import without_lost
 from tests.conftest import ROOT, SERVERS, change, server_database, stop_engine
 
 DATA = ROOT / "tests" / "data"

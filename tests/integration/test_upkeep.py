@@ -9,9 +9,9 @@ import pytest
 import qdrant_edge as qe
 from qdrant_client import models as m
 
-from indexes.engine.store import Store
-from indexes.engine.upkeep import keep_optimised
-from indexes.qdrant_schema import dense_params
+from indexes.embedded.store import Store
+from indexes.embedded.upkeep import keep_optimised
+from indexes.qdrant.schema import dense_params
 
 DIM = 32
 POINTS = 300

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from indexes.packed_e5 import unpacked_model
+from indexes.embedders.bundled import unpacked_model
 from service.knowledge_base import KnowledgeBase, connect
-from service.schedule import Schedule
-from service.settings import load_settings
-from service.watching import follow_files
+from service.settings.sections import load_settings
+from service.syncing.background.schedule import Schedule
+from service.syncing.background.watching import follow_files
 from tests.conftest import MakeKb, change, citewell, sqlite_with, stop_engine, wait_until
 from tests.integration.test_run_commands import committed, start
 from tests.users import nobody, open_folder

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from rag.errors import AnswerFiltered, EngineBusy, GeneratorUnavailable, QuestionError, RequestRefused
 from rag.types import Message, Route, Sampling
-from service.app import create_app
+from service.http.app import create_app
 from service.vllm.client import OpenAIGenerator
 from tests.conftest import MakeKb
 from tests.stub_engine import StubEngine

@@ -15,7 +15,7 @@ from typing import Any
 
 VARIABLE = "TEST_NOISE"
 _HERE = Path(__file__).parent
-_DISTURBED = "indexes.embedders"
+_DISTURBED = "indexes.embedders.load"
 
 
 def seed() -> str:

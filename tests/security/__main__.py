@@ -17,11 +17,11 @@ from typing import Any
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 
-from connectors.labels import RightsUnknown, RowLabels
+from connectors.visibility import RightsUnknown, RowLabels
 from rag.ports import NOBODY
-from service.app import create_app
-from service.keys import Rights
+from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase, connect
+from service.store.keys import Rights
 from tests.conftest import stop_engine
 from tests.security import callers, redirects, tokens, trap
 from tests.security import leaks as leaking

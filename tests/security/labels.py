@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from rag.citations import CitationWriter
+from rag.answer.citations import CitationWriter
 from rag.types import Document, Passage
 
 TEXT = "Records can be returned within 30 days. Opened records are exchanged only. 年假为十二天。"

@@ -11,15 +11,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from starlette.exceptions import HTTPException
 
-from indexes.embedders import EndpointEmbedder
+from indexes.embedders.load import EndpointEmbedder
 from indexes.rerankers import EndpointReranker
 from rag.errors import CitewellError
 from rag.types import Chunk, Document, Hit, Message, Sampling
-from service.engine_metrics import engine_metrics
-from service.http.oidc import Oidc
-from service.settings import OidcSettings
-from service.tracing import span_exporter
+from service.http.access.oidc import Oidc
+from service.settings.sections import OidcSettings
+from service.telemetry.tracing import span_exporter
 from service.vllm.client import OpenAIGenerator
+from service.vllm.metrics import engine_metrics
 from tests.support.provider import Provider
 
 CODES = (301, 302, 303, 307, 308)

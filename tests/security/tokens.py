@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.testclient import TestClient
 
-from service.app import create_app
-from service.keys import Rights
+from service.http.app import create_app
 from service.knowledge_base import connect
+from service.store.keys import Rights
 from tests.support.provider import Provider
 
 

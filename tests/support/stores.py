@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from service.ingest import Options, Report, ingest
 from service.syncing.report import TableReport
+from service.syncing.sync import Options, Report, ingest
 from tests.conftest import change
 from tests.crash.harness import Setting, difference
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from connectors.sql import SqlSource
+from connectors.sql.source import SqlSource
 from rag.types import Checkpoint, CheckpointGroup, Listed, Listing, ScopeFailed, SourceEvent, Tombstone, Upsert
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from connectors.files import FilesSource
-from connectors.sql import SqlSource
+from connectors.files.source import FilesSource
+from connectors.sql.source import SqlSource
 from rag.ports import Source
 from service.syncing.upkeep import forget as forget_table
 from tests.conftest import stop_engine

@@ -3,10 +3,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from rag.answering import Answering, Asked, Event, Finished, Restarted, TextDelta, answer
+from rag.answer.answering import Answering, Asked, Event, Finished, Restarted, TextDelta, answer
 from rag.errors import AnswerCut, GeneratorUnavailable, QuestionError
-from rag.evidence import understand
-from rag.tokens import QwenTokenCounter
+from rag.language.tokens import QwenTokenCounter
+from rag.question.evidence import understand
 from rag.types import Answer, Delta, Document, Message, Passage, Route, Sampling, Usage
 
 TEXT = "The Edmonton store opens at 11:00 and closes at 20:00. Parking is free."

@@ -2,7 +2,7 @@
 
 import time
 
-from rag.breaker import Breaker
+from rag.retrieval.breaker import Breaker
 from tests.conftest import wait_until
 
 

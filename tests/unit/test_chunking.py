@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.chunking import split
-from rag.tokens import QwenTokenCounter
+from rag.language.tokens import QwenTokenCounter
 from rag.types import Document, Section
 
 COUNTER = QwenTokenCounter()

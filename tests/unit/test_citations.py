@@ -3,7 +3,7 @@ from dataclasses import replace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag.citations import CitationWriter, label_passages
+from rag.answer.citations import CitationWriter, label_passages
 from rag.types import Document, Passage
 
 TEXT = "Records can be returned within 30 days. Opened records are exchanged only. 年假为十二天。"

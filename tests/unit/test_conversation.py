@@ -3,9 +3,9 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from rag.conversation import Rewriter, joined, refers_back, turns_of
 from rag.errors import GeneratorUnavailable
-from rag.templates import load_templates
+from rag.prompt.templates import load_templates
+from rag.question.follow_up import Rewriter, joined, refers_back, turns_of
 from rag.types import Delta, Message, Route, Sampling, Turn
 
 TURNS = [Turn(question="Who wrote Dune?", asked="…", answer="Frank Herbert wrote Dune [a1b2].")]

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from rag.errors import ConfigError
-from service.engine_plan import Plan, known_shape, plan, shape_of, wish_of
+from service.vllm.plan import Plan, known_shape, plan, shape_of, wish_of
 
 MODEL = "Qwen/Qwen2.5-7B-Instruct"
 CONFIG = {

@@ -1,6 +1,6 @@
 import pytest
 
-from service.engine_troubles import TROUBLES, find
+from service.vllm.troubles import TROUBLES, find
 
 LINES = {
     "no room for the KV cache": "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",

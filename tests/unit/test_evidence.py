@@ -1,7 +1,7 @@
 import pytest
 
-from rag.evidence import AGGREGATE_REFUSALS, REFUSALS, admissible, evidence, refusal, understand
-from rag.likeness import NO_SCALE, Scale
+from rag.question.evidence import AGGREGATE_REFUSALS, REFUSALS, admissible, evidence, refusal, understand
+from rag.retrieval.likeness import NO_SCALE, Scale
 from rag.types import Document, Passage
 
 

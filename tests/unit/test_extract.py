@@ -1,5 +1,5 @@
-from rag.evidence import understand
-from rag.extract import extract
+from rag.answer.extract import extract
+from rag.question.evidence import understand
 from rag.types import Document, Passage
 
 

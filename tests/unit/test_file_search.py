@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.file_search import Found, find_files
+from connectors.files.search import Found, find_files
 from rag.errors import SourceError
 from tests.users import nobody, open_folder
 

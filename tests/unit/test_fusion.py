@@ -1,6 +1,6 @@
 import pytest
 
-from rag.fusion import DEPTH, fuse
+from rag.retrieval.fusion import DEPTH, fuse
 
 
 def order(dense: dict[str, float], sparse: dict[str, float], weight: float = 0.5) -> list[str]:

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from service.ingest import Report
-from service.ingest_command import _stop_on_signal
-from service.terminal import ingest_progress
+from service.cli.ingest import _stop_on_signal
+from service.cli.terminal import ingest_progress
+from service.syncing.sync import Report
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

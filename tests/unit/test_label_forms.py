@@ -5,7 +5,7 @@ import time
 import pytest
 from hypothesis import given, settings
 
-from rag.label_forms import LabelReader, quoted, unlabelled
+from rag.answer.label_forms import LabelReader, quoted, unlabelled
 from tests.security.labels import answers, leaks, write
 
 LABELS = ("k7f2", "m1n2")

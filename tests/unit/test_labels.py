@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from connectors.labels import FileLabels, PathRule, RightsUnknown, RowLabels
-from connectors.rows import Unread
+from connectors.sql.rows import Unread
+from connectors.visibility import FileLabels, PathRule, RightsUnknown, RowLabels
 from rag.ports import NOBODY
 from tests.support.rights import ALL, FORMS
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.file_patterns import Pattern
-from connectors.file_search import find_files
+from connectors.files.patterns import Pattern
+from connectors.files.search import find_files
 from connectors.left_out import LeftOut, is_private_key
 from rag.errors import SourceError
 

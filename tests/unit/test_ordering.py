@@ -1,7 +1,7 @@
 import random
 
 from benchmarks.prefix_cache import Cache
-from rag.ordering import Block, PrefixOrder
+from rag.prompt.ordering import Block, PrefixOrder
 
 
 def blocks(keys: str, tokens: int = 300) -> list[Block]:

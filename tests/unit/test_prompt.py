@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.errors import QuestionError
-from rag.ordering import PrefixOrder
-from rag.prompt import Layout, Prompt, build
-from rag.tokens import QwenTokenCounter, block_text, qwen_encoding
+from rag.language.tokens import QwenTokenCounter, block_text, qwen_encoding
+from rag.prompt.ordering import PrefixOrder
+from rag.prompt.prompt import Layout, Prompt, build
 from rag.types import Document, Passage, Turn
 
 COUNTER = QwenTokenCounter()

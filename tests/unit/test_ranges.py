@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from connectors.sql_ranges import Range, digests_in, in_order, note_of, range_of
+from connectors.sql.changes.ranges import Range, digests_in, in_order, note_of, range_of
 
 
 def chain(*bounds: object) -> list[Range]:

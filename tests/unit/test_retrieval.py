@@ -4,7 +4,7 @@ import pytest
 
 from rag.fakes import HashEmbedder
 from rag.ports import Scope
-from rag.retrieval import Reranking, Retriever
+from rag.retrieval.retrieval import Reranking, Retriever
 from rag.types import Chunk, Document, Hit, SparseVector
 
 

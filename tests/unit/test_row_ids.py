@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.mysql import FLOAT
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from connectors.sql_ids import key_values, legacy_row_id, row_id
+from connectors.sql.ids import key_values, legacy_row_id, row_id
 
 NULL = sa.types.NullType()
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from connectors.rows import Field, Unread, format_value, json_value, label_columns, render
+from connectors.sql.rows import Field, Unread, format_value, json_value, label_columns, render
 
 NULL = sa.types.NullType()
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from rag.citations import CitationWriter, label_passages
+from rag.answer.citations import CitationWriter, label_passages
 from rag.types import Document, Passage
 
 FILES = {

@@ -8,12 +8,12 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from rag.boundary.secrets import masked, masked_in, remember
+from rag.boundary.urls import credentials_in, has_two_ats, without_credentials
 from rag.errors import ConfigError, SourceError
-from rag.secrets import masked, masked_in, remember
-from rag.urls import credentials_in, has_two_ats, without_credentials
-from service.logs import _JsonFormatter, _TextFormatter
-from service.settings import Settings, load_settings
-from service.sources import make_source
+from service.settings.sections import Settings, load_settings
+from service.syncing.connectors import make_source
+from service.telemetry.logs import _JsonFormatter, _TextFormatter
 
 ODD = [
     "Blue@Harbor77",

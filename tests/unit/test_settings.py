@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rag.errors import ConfigError
-from service.settings import Settings, load_settings, seconds
+from service.settings.sections import Settings, load_settings, seconds
 
 
 def load(tmp_path: Path, text: str, **environ: str) -> Settings:

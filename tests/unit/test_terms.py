@@ -1,6 +1,6 @@
 import pytest
 
-from rag.terms import content_weights, coverage, terms
+from rag.language.terms import content_weights, coverage, terms
 
 
 def test_a_compound_gives_its_whole_and_its_parts():

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.text import fold, humanize, language_of, line_spans, sentence_spans, words
+from rag.language.text import fold, humanize, language_of, line_spans, sentence_spans, words
 
 
 def sentences(text: str) -> list[str]:

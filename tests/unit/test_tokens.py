@@ -1,6 +1,6 @@
 import pytest
 
-from rag.tokens import QwenTokenCounter, neutralize, qwen_encoding
+from rag.language.tokens import QwenTokenCounter, neutralize, qwen_encoding
 from rag.types import Message
 
 COUNTER = QwenTokenCounter()

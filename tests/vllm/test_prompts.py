@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.prefix_cache import Cache, tokens_of
 from rag.types import Message, Route, Sampling
-from service.engine_plan import known_shape, plan, wish_of
 from service.vllm.client import OpenAIGenerator
+from service.vllm.plan import known_shape, plan, wish_of
 from tests.vllm.environment import CannotInstall, prepare
 from tests.vllm.tokens import compare, prompts
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rag.ordering import PrefixOrder
-from rag.prompt import Layout, Prompt, build
-from rag.tokens import QwenTokenCounter
+from rag.language.tokens import QwenTokenCounter
+from rag.prompt.ordering import PrefixOrder
+from rag.prompt.prompt import Layout, Prompt, build
 from rag.types import Document, Message, Passage, Sampling, Turn
 from service.vllm.client import OpenAIGenerator
 

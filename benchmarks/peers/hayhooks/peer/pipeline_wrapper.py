@@ -15,7 +15,7 @@ from haystack.dataclasses import ChatMessage
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.utils import Secret
 
-from indexes.embedders import load_embedder
+from indexes.embedders.load import load_embedder
 
 _PROMPT = "Answer from the passages.\n{% for d in documents %}{{ d.content }}\n{% endfor %}\nQuestion: {{ question }}"
 

@@ -1,0 +1,1 @@
+"""Files and folders: what is found, and what of it changed."""

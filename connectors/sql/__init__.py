@@ -1,0 +1,1 @@
+"""SQL databases: what is read of them, and how rows become documents."""

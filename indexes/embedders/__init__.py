@@ -1,0 +1,1 @@
+"""Embedding models: in this process, and behind an endpoint."""

@@ -1,0 +1,1 @@
+"""From passages to an answer: writing it, checking its citations, quoting where nothing writes."""

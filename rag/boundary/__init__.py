@@ -1,0 +1,1 @@
+"""What crosses the border of the process: secrets masked, URLs, child processes, JSON from outside."""

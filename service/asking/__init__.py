@@ -1,0 +1,1 @@
+"""Answering a question with the parts of a deployment."""

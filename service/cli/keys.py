@@ -1,0 +1,145 @@
+"""`citewell keys`: make, list, rotate and revoke API keys."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rag.errors import ConfigError
+from service.cli.command import DEFAULT_CONFIG, ConfigOption, JsonOption, command, print_json
+
+if TYPE_CHECKING:
+    from service.settings.sections import Settings
+    from service.store.keys import Keys
+
+app = typer.Typer(
+    no_args_is_help=True, help="Make, list, rotate and revoke API keys. Once a first is made, every request needs one."
+)
+KeyArgument = Annotated[str, typer.Argument(help="The key's id, as `citewell keys list` shows it.")]
+
+
+@app.command()
+@command
+def create(
+    name: Annotated[str, typer.Argument(help="What or whom it is for.")],
+    scope: Annotated[list[str] | None, typer.Option(help="ask, ingest or admin (which is all); repeatable.")] = None,
+    tenant: Annotated[str, typer.Option(help="Tenant of those who use it; identity.tenant when empty.")] = "",
+    group: Annotated[list[str] | None, typer.Option(help="Group that they belong to; repeatable.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Source that they may use; repeatable; all if none.")] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option(help="Profile that they may use; repeatable; all if none.")
+    ] = None,
+    rate: Annotated[str, typer.Option(help='Rate such as "60/minute"; limits.rate when empty.')] = "",
+    concurrent: Annotated[int, typer.Option(min=0, help="Requests at once; limits.concurrent when 0.")] = 0,
+    expires: Annotated[str, typer.Option(help="Lifetime such as 90d; without end when empty.")] = "",
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Make a key and print it: it is shown this once, because only its hash is kept."""
+    from service.store.keys import Rights, checked_scopes
+
+    with _opened(config) as (settings, keys):
+        for each in source or ():
+            if each not in settings.sources:
+                known = ", ".join(settings.sources) or "none"
+                raise ConfigError(f"There is no source {each!r}. Configured sources: {known}.")
+        rights = Rights(
+            scopes=checked_scopes(scope or ["ask"]),
+            tenant=tenant or settings.identity.tenant,
+            groups=tuple(group or ()),
+            sources=tuple(source or ()),
+            profiles=_profiles(profile or []),
+            rate=_rate(rate),
+            concurrent=concurrent,
+        )
+        key, token = keys.create(name, rights, expires_s=_seconds(expires) if expires else None)
+    if as_json:
+        print_json(key.as_dict() | {"token": token})
+    else:
+        print(token)
+
+
+@app.command("list")
+@command
+def list_keys(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Show all keys with their rights, without their secrets."""
+    from service.cli.terminal import print_keys
+
+    with _opened(config) as (_, keys):
+        found = keys.all()
+    if as_json:
+        print_json({"keys": [key.as_dict() for key in found]})
+    else:
+        print_keys(found)
+
+
+@app.command()
+@command
+def rotate(
+    key: KeyArgument,
+    overlap: Annotated[str, typer.Option(help="How long the old secret goes on, such as 1d.")] = "1d",
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Give a key a new secret with the same rights, and print it; the old one goes on for a while."""
+    with _opened(config) as (_, keys):
+        token = keys.rotate(key, overlap_s=_seconds(overlap))
+    if as_json:
+        print_json({"id": key, "token": token})
+    else:
+        print(token)
+
+
+@app.command()
+@command
+def revoke(key: KeyArgument, as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """End a key; a running service knows within a second."""
+    with _opened(config) as (_, keys):
+        keys.revoke(key)
+    if as_json:
+        print_json({"id": key, "revoked": True})
+    else:
+        print(f"Revoked {key}.")
+
+
+@contextmanager
+def _opened(config: Path) -> "Iterator[tuple[Settings, Keys]]":
+    """The configuration, and the keys in its state store."""
+    from service.settings.sections import load_settings
+    from service.store.state import State
+
+    settings = load_settings(config)
+    state = State.configured(settings)
+    try:
+        yield settings, state.keys()
+    finally:
+        state.close()
+
+
+def _profiles(names: list[str]) -> tuple[str, ...]:
+    from rag.prompt.profiles import PROFILES
+
+    wrong = [name for name in names if name not in PROFILES]
+    if wrong:
+        raise ConfigError(f"There is no profile {wrong[0]!r}. Profiles: {', '.join(PROFILES)}.")
+    return tuple(names)
+
+
+def _rate(rate: str) -> str:
+    from service.settings.sections import checked_rate
+
+    try:
+        return checked_rate(rate)
+    except ValueError as err:
+        raise ConfigError(f"--rate: {err}") from err
+
+
+def _seconds(text: str) -> float:
+    from service.settings.sections import seconds
+
+    try:
+        return float(seconds(text))
+    except ValueError as err:
+        raise ConfigError(str(err)) from err

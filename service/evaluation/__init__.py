@@ -1,0 +1,1 @@
+"""Measuring retrieval with questions whose answers are known."""

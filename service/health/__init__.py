@@ -1,0 +1,1 @@
+"""Whether what the service stands on answers, and what it holds."""

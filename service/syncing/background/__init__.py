@@ -1,0 +1,1 @@
+"""Ingests beside the service: by schedule, by change of files, by job."""
