@@ -17,7 +17,7 @@ from benchmarks.common import beir, finish
 from rag.language.text import fold
 from rag.ports import Scope
 from rag.prompt.ordering import PrefixOrder
-from rag.prompt.prompt import Layout, build
+from rag.prompt.prompt import PromptPlan, build
 from rag.retrieval.retrieval import to_passages
 from rag.types import Message, Sampling
 from service.evaluation.evaluate import holds_answer
@@ -40,7 +40,7 @@ def main() -> None:
         for case in wanted:
             hits = kb.hits_of(case.text, limit=HITS, scope=Scope(), index=index)
             for name, order in (("relevance", None), ("ordered", ordering)):
-                layout = Layout(counter=counter, ordering=order)
+                layout = PromptPlan(counter=counter, ordering=order)
                 prompt = build(case.text, to_passages(hits), layout, budget_tokens=BUDGET)
                 chats[name].append(prompt.messages)
                 in_context[name] += holds_answer(case, "\n".join(passage.text for passage in prompt.passages))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import QUICK, SAMPLE, finish, over_database, percentile, sample
-from rag.answer.answering import Answering, Asked, prompt_for, weighed
+from rag.answer.answering import AnswerSettings, Asked, prompt_for, weighed
 from rag.language.tokens import qwen_encoding
 from rag.ports import Scope
 from rag.prompt.ordering import Arrangement, Block, PrefixOrder
@@ -123,7 +123,7 @@ def prompts(
             conversation=request.conversation if kept else "",
             scale=kb.scale_of(question.language),
         )
-        settings = Answering(counter=kb.counter, ordering=ordering)
+        settings = AnswerSettings(counter=kb.counter, ordering=ordering)
         shown, _ = weighed(asked, settings.threshold)
         prompt = prompt_for(asked, shown, settings, "replica")
         yield prompt

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.common import QUICK, beir, finish
 from rag.ports import Scope
 from rag.prompt.ordering import PrefixOrder
-from rag.prompt.prompt import Layout, build
+from rag.prompt.prompt import PromptPlan, build
 from rag.retrieval.retrieval import to_passages
 from service.evaluation.evaluate import holds_answer
 
@@ -32,7 +32,7 @@ def main() -> None:
         with beir(folder) as (kb, cases, index):
             wanted = [case for case in cases if case.answers and not case.unanswerable]
             wanted = random.Random(0).sample(wanted, min(MOST, len(wanted)))
-            plain, ordered = Layout(counter=kb.counter), Layout(counter=kb.counter, ordering=PrefixOrder())
+            plain, ordered = PromptPlan(counter=kb.counter), PromptPlan(counter=kb.counter, ordering=PrefixOrder())
             for case in wanted:
                 passages = to_passages(kb.hits_of(case.text, limit=40, scope=Scope(), index=index))
                 for budget in BUDGETS:

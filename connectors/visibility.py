@@ -17,7 +17,7 @@ from rag.ports import NOBODY, PUBLIC
 _NO_GROUP = re.compile(r"""^[{("']|[]};|，、；\n\r\0]""")
 
 
-class Labels(TypedDict):
+class Visibility(TypedDict):
     """Fields of a Document."""
 
     tenant: str
@@ -27,7 +27,7 @@ class Labels(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowLabels:
+class RowVisibility:
     """Labels of rows. tenant_column and acl_column: columns that hold them for a row; metadata: columns to filter by.
 
     An acl column holds one group, several with commas between, a JSON list or an array; an empty list lets nobody in,
@@ -60,7 +60,7 @@ class RowLabels:
         """The columns that are read for labels."""
         return frozenset(filter(None, (self.tenant_column, self.acl_column, *self.metadata)))
 
-    def of(self, values: Mapping[str, Any], types: Mapping[str, sa.types.TypeEngine[Any]]) -> Labels:
+    def of(self, values: Mapping[str, Any], types: Mapping[str, sa.types.TypeEngine[Any]]) -> Visibility:
         """The labels of a row. Raises RightsUnknown when they do not say who may see it."""
         tenant = values[self.tenant_column] if self.tenant_column else self.tenant
         if tenant is None or not str(tenant).strip():
@@ -68,7 +68,7 @@ class RowLabels:
         for column in filter(None, (self.tenant_column, self.acl_column)):
             if isinstance(values[column], Unread) or not is_text(str(values[column])):
                 raise RightsUnknown(f"its {column} cannot be read, so nobody can say who may see it")
-        return Labels(
+        return Visibility(
             tenant=str(tenant).strip(),
             acl=self._acl(values[self.acl_column]) if self.acl_column else _as_stored(self.acl or (PUBLIC,)),
             tags=self.tags,
@@ -133,7 +133,7 @@ class PathRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileLabels:
+class FileVisibility:
     """Labels of files. Of the rules that name a file, the last one's tenant and acl hold; their tags add up."""
 
     tenant: str = "default"
@@ -141,7 +141,7 @@ class FileLabels:
     tags: tuple[str, ...] = ()
     rules: tuple[PathRule, ...] = field(default=())
 
-    def of(self, file: str, matched: Sequence[frozenset[str] | set[str]]) -> Labels:
+    def of(self, file: str, matched: Sequence[frozenset[str] | set[str]]) -> Visibility:
         """The labels of a file; matched: the files that each rule names, in the rules' order."""
         tenant, acl, tags = self.tenant, self.acl, list(self.tags)
         for rule, files in zip(self.rules, matched, strict=True):
@@ -149,4 +149,4 @@ class FileLabels:
                 tenant = tenant if rule.tenant is None else rule.tenant
                 acl = acl if rule.acl is None else rule.acl
                 tags += rule.tags
-        return Labels(tenant=tenant, acl=_as_stored(acl or (PUBLIC,)), tags=tuple(dict.fromkeys(tags)), metadata={})
+        return Visibility(tenant=tenant, acl=_as_stored(acl or (PUBLIC,)), tags=tuple(dict.fromkeys(tags)), metadata={})

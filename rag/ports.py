@@ -38,7 +38,7 @@ class Scope:
 LISTING = "listing"  # the name of a note that is not the source's: a whole read of the scope was begun and not ended
 
 
-class Cursor(Protocol):
+class Notes(Protocol):
     """What a source noted in earlier reads (its Checkpoints), and which scopes were not read to their end (LISTING)."""
 
     def find(self, *, scope: str | None = None, name: str | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -48,8 +48,11 @@ class Cursor(Protocol):
     def body(self, scope: str, name: str) -> bytes: ...
 
 
+Cursor = Notes  # its name until 0.2
+
+
 class Source(Protocol):
-    def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
+    def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
         """Yield the source's documents, or what changed since the notes in cursor.
 
         Ends with SnapshotComplete only when nothing was left out.

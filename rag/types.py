@@ -285,10 +285,13 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Notice:
     """Something that an operator should know: a column was dropped, a file was moved."""
 
     text: str
+
+
+Note = Notice  # its name until 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,7 +386,7 @@ SourceEvent = (
     | Unreadable
     | Expected
     | Passed
-    | Note
+    | Notice
     | Listing
     | Met
     | Checkpoint

@@ -15,7 +15,7 @@ from connectors.files.source import FilesSource
 from connectors.sql.source import SqlSource
 from indexes.embedders.load import Prompts, load_embedder
 from indexes.qdrant.index import QdrantIndex, connect_embedded, connect_server
-from indexes.qdrant.schema import Encoders, Layout
+from indexes.qdrant.schema import Encoders, Sharding
 from indexes.rerankers import load_reranker
 from indexes.sparse import Bm25Encoder
 from rag.answer import answering
@@ -37,7 +37,8 @@ from service.store.jobs import Jobs
 from service.store.keys import Keys
 from service.store.state import State
 from service.syncing.connectors import make_source
-from service.syncing.sync import Ingest, Options, Report, ingest
+from service.syncing.run import SyncParts
+from service.syncing.sync import Options, Report, ingest
 from service.telemetry.metrics import Metrics
 from service.threads import Threads
 
@@ -167,9 +168,9 @@ class KnowledgeBase:
         return Encoders(embedder=self.embedder.name, dim=self.embedder.dim, sparse=self.sparse.name)
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> Sharding:
         q = self.settings.qdrant
-        return Layout(
+        return Sharding(
             shard_number=q.shard_number,
             replication_factor=q.replication_factor,
             write_consistency_factor=q.write_consistency_factor,
@@ -296,7 +297,7 @@ class KnowledgeBase:
         sources = {name: self.source(name) for name in (names or self.settings.sources)}
         if not sources:
             raise ConfigError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
-        parts = Ingest(
+        parts = SyncParts(
             state=self.state,
             index=self.index,
             embedder=self.embedder,

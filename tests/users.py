@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rag.ports import Cursor, Source
+from rag.ports import Notes, Source
 from rag.types import Checkpoint, SourceEvent
-from tests.support.synced import Notes
+from tests.support.synced import KeptNotes
 
 _NOBODY = 65534
 
@@ -46,8 +46,8 @@ class AsNobody:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
-        notes = Notes()
+    def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
+        notes = KeptNotes()
         for scope, name, head in cursor.find() if cursor is not None else ():
             notes.keep(Checkpoint(scope=scope, name=name, head=head))
         with nobody():

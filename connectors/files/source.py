@@ -18,16 +18,16 @@ from connectors.left_out import LeftOut
 from connectors.parsers import Hidden, Parsed, Record, is_binary, parse
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse, Ignored
-from connectors.visibility import FileLabels, Labels
+from connectors.visibility import FileVisibility, Visibility
 from rag.errors import SourceError
-from rag.ports import LISTING, Cursor
+from rag.ports import LISTING, Notes
 from rag.types import (
     Checkpoint,
     Document,
     Expected,
     Listed,
     Listing,
-    Note,
+    Notice,
     Passed,
     SnapshotComplete,
     SourceEvent,
@@ -60,11 +60,11 @@ class FilesSource:
     include: tuple[str, ...] = ()
     own: tuple[Path, ...] = ()
     hidden: bool = False
-    labels: FileLabels = FileLabels()
+    labels: FileVisibility = FileVisibility()
     parse_timeout_s: float = 120.0
     parse_memory_mb: int = 2048
 
-    def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
+    def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
         """Yield every file that changed since the cursor's notes, in path order; one that cannot be read is reported.
 
         Raises SourceError when a path matches nothing.
@@ -72,7 +72,7 @@ class FilesSource:
         left_out = self._left_out()
         found = find_files(self.name, self.root, self.paths, self.exclude, left_out)
         if told := left_out.told():
-            yield Note(text=told)
+            yield Notice(text=told)
         notes = {scope: head for scope, _, head in cursor.find(name="file")} if cursor is not None else {}
         unfinished = {scope for scope, _, _ in cursor.find(name=LISTING)} if cursor is not None else set()
         out_of_reach = below(self.root, found.unreadable, notes)
@@ -90,18 +90,18 @@ class FilesSource:
             documents=_total(documents) if not found.unreadable else None,
         )
 
-    def _labels_of(self, files: Collection[str]) -> Generator[SourceEvent, None, dict[str, Labels]]:
+    def _labels_of(self, files: Collection[str]) -> Generator[SourceEvent, None, dict[str, Visibility]]:
         matched = [matching(self.root, rule.path, files) for rule in self.labels.rules]
         for rule, named in zip(self.labels.rules, matched, strict=True):
             if not named:
-                yield Note(text=f"The rule for {rule.path!r} names no file of this source.")
+                yield Notice(text=f"The rule for {rule.path!r} names no file of this source.")
         return {file: self.labels.of(file, matched) for file in files}
 
     def _read_changed(
         self,
         files: Collection[str],
         notes: Mapping[str, Mapping[str, Any]],
-        labels: Mapping[str, Labels],
+        labels: Mapping[str, Visibility],
         unfinished: Collection[str],
     ) -> Generator[SourceEvent, None, list[int | None]]:
         """Yield what changed. Returns how many documents each file has, None where that is not known."""
@@ -143,11 +143,11 @@ class FilesSource:
         """Where a file is; one outside the root is not reached through the root, which may be locked or a link."""
         return Path(os.path.abspath(self.root / file))
 
-    def signature(self, labels: Labels) -> list[Any]:
+    def signature(self, labels: Visibility) -> list[Any]:
         """All that a file's documents hang on, besides its content."""
         return [_FORMAT, labels["tenant"], list(labels["acl"]), list(labels["tags"]), str(self.root), self.hidden]
 
-    def _looks_unchanged(self, file: str, note: Mapping[str, Any] | None, labels: Labels) -> bool:
+    def _looks_unchanged(self, file: str, note: Mapping[str, Any] | None, labels: Visibility) -> bool:
         if note is None or note["signature"] != self.signature(labels):
             return False
         try:
@@ -168,7 +168,7 @@ class _File:
 
     source: FilesSource
     path: str
-    labels: Labels
+    labels: Visibility
     note: Mapping[str, Any] | None
     unfinished: bool
     missing: Mapping[str, str]
@@ -210,7 +210,7 @@ class _File:
         try:
             for item in self._items():
                 if isinstance(item, Hidden):
-                    yield Note(text=f"{self.path}: {item.what} not read; hidden = true in the source has them read.")
+                    yield Notice(text=f"{self.path}: {item.what} not read; hidden = true in the source has them read.")
                     continue
                 if kind == "ignored":
                     kind = "records" if isinstance(item, Record) else "text"
@@ -284,7 +284,7 @@ class _File:
         )
 
 
-def _changed_rights(note: Mapping[str, Any], labels: Labels) -> bool:
+def _changed_rights(note: Mapping[str, Any], labels: Visibility) -> bool:
     """Whether others may see a file now than when it was read."""
     _, tenant, acl, *_ = note["signature"]
     return (tenant, acl) != (labels["tenant"], list(labels["acl"]))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from connectors.sql.rows import Field, as_label, format_value, json_value, render
 from connectors.sql.schema import Reference, Table
-from connectors.visibility import RightsUnknown, RowLabels
+from connectors.visibility import RightsUnknown, RowVisibility
 from rag.language.text import humanize
 from rag.types import Document, Key, Unreadable
 
@@ -20,7 +20,7 @@ class Place:
 
     source: str
     url: str
-    labels: RowLabels = RowLabels()
+    labels: RowVisibility = RowVisibility()
 
     @property
     def address(self) -> str:

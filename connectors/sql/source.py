@@ -17,14 +17,14 @@ from connectors.sql.ids import key_values, legacy_row_id, row_id
 from connectors.sql.joined import Joined
 from connectors.sql.schema import Chosen, Reference, Relations, Table, choose_tables, read_relations, read_table
 from connectors.sql.table import TableReader
-from connectors.visibility import RowLabels
+from connectors.visibility import RowVisibility
 from rag.errors import SourceError
-from rag.ports import Cursor
+from rag.ports import Notes
 from rag.types import (
     Expected,
     Listed,
     Listing,
-    Note,
+    Notice,
     ScopeComplete,
     ScopeFailed,
     SnapshotComplete,
@@ -58,10 +58,10 @@ class SqlSource:
     patience: Patience = Patience()
     query: str = ""
     key: tuple[str, ...] = ()
-    labels: RowLabels = RowLabels()
+    labels: RowVisibility = RowVisibility()
     limits: Limits = Limits()
 
-    def read(self, cursor: Cursor | None = None) -> Iterator[SourceEvent]:
+    def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
         """Yield what changed since the cursor's notes, table by table in key order; every row when there are none.
 
         A table that cannot be read ends with ScopeFailed, and the others go on. Raises SourceError when the database
@@ -149,7 +149,7 @@ def _require_column(table: Table, column: str | None, setting: str) -> None:
         )
 
 
-def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) -> Iterator[SourceEvent]:
+def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Notes | None) -> Iterator[SourceEvent]:
     """Each table by itself: what goes wrong with one is told, and the next gets a connection that works."""
     connection = _connected(source, engine)
     rights: dict[tuple[str | None, str], bool] = {}  # whether a table that others refer to may be read
@@ -161,7 +161,7 @@ def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) ->
             if name in source.tables:
                 yield ScopeFailed(scope=name, reason=chosen.no_table(name, source.schema))
             else:
-                yield Note(text=f"exclude names {name!r}, which is not there.")
+                yield Notice(text=f"exclude names {name!r}, which is not there.")
         counted: set[str] = set()
         yield Expected(documents=_count_new(source, connection, inspector, chosen.names, relations, cursor, counted))
         for name in chosen.names:
@@ -173,7 +173,7 @@ def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Cursor | None) ->
                     table = _table(source, inspector, name, relations)
                     for reference in _closed(connection, table.references, rights):
                         text = f"Table {name}: {reference.table} may not be read, so its rows are not named in it."
-                        yield Note(text=text)
+                        yield Notice(text=text)
                         table = replace(table, references=tuple(r for r in table.references if r is not reference))
                     yield from _read_table(source, connection, table, cursor, is_counted=name in counted)
             except Exception as err:  # noqa: BLE001 whatever one table's schema or driver does; the others go on
@@ -197,7 +197,7 @@ def _count_new(
     inspector: sa.Inspector,
     names: Sequence[str],
     relations: Relations,
-    cursor: Cursor | None,
+    cursor: Notes | None,
     counted: set[str],
 ) -> int:
     """Rows of the tables that nothing is noted of, so that progress is told of their sum. counted: which they are.
@@ -248,7 +248,7 @@ def _connected(source: SqlSource, engine: sa.Engine) -> sa.Connection:
 
 
 def _read_table(
-    source: SqlSource, connection: sa.Connection, table: Table, cursor: Cursor | None, *, is_counted: bool
+    source: SqlSource, connection: sa.Connection, table: Table, cursor: Notes | None, *, is_counted: bool
 ) -> Iterator[SourceEvent]:
     if not table.key:
         yield from read_unkeyed(connection, table, source.place)

@@ -15,7 +15,7 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 from indexes.embedded.launch import EngineTransport
 from indexes.qdrant.filter import any_source, of_source, scope_filter
 from indexes.qdrant.payload import MARK, as_batch, chunk_of, mark_id
-from indexes.qdrant.schema import Encoders, Layout, check, create, point_alias, target_of
+from indexes.qdrant.schema import Encoders, Sharding, check, create, point_alias, target_of
 from rag.chunking import dense_text
 from rag.errors import IndexMoved, IndexUnavailable
 from rag.ports import Scope
@@ -65,7 +65,7 @@ class QdrantIndex:
         alias: str,
         encoders: Encoders,
         dense_weight: float = DENSE_WEIGHT,
-        layout: Layout = Layout(),
+        layout: Sharding = Sharding(),
         searcher: QdrantClient | None = None,
     ) -> None:
         """searcher: a client with less patience, for what a question waits for."""

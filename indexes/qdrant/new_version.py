@@ -11,7 +11,7 @@ from qdrant_client import QdrantClient, models
 
 from indexes.qdrant.filter import any_source
 from indexes.qdrant.payload import as_batch, chunk_of, mark_id
-from indexes.qdrant.schema import Encoders, Layout, create, end_bulk, point_alias, recorded, target_of, versions_of
+from indexes.qdrant.schema import Encoders, Sharding, create, end_bulk, point_alias, recorded, target_of, versions_of
 from rag.chunking import dense_text, lexical_text
 from rag.ports import Embedder, SparseEncoder
 from rag.types import Point
@@ -22,7 +22,7 @@ _PAGE = 512
 class NewVersion:
     """A collection that is being built to replace the one that an alias stands for."""
 
-    def __init__(self, client: QdrantClient, alias: str, encoders: Encoders, layout: Layout) -> None:
+    def __init__(self, client: QdrantClient, alias: str, encoders: Encoders, layout: Sharding) -> None:
         self._client, self._alias = client, alias
         self._old = target_of(client, alias)
         versions = versions_of(client, alias)

@@ -28,7 +28,7 @@ class Encoders:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Sharding:
     """How a new collection is laid out on a server; None leaves it to the server."""
 
     shard_number: int | None = None
@@ -37,7 +37,7 @@ class Layout:
     on_disk: bool = True
 
 
-def create(client: QdrantClient, name: str, encoders: Encoders, layout: Layout, *, bulk: bool = False) -> None:
+def create(client: QdrantClient, name: str, encoders: Encoders, layout: Sharding, *, bulk: bool = False) -> None:
     """Create a collection with its payload indexes; another process may be doing the same, or have died over it.
 
     bulk: without a graph until `end_bulk`, because building one while points come in builds it many times.

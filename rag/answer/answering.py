@@ -64,7 +64,7 @@ Event = PassagesFound | TextDelta | Restarted | Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answering:
+class AnswerSettings:
     """How answers are made. Without a generator they are extractive; without ordering, in the retrieval's order.
 
     generate_until: the time, on time.monotonic()'s clock, past which the engine is not waited for.
@@ -110,7 +110,7 @@ class Clock:
         self.timings_s.setdefault(name, time.perf_counter() - self.started)
 
 
-async def answer(asked: Asked, settings: Answering, *, clock: Clock | None = None) -> AsyncGenerator[Event, None]:
+async def answer(asked: Asked, settings: AnswerSettings, *, clock: Clock | None = None) -> AsyncGenerator[Event, None]:
     """Stream an answer's events; the last one is Finished.
 
     Refuses when no passage clears the evidence threshold. When the engine fails, the extractive answer takes over,
@@ -184,7 +184,7 @@ class _Prepared:
     made: prompt.Prompt | None = None
 
 
-def _prepare(asked: Asked, settings: Answering) -> _Prepared:
+def _prepare(asked: Asked, settings: AnswerSettings) -> _Prepared:
     """All at once, because each time in a thread costs a wait for it."""
     beside, backing = weighed(asked, settings.threshold)
     if settings.generator is None or not backing:
@@ -195,7 +195,7 @@ def _prepare(asked: Asked, settings: Answering) -> _Prepared:
 
 
 async def _generate(
-    asked: Asked, prepared: _Prepared, settings: Answering, clock: Clock
+    asked: Asked, prepared: _Prepared, settings: AnswerSettings, clock: Clock
 ) -> AsyncGenerator[Event, None]:
     generator, made = settings.generator, prepared.made
     if generator is None or made is None:
@@ -227,9 +227,9 @@ async def _generate(
     yield _finished(asked, clock, found, sent=made)
 
 
-def prompt_for(asked: Asked, passages: Sequence[Passage], settings: Answering, replica: str) -> prompt.Prompt:
+def prompt_for(asked: Asked, passages: Sequence[Passage], settings: AnswerSettings, replica: str) -> prompt.Prompt:
     """The prompt for a question with the passages that the model is shown, ordered for one replica's cache."""
-    layout = prompt.Layout(
+    layout = prompt.PromptPlan(
         counter=settings.counter,
         templates=settings.templates,
         ordering=settings.ordering,

@@ -28,7 +28,7 @@ _HISTORY_MOST, _HISTORY_KEPT = 0.75, 0.25  # of the budget: more turns than the 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class PromptPlan:
     """How prompts are made: counted, worded, and ordered for one replica's cache.
 
     ordering: none leaves the passages in the order of their relevance. share: of the room that the passages of one
@@ -59,7 +59,7 @@ class Prompt:
 def build(
     question: str,
     passages: Sequence[Passage],
-    layout: Layout,
+    plan: PromptPlan,
     *,
     budget_tokens: int,
     turns: Sequence[Turn] = (),
@@ -72,8 +72,8 @@ def build(
     in a turn which stays is not placed again.
     Raises QuestionError when the question alone is over the budget.
     """
-    ask, counter, system = _asked(question, layout), layout.counter, _system(layout)
-    alone = least_tokens(question, layout)
+    ask, counter, system = _asked(question, plan), plan.counter, _system(plan)
+    alone = least_tokens(question, plan)
     if alone > budget_tokens:
         raise QuestionError(
             f"The question has {counter.count_text(ask)} tokens, but the prompt may have {budget_tokens}. "
@@ -83,32 +83,32 @@ def build(
     standing = {passage.label for turn in kept for passage in turn.passages}
     new = [passage for passage in passages if passage.label not in standing]
     relevant = [passage.label for passage in passages]
-    placed = _fit(new, layout, int((budget_tokens - alone - _size(kept, counter)) * layout.share), budget_tokens)
+    placed = _fit(new, plan, int((budget_tokens - alone - _size(kept, counter)) * plan.share), budget_tokens)
     while True:
-        prompt = _assemble(system, kept, placed, ask, layout, relevant)
+        prompt = _assemble(system, kept, placed, ask, plan, relevant)
         if prompt.tokens <= budget_tokens:
-            return _arranged(prompt, system, ask, layout, relevant)
+            return _arranged(prompt, system, ask, plan, relevant)
         if placed:
             placed = placed[:-1]
         else:
             kept = kept[1:]
 
 
-def least_tokens(question: str, layout: Layout) -> int:
+def least_tokens(question: str, plan: PromptPlan) -> int:
     """Tokens of a prompt without any passage."""
-    content = _content(layout, [], [], _asked(question, layout))
-    return layout.counter.count([_system(layout), Message(role="user", content=content)])
+    content = _content(plan, [], [], _asked(question, plan))
+    return plan.counter.count([_system(plan), Message(role="user", content=content)])
 
 
-def _system(layout: Layout) -> Message:
-    templates = layout.templates
-    return Message(role="system", content=templates.json if layout.json_schema is not None else templates.system)
+def _system(plan: PromptPlan) -> Message:
+    templates = plan.templates
+    return Message(role="system", content=templates.json if plan.json_schema is not None else templates.system)
 
 
-def _asked(question: str, layout: Layout) -> str:
+def _asked(question: str, plan: PromptPlan) -> str:
     asked = neutralize(" ".join(unicodedata.normalize("NFC", question).split()))
-    if layout.json_schema:
-        schema = json.dumps(layout.json_schema, ensure_ascii=False)
+    if plan.json_schema:
+        schema = json.dumps(plan.json_schema, ensure_ascii=False)
         asked += f"\n\nAnswer with JSON that fits this schema: {neutralize(schema)}"
     return asked
 
@@ -130,16 +130,16 @@ def _tokens(passage: Passage, counter: TokenCounter) -> int:
     return counter.count_text(_heading(passage) + _body(passage)) + mention
 
 
-def _fit(passages: Sequence[Passage], layout: Layout, room: int, budget_tokens: int) -> list[Passage]:
+def _fit(passages: Sequence[Passage], plan: PromptPlan, room: int, budget_tokens: int) -> list[Passage]:
     """Passages that fit into a room, best first, the cut ones included."""
     placed: list[Passage] = []
-    room -= layout.counter.count_text(_content(layout, [], ["", ""], "")) - layout.counter.count_text(
-        _content(layout, [], [], "")
+    room -= plan.counter.count_text(_content(plan, [], ["", ""], "")) - plan.counter.count_text(
+        _content(plan, [], [], "")
     )
     for passage in passages:
-        size = _tokens(passage, layout.counter)
+        size = _tokens(passage, plan.counter)
         if size > room:
-            head = _head_that_fits(passage, layout.counter, room)
+            head = _head_that_fits(passage, plan.counter, room)
             if head is None:
                 continue
             passage, size = head
@@ -183,9 +183,9 @@ def _kept(turns: Sequence[Turn], counter: TokenCounter, alone: int, budget_token
     return kept
 
 
-def _content(layout: Layout, blocks: Sequence[str], order: Sequence[str], question: str) -> str:
+def _content(plan: PromptPlan, blocks: Sequence[str], order: Sequence[str], question: str) -> str:
     """A user message. The line with the order of relevance is left out where there is nothing to order."""
-    before, _, after = layout.templates.user.partition("{passages}")
+    before, _, after = plan.templates.user.partition("{passages}")
     if len(order) < 2:
         after = "\n".join(line for line in after.split("\n") if "{order}" not in line)
     tail = re.sub(r"\n{3,}", "\n\n", after).lstrip("\n")
@@ -194,7 +194,12 @@ def _content(layout: Layout, blocks: Sequence[str], order: Sequence[str], questi
 
 
 def _assemble(
-    system: Message, turns: Sequence[Turn], placed: Sequence[Passage], ask: str, layout: Layout, relevant: Sequence[str]
+    system: Message,
+    turns: Sequence[Turn],
+    placed: Sequence[Passage],
+    ask: str,
+    plan: PromptPlan,
+    relevant: Sequence[str],
 ) -> Prompt:
     history = [
         m for t in turns for m in (Message(role="user", content=t.asked), Message(role="assistant", content=t.answer))
@@ -202,31 +207,31 @@ def _assemble(
     labels = {passage.label for passage in placed} | {p.label for turn in turns for p in turn.passages}
     order = [label for label in relevant if label in labels]
     blocks = [_heading(passage) + _body(passage) for passage in placed]
-    messages = (system, *history, Message(role="user", content=_content(layout, blocks, order, ask)))
-    counter = layout.counter
+    messages = (system, *history, Message(role="user", content=_content(plan, blocks, order, ask)))
+    counter = plan.counter
     if counter.additive:
-        bare = Message(role="user", content=_content(layout, [], order, ask))
+        bare = Message(role="user", content=_content(plan, [], order, ask))
         tokens = counter.count([system, *history, bare]) + sum(counter.count_text(block) for block in blocks)
     else:
         tokens = counter.count(messages)
     return Prompt(messages=messages, tokens=tokens, passages=tuple(placed), turns=tuple(turns))
 
 
-def _arranged(prompt: Prompt, system: Message, ask: str, layout: Layout, relevant: Sequence[str]) -> Prompt:
+def _arranged(prompt: Prompt, system: Message, ask: str, plan: PromptPlan, relevant: Sequence[str]) -> Prompt:
     """The prompt with its passages in the order of the cache; those that were cut last. Tokens stay the same."""
-    if layout.ordering is None or prompt.turns or not prompt.passages:
+    if plan.ordering is None or prompt.turns or not prompt.passages:
         return prompt
     whole = [passage for passage in prompt.passages if not passage.cut]
-    form = "text" if layout.json_schema is None else "json"
-    namespace = f"{layout.tenant}\0{layout.templates.version}\0{form}"
-    blocks = [_block(passage, layout.counter) for passage in whole]
-    arrangement = layout.ordering.arrange(layout.replica, namespace, blocks)
+    form = "text" if plan.json_schema is None else "json"
+    namespace = f"{plan.tenant}\0{plan.templates.version}\0{form}"
+    blocks = [_block(passage, plan.counter) for passage in whole]
+    arrangement = plan.ordering.arrange(plan.replica, namespace, blocks)
     ordered = [whole[i] for i in arrangement.order] + [passage for passage in prompt.passages if passage.cut]
-    before = Message(role="user", content=layout.templates.user.partition("{passages}")[0])
+    before = Message(role="user", content=plan.templates.user.partition("{passages}")[0])
     return replace(
-        _assemble(system, (), ordered, ask, layout, relevant),
+        _assemble(system, (), ordered, ask, plan, relevant),
         passages=prompt.passages,
-        fixed_tokens=layout.counter.count([system, before]) - _AFTER_CONTENT_TOKENS,
+        fixed_tokens=plan.counter.count([system, before]) - _AFTER_CONTENT_TOKENS,
         arrangement=arrangement,
     )
 

@@ -118,11 +118,11 @@ async def _keep(kb: "KnowledgeBase", ask: Ask, turn: Turn) -> None:
         _log.warning("a turn of a conversation could not be kept in time: %s", err or "the state store is busy")
 
 
-def _answering(kb: "KnowledgeBase", ask: Ask) -> answering.Answering:
+def _answering(kb: "KnowledgeBase", ask: Ask) -> answering.AnswerSettings:
     if ask.profile not in PROFILES:
         raise QuestionError(f"There is no profile {ask.profile!r}. Profiles: {', '.join(PROFILES)}.")
     llm = kb.settings.llm
-    return answering.Answering(
+    return answering.AnswerSettings(
         counter=kb.counter,
         generator=kb.generator,
         templates=kb.templates,
@@ -134,7 +134,7 @@ def _answering(kb: "KnowledgeBase", ask: Ask) -> answering.Answering:
     )
 
 
-async def _check_window(settings: answering.Answering, profile: str) -> None:
+async def _check_window(settings: answering.AnswerSettings, profile: str) -> None:
     """Raises QuestionError for a profile that is longer than the engine's context."""
     generator: Generator | None = settings.generator
     longest = await generator.window_tokens() if generator is not None else None

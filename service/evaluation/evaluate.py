@@ -17,7 +17,7 @@ from rag.errors import ConfigError
 from rag.language.text import fold
 from rag.ports import Scope
 from rag.prompt.profiles import PROFILES
-from rag.prompt.prompt import Layout, build
+from rag.prompt.prompt import PromptPlan, build
 from rag.retrieval.retrieval import to_passages
 from rag.types import Document, Hit, Point
 from service.knowledge_base import KnowledgeBase
@@ -260,7 +260,7 @@ def _is_cjk_in(value: str, folded: str) -> bool:
 
 def _in_context(kb: KnowledgeBase, case: Case, hits: Sequence[Hit], profile: str) -> bool:
     budget = PROFILES[profile or kb.settings.llm.profile] - kb.settings.llm.max_tokens
-    layout = Layout(counter=kb.counter, templates=kb.templates)
+    layout = PromptPlan(counter=kb.counter, templates=kb.templates)
     placed = build(case.text, to_passages(hits), layout, budget_tokens=budget).passages
     return any(holds_answer(case, f"{passage.context}\n{passage.text}") for passage in placed)
 

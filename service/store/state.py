@@ -411,13 +411,13 @@ class State:
         with self._reader.connect() as connection:
             return list(connection.scalars(sa.select(documents.c.source).distinct().order_by(documents.c.source)))
 
-    def cursor(self, source: str, *, ignore: bool = False) -> "StoredCursor":
+    def cursor(self, source: str, *, ignore: bool = False) -> "StoredNotes":
         """A source's notes; none of them when they are to be ignored."""
-        return StoredCursor(engine=self._reader, source=source, ignore=ignore)
+        return StoredNotes(engine=self._reader, source=source, ignore=ignore)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredCursor:
+class StoredNotes:
     """A source's notes, as its next read gets them."""
 
     engine: sa.Engine = field(repr=False)

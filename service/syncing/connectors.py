@@ -9,7 +9,7 @@ from connectors.files.source import FilesSource
 from connectors.sql.changes.sync import Patience
 from connectors.sql.connection import Limits
 from connectors.sql.source import SqlSource
-from connectors.visibility import FileLabels, PathRule, RowLabels
+from connectors.visibility import FileVisibility, PathRule, RowVisibility
 from service.settings.sections import FilesSettings, SqlSettings
 
 
@@ -34,7 +34,7 @@ def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
         limits=Limits(statement_s=settings.statement_timeout, lock_s=settings.lock_timeout),
         query=settings.query,
         key=settings.key,
-        labels=RowLabels(
+        labels=RowVisibility(
             tenant=settings.tenant,
             acl=settings.acl,
             tags=settings.tags,
@@ -54,7 +54,7 @@ def _files(name: str, settings: FilesSettings, root: Path, own: tuple[Path, ...]
         include=settings.include,
         own=own,
         hidden=settings.hidden,
-        labels=FileLabels(
+        labels=FileVisibility(
             tenant=settings.tenant,
             acl=settings.acl,
             tags=settings.tags,

@@ -20,7 +20,7 @@ _WRITE_BEHIND = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ingest:
+class SyncParts:
     """The parts of an ingest, wired."""
 
     state: State
@@ -46,7 +46,7 @@ class Options:
 class Run:
     """A run under way. `kept`: scopes and folders of scopes that could not be read whole; nothing there is deleted."""
 
-    parts: Ingest
+    parts: SyncParts
     lease: Lease
     options: Options
     report: Report

@@ -25,7 +25,7 @@ from rag.types import (
     Listed,
     Listing,
     Met,
-    Note,
+    Notice,
     Passed,
     ScopeComplete,
     ScopeFailed,
@@ -39,11 +39,11 @@ from service.store.state import Changes, StoredDocument
 from service.syncing.finish import end_unit
 from service.syncing.recovery import find_difference, finish_recovery
 from service.syncing.report import Report
-from service.syncing.run import Ingest, Options, Run, count, report_unreadable
+from service.syncing.run import Options, Run, SyncParts, count, report_unreadable
 from service.syncing.store import index_documents
 from service.syncing.threads import read_ahead
 
-__all__ = ["Ingest", "Options", "Report", "ingest"]
+__all__ = ["Options", "Report", "ingest"]
 
 _FORMAT = 3  # of a document's text and chunks; a change has every source read and compared anew
 _BATCH_CHARS = 4_000_000
@@ -51,7 +51,7 @@ _BATCH_EVENTS = 2048
 
 
 def ingest(
-    parts: Ingest, name: str, source: Source, options: Options, progress: Callable[[Report], None] = lambda _: None
+    parts: SyncParts, name: str, source: Source, options: Options, progress: Callable[[Report], None] = lambda _: None
 ) -> Report:
     """Bring the index in step with one source.
 
@@ -199,7 +199,7 @@ def _take(run: Run, batch: list[SourceEvent]) -> None:
                 run.report.bytes_expected += event.size_bytes
             case Passed():
                 run.report.bytes_read += event.size_bytes
-            case Note():
+            case Notice():
                 run.report.notes.append(masked(event.text))
             case ScopeComplete() | ScopeFailed() | SnapshotComplete():
                 end = event

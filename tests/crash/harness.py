@@ -26,7 +26,8 @@ from rag.fakes import HashEmbedder
 from rag.language.tokens import QwenTokenCounter
 from rag.ports import Embedder, Source
 from service.store.state import State
-from service.syncing.sync import Ingest, Options, Report, ingest
+from service.syncing.run import SyncParts
+from service.syncing.sync import Options, Report, ingest
 
 DIM = 32
 _PATIENCE_S = 600  # with one run
@@ -90,9 +91,9 @@ class Setting:
             client, alias=self.collection, encoders=Encoders(embedder="hash", dim=DIM, sparse=Bm25Encoder().name)
         )
 
-    def parts(self, embedder: Embedder | None = None) -> Ingest:
+    def parts(self, embedder: Embedder | None = None) -> SyncParts:
         """An ingest over this state and index."""
-        return Ingest(
+        return SyncParts(
             state=self.state(),
             index=self.index(),
             embedder=embedder or FreeEmbedder(),

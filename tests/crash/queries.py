@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 from indexes.sparse import Bm25Encoder
 from rag.ports import Scope
-from service.syncing.sync import Ingest, Options, ingest
+from service.syncing.run import SyncParts
+from service.syncing.sync import Options, ingest
 from tests.crash.data import sentence
 from tests.crash.harness import FreeEmbedder, Setting
 
@@ -27,7 +28,7 @@ def ask_during_syncs(setting: Setting, url: str, *, rows: int, queries: int) -> 
     return queries, missed
 
 
-def _change_and_sync(made: Ingest, setting: Setting, url: str, rows: int, ended: threading.Event) -> None:
+def _change_and_sync(made: SyncParts, setting: Setting, url: str, rows: int, ended: threading.Event) -> None:
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     statement = sa.text("UPDATE record SET about = :about WHERE id = :id")
     edition = 2

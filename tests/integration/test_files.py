@@ -14,7 +14,7 @@ from connectors.files.source import FilesSource
 from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse
 from rag.errors import SourceError
-from rag.types import Document, Note, SnapshotComplete, Unreadable, Upsert
+from rag.types import Document, Notice, SnapshotComplete, Unreadable, Upsert
 from tests.conftest import SAMPLE
 
 
@@ -175,7 +175,7 @@ def test_an_office_file_full_of_surprises_does_not_stop_the_run(tmp_path: Path):
 
 def notes_of(root: Path, **options: Any) -> list[str]:
     source = FilesSource(name="docs", paths=("**/*",), root=root, **options)
-    return [event.text for event in source.read() if isinstance(event, Note)]
+    return [event.text for event in source.read() if isinstance(event, Notice)]
 
 
 def test_hidden_sheets_rows_and_columns_are_left_out_and_told(tmp_path: Path):

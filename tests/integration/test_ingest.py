@@ -14,7 +14,8 @@ from rag.types import Checkpoint, SourceEvent, Unreadable
 from service.knowledge_base import KnowledgeBase
 from service.store.schema import leases
 from service.store.state import Changes, State, StoredDocument
-from service.syncing.sync import Ingest, Options, ingest
+from service.syncing.run import SyncParts
+from service.syncing.sync import Options, ingest
 from tests.conftest import MakeKb, server_database, sqlite_with
 
 SHOP = '[sources.shop]\nkind = "sql"\nurl = "sqlite:///shop.sqlite"\n'
@@ -141,8 +142,8 @@ class Interrupted:
         raise SourceError("the connection broke")
 
 
-def parts(kb: KnowledgeBase) -> Ingest:
-    return Ingest(
+def parts(kb: KnowledgeBase) -> SyncParts:
+    return SyncParts(
         state=kb.state,
         index=kb.index,
         embedder=kb.embedder,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.files.source import FilesSource
-from connectors.visibility import FileLabels, PathRule, RowLabels
+from connectors.visibility import FileVisibility, PathRule, RowVisibility
 from rag.errors import ConfigError
 from rag.ports import NOBODY, Identity, Scope
 from service.settings.sections import load_settings
@@ -42,7 +42,7 @@ def table(*, keyed: bool) -> tuple[str, str]:
 def open_memos(open_store: Any, url: str, kind: str, **labels: Any) -> Store:
     change(url, *table(keyed=kind != "unkeyed"))
     query = {"query": "SELECT * FROM memo", "key": ("id",)} if kind == "query" else {}
-    return open_store(url, labels=RowLabels(tenant_column="org", acl_column="seen_by", **labels), **query)
+    return open_store(url, labels=RowVisibility(tenant_column="org", acl_column="seen_by", **labels), **query)
 
 
 @pytest.mark.parametrize("kind", ["keyed", "unkeyed", "query"])
@@ -87,7 +87,7 @@ def test_of_two_rows_of_one_id_one_of_which_nobody_may_see_nothing_stays(databas
     change(database, "CREATE TABLE memo (id INTEGER, name VARCHAR(40), org VARCHAR(20))")
     change(database, "INSERT INTO memo VALUES (1, 'one', 'acme'), (1, 'two', NULL), (2, 'other', 'acme')")
     query = {"query": "SELECT * FROM memo ORDER BY id, name", "key": ("id",)}
-    store = open_store(database, labels=RowLabels(tenant_column="org"), **query)
+    store = open_store(database, labels=RowVisibility(tenant_column="org"), **query)
     for _ in range(3):
         report = store.run()
         assert seen_by(store, "acme") == {"shop/2"}
@@ -110,7 +110,7 @@ def test_every_form_of_a_list_lets_in_whom_it_names(database: str, open_store: A
     for number, (form, _) in enumerate(FORMS):
         value = "NULL" if form is None else "'" + str(form).replace("'", "''") + "'"
         change(database, f"INSERT INTO memo VALUES ({number}, 'row {number}', {value})")
-    store = open_store(database, labels=RowLabels(acl_column="seen_by", acl=("staff",)))
+    store = open_store(database, labels=RowVisibility(acl_column="seen_by", acl=("staff",)))
     report = store.run()
     groups = {"staff", "hr", "ops", "1", "2", "o'neil", "null", "none", "HR", "人事", "hr;ops", "{hr", "ops}", "[]"}
     for group in groups:
@@ -127,7 +127,7 @@ def test_an_array_column_of_postgresql_holds_groups(open_store: Any):
             "CREATE TABLE memo (id int PRIMARY KEY, name text, seen_by text[])",
             "INSERT INTO memo VALUES (1, 'a', '{hr,ops}'), (2, 'b', '{}'), (3, 'c', NULL), (4, 'd', '{NULL}'), (5, 'e', '{*}')",
         )
-        store = open_store(url, labels=RowLabels(acl_column="seen_by", acl=("staff",)))
+        store = open_store(url, labels=RowVisibility(acl_column="seen_by", acl=("staff",)))
         assert store.run().quarantined == 1
         assert seen_by(store, "default", "hr") == {"memo/1", "memo/5"}
         assert seen_by(store, "default", "staff") == {"memo/3", "memo/5"}
@@ -161,11 +161,13 @@ def test_files_that_cannot_be_reached_stay_only_for_those_who_may_see_them_now(t
             (root / place).parent.mkdir(exist_ok=True)
             (root / place).write_text(text)
 
-        def labelled(labels: FileLabels) -> AsNobody:
+        def labelled(labels: FileVisibility) -> AsNobody:
             return AsNobody(FilesSource(name="shop", root=root, paths=("**/*",), labels=labels))
 
         store = Store(
-            Setting(engine=shared_data / "qdrant", source=labelled(FileLabels()), batch_documents=100, folder=tmp_path)
+            Setting(
+                engine=shared_data / "qdrant", source=labelled(FileVisibility()), batch_documents=100, folder=tmp_path
+            )
         )
         store.run()
         assert len(seen_by(store, "default")) == 4
@@ -173,7 +175,7 @@ def test_files_that_cannot_be_reached_stay_only_for_those_who_may_see_them_now(t
         (root / "in").chmod(0)
         store.run()
         assert len(seen_by(store, "default")) == 4
-        board = labelled(FileLabels(rules=(PathRule(path="**/*", acl=("board",)),)))
+        board = labelled(FileVisibility(rules=(PathRule(path="**/*", acl=("board",)),)))
         ingest(store.parts, "shop", board, Options())
         assert (seen_by(store, "default"), seen_by(store, "default", "board")) == (set(), {"z.md"})
         (root / "a.md").chmod(0o644)

@@ -10,7 +10,8 @@ import pytest
 from rag.errors import LeaseLost
 from service.store.schema import VERSION
 from service.store.state import Changes, State, StoredDocument
-from service.syncing.sync import Ingest, Options, Report, ingest
+from service.syncing.run import SyncParts
+from service.syncing.sync import Options, Report, ingest
 from tests.conftest import MakeKb, change, sqlite_with
 from tests.crash.data import table
 from tests.crash.harness import FreeEmbedder, Setting
@@ -32,7 +33,7 @@ def setting(tmp_path: Path, shared_data: Path) -> Setting:
     return Setting(engine=shared_data / "qdrant", source=data.source, batch_documents=20, folder=tmp_path)
 
 
-def once(made: Ingest, setting: Setting, **options: Any) -> Report:
+def once(made: SyncParts, setting: Setting, **options: Any) -> Report:
     return ingest(made, "shop", setting.source, Options(**options))
 
 

@@ -13,7 +13,7 @@ from connectors.sql.connection import create_engine
 from connectors.sql.source import SqlSource
 from rag.types import (
     Listing,
-    Note,
+    Notice,
     Unreadable,
     Upsert,
 )
@@ -147,12 +147,12 @@ def test_schema_drift_is_told_and_only_changed_rows_count(database: str, run: Ru
     synced.read()
     before = dict(synced.rows)
     run("ALTER TABLE item ADD COLUMN colour VARCHAR(20)", "UPDATE item SET colour = 'red' WHERE id = 7")
-    notes = [event.text for event in synced.read() if isinstance(event, Note)]
+    notes = [event.text for event in synced.read() if isinstance(event, Notice)]
     assert len(notes) == 1
     assert "column colour is new" in notes[0]
     assert [document for document in before if synced.rows[document] != before[document]] == ["item/7"]
     run("ALTER TABLE item DROP COLUMN colour")
-    assert "column colour is gone" in next(e.text for e in synced.read() if isinstance(e, Note))
+    assert "column colour is gone" in next(e.text for e in synced.read() if isinstance(e, Notice))
     assert synced.rows == before
 
 

@@ -14,7 +14,7 @@ import pytest
 from connectors.files.source import FilesSource
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
-from connectors.visibility import FileLabels, PathRule
+from connectors.visibility import FileVisibility, PathRule
 from rag.types import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
 from service.knowledge_base import KnowledgeBase
 from service.settings.sections import load_settings
@@ -389,7 +389,7 @@ def test_a_label_and_an_exclusion_hold_for_a_file_whose_folder_cannot_be_listed(
             paths=("docs/*/a.md", "docs/private/b.md"),
             root=root,
             exclude=("docs/private/*",),
-            labels=FileLabels(rules=(PathRule(path="docs/secret/*.md", acl=("board",)),)),
+            labels=FileVisibility(rules=(PathRule(path="docs/secret/*.md", acl=("board",)),)),
         )
         with nobody():
             found = {e.document.id: e.document.acl for e in source.read() if isinstance(e, Upsert)}

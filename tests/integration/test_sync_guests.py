@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from connectors.sql.changes.spool import PageSize
 from connectors.sql.connection import Limits
 from connectors.sql.source import SqlSource
-from connectors.visibility import RowLabels
+from connectors.visibility import RowVisibility
 from rag.errors import SourceError
 from rag.types import Upsert
 from tests.conftest import change, free_port, server_database, wait_until
@@ -218,7 +218,7 @@ def test_a_binary_key_and_a_binary_label_are_read(open_store):
     with server_database("mariadb") as url:
         change(url, "CREATE TABLE t (id BINARY(4) PRIMARY KEY, tag BINARY(2), v BLOB)")
         change(url, "INSERT INTO t VALUES ('abcd', 'xy', 'blob'), ('bcde', 'zz', 'blob2')")
-        store = open_store(url, labels=RowLabels(metadata=("tag",)))
+        store = open_store(url, labels=RowVisibility(metadata=("tag",)))
         assert store.run().added == 2
         assert store.ids() == {"t/61626364", "t/62636465"}
         payloads = [payload for payload, _ in store.setting.snapshot().values() if "source" in payload]

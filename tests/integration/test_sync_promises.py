@@ -14,7 +14,7 @@ from connectors.sql.changes.sync import Patience
 from connectors.sql.connection import create_engine
 from indexes.qdrant.index import QdrantIndex
 from indexes.qdrant.new_version import NewVersion
-from indexes.qdrant.schema import Encoders, Layout
+from indexes.qdrant.schema import Encoders, Sharding
 from indexes.sparse import Bm25Encoder
 from rag.errors import MassDeleteRefused, SourceBusy, SourceError, StateUnavailable
 from service.store.state import State
@@ -621,7 +621,7 @@ def test_a_re_index_finds_rows_by_the_same_words_and_is_in_step(open_store, tmp_
     store.run()
     before = store.setting.snapshot()
     encoders = Encoders(embedder="another", dim=DIM, sparse=Bm25Encoder().name)
-    version = NewVersion(store.parts.index._client, store.setting.collection, encoders, Layout())
+    version = NewVersion(store.parts.index._client, store.setting.collection, encoders, Sharding())
     assert sum(version.catch_up(FreeEmbedder(), Bm25Encoder())) == 60
     assert version.counts() == (60, 60)
     version.swap(["shop"])

@@ -17,7 +17,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 
-from connectors.visibility import RightsUnknown, RowLabels
+from connectors.visibility import RightsUnknown, RowVisibility
 from rag.ports import NOBODY
 from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase, connect
@@ -120,7 +120,7 @@ def rights(number: int) -> Kind:
         found += [f"job of {t} cancelled" for t, job in jobs.items() if (kept := kb.jobs.get(job)) and kept.cancelled]
     for form, who in FORMS:
         try:
-            acl = RowLabels(acl=("staff",), acl_column="c").of({"c": form}, {})["acl"]
+            acl = RowVisibility(acl=("staff",), acl_column="c").of({"c": form}, {})["acl"]
         except RightsUnknown:
             acl = (NOBODY,)
         expected = () if who == ALL else tuple(sorted(who or ())) or (NOBODY,)

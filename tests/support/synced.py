@@ -11,7 +11,7 @@ from rag.types import Checkpoint, CheckpointGroup, Listed, Listing, ScopeFailed,
 
 
 @dataclass
-class Notes:
+class KeptNotes:
     """A cursor over the checkpoints of earlier reads, kept in memory; heads come back as the state's JSON gives them."""
 
     kept: dict[tuple[str, str], Checkpoint] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Synced:
     """A source that is read with the notes of its last read, and the rows that an index would hold then."""
 
     source: SqlSource
-    notes: Notes = field(default_factory=Notes)
+    notes: KeptNotes = field(default_factory=KeptNotes)
     rows: dict[str, str] = field(default_factory=dict)
 
     def read(self, *, stop_after: int | None = None) -> list[SourceEvent]:

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from rag.answer.answering import Answering, Asked, Event, Finished, Restarted, TextDelta, answer
+from rag.answer.answering import AnswerSettings, Asked, Event, Finished, Restarted, TextDelta, answer
 from rag.errors import AnswerCut, GeneratorUnavailable, QuestionError
 from rag.language.tokens import QwenTokenCounter
 from rag.question.evidence import understand
@@ -50,7 +50,7 @@ class Scripted:
 def run(
     generator: Scripted | None, passages: Sequence[Passage] = (PASSAGE,), *, sampling: Sampling = Sampling()
 ) -> tuple[list[Event], Answer]:
-    settings = Answering(counter=QwenTokenCounter(), generator=generator, sampling=sampling)
+    settings = AnswerSettings(counter=QwenTokenCounter(), generator=generator, sampling=sampling)
 
     async def collect() -> list[Event]:
         return [

@@ -6,20 +6,20 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.sql.rows import Unread
-from connectors.visibility import FileLabels, PathRule, RightsUnknown, RowLabels
+from connectors.visibility import FileVisibility, PathRule, RightsUnknown, RowVisibility
 from rag.ports import NOBODY
 from tests.support.rights import ALL, FORMS
 
 TYPES = {"org": sa.Text(), "seen_by": sa.Text()}
 
 
-def acl(labels: RowLabels, value: Any) -> tuple[str, ...]:
+def acl(labels: RowVisibility, value: Any) -> tuple[str, ...]:
     return labels.of({"org": "acme", "seen_by": value}, TYPES)["acl"]
 
 
 @pytest.mark.parametrize(("value", "seen_by"), FORMS)
 def test_an_acl_column_lets_in_whom_it_names_and_nobody_else(value: Any, seen_by: frozenset[str] | None):
-    labels = RowLabels(acl=("staff",), acl_column="seen_by")
+    labels = RowVisibility(acl=("staff",), acl_column="seen_by")
     if seen_by is None:
         with pytest.raises(RightsUnknown, match=r"its seen_by is "):
             acl(labels, value)
@@ -31,14 +31,14 @@ def test_an_acl_column_lets_in_whom_it_names_and_nobody_else(value: Any, seen_by
 
 @pytest.mark.parametrize("value", [None, "", " ", "[]", '[""]', []])
 def test_without_an_acl_of_the_source_a_row_that_names_nobody_is_seen_by_nobody(value: Any):
-    assert acl(RowLabels(acl_column="seen_by"), value) == (NOBODY,)
-    everyone = RowLabels(acl_column="seen_by", acl=("*",))
+    assert acl(RowVisibility(acl_column="seen_by"), value) == (NOBODY,)
+    everyone = RowVisibility(acl_column="seen_by", acl=("*",))
     assert acl(everyone, value) == (() if value in (None, "", " ") else (NOBODY,))
 
 
 @pytest.mark.parametrize("value", [["hr"], ("hr",), {"hr"}, frozenset({"hr"})])
 def test_arrays_are_lists_of_groups(value: Any):
-    assert acl(RowLabels(acl_column="seen_by"), value) == ("hr",)
+    assert acl(RowVisibility(acl_column="seen_by"), value) == ("hr",)
 
 
 @pytest.mark.parametrize(
@@ -46,21 +46,21 @@ def test_arrays_are_lists_of_groups(value: Any):
 )
 def test_values_that_are_no_groups_let_nobody_in(value: Any):
     with pytest.raises(RightsUnknown):
-        acl(RowLabels(acl=("staff",), acl_column="seen_by"), value)
+        acl(RowVisibility(acl=("staff",), acl_column="seen_by"), value)
 
 
 @pytest.mark.parametrize("tenant", [None, "", "  ", Unread("no UTF-8"), "\udcff"])
 def test_a_row_without_tenant_belongs_to_none(tenant: Any):
     with pytest.raises(RightsUnknown, match="its org"):
-        RowLabels(tenant_column="org").of({"org": tenant}, TYPES)
+        RowVisibility(tenant_column="org").of({"org": tenant}, TYPES)
 
 
 def test_the_source_s_own_acl_holds_where_no_column_is_named():
-    assert RowLabels().of({}, {})["acl"] == ()
-    assert RowLabels(acl=("hr", "board")).of({}, {})["acl"] == ("board", "hr")
+    assert RowVisibility().of({}, {})["acl"] == ()
+    assert RowVisibility(acl=("hr", "board")).of({}, {})["acl"] == ("board", "hr")
 
 
 def test_a_rule_can_open_a_file_to_all_of_its_tenant():
-    labels = FileLabels(acl=("staff",), rules=(PathRule(path="open/*", acl=("*",)),))
+    labels = FileVisibility(acl=("staff",), rules=(PathRule(path="open/*", acl=("*",)),))
     assert labels.of("open/a.md", [{"open/a.md"}])["acl"] == ()
     assert labels.of("b.md", [{"open/a.md"}])["acl"] == ("staff",)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rag.errors import QuestionError
 from rag.language.tokens import QwenTokenCounter, block_text, qwen_encoding
 from rag.prompt.ordering import PrefixOrder
-from rag.prompt.prompt import Layout, Prompt, build
+from rag.prompt.prompt import Prompt, PromptPlan, build
 from rag.types import Document, Passage, Turn
 
 COUNTER = QwenTokenCounter()
@@ -21,7 +21,7 @@ def passage(label: str, text: str) -> Passage:
 
 
 def made(question: str, passages: list[Passage], *, budget: int, turns: list[Turn] | None = None, **layout) -> Prompt:
-    return build(question, passages, Layout(counter=COUNTER, **layout), budget_tokens=budget, turns=turns or [])
+    return build(question, passages, PromptPlan(counter=COUNTER, **layout), budget_tokens=budget, turns=turns or [])
 
 
 @settings(max_examples=40)

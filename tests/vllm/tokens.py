@@ -15,7 +15,7 @@ from typing import Any
 
 from rag.language.tokens import QwenTokenCounter
 from rag.prompt.ordering import PrefixOrder
-from rag.prompt.prompt import Layout, Prompt, build
+from rag.prompt.prompt import Prompt, PromptPlan, build
 from rag.types import Document, Message, Passage, Sampling, Turn
 from service.vllm.client import OpenAIGenerator
 
@@ -46,7 +46,7 @@ def prompts(count: int, *, seed: int = 0) -> list[tuple[Prompt, int]]:
         most = 60 if number % 3 == 0 else 6
         passages = [_passage(rng, place) for place in range(rng.randint(most // 2, most))]
         turns = [_turn(rng) for _ in range(rng.choice((0, 0, 0, 1, 3)))]
-        layout = Layout(
+        layout = PromptPlan(
             counter=counter,
             ordering=ordering if rng.random() < 0.5 else None,
             share=1.0 if number % 3 == 0 else rng.choice((1.0, 0.5)),

@@ -21,7 +21,7 @@ from connectors.sql.changes.ranges import Range, digests_in, in_order, note_of, 
 from connectors.sql.changes.unkeyed import content_name
 from connectors.sql.keys import Key, decode, encode
 from connectors.sql.table import Row, TableReader
-from rag.ports import Cursor
+from rag.ports import Notes
 from rag.types import (
     Checkpoint,
     CheckpointGroup,
@@ -29,7 +29,7 @@ from rag.types import (
     Listed,
     Listing,
     Met,
-    Note,
+    Notice,
     ScopeComplete,
     SourceEvent,
     Tombstone,
@@ -56,7 +56,7 @@ class _Sync:
     """A table's read under way."""
 
     reader: TableReader
-    cursor: Cursor | None
+    cursor: Notes | None
     patience: Patience
     is_counted: bool = False  # how many rows there are has been told
     is_new: bool = False  # nothing of it is noted: its rows may be indexed under ids that were made of their content
@@ -158,7 +158,7 @@ class _Split:
 
 
 def read_changes(
-    reader: TableReader, cursor: Cursor | None, patience: Patience, *, is_counted: bool = False
+    reader: TableReader, cursor: Notes | None, patience: Patience, *, is_counted: bool = False
 ) -> Iterator[SourceEvent]:
     """Yield what changed in a table since the cursor's notes; all of it when there are none that still hold."""
     sync = _Sync(reader=reader, cursor=cursor, patience=patience, is_counted=is_counted)
@@ -172,10 +172,10 @@ def read_changes(
     counts = True  # whether every range is compared, so that their rows are the table's
     if head is None or head["signature"] != now:
         if head is not None and (drift := _drift(head["signature"], now, sync.scope)):
-            yield Note(text=drift)
+            yield Notice(text=drift)
         yield from _list(sync, now, after=None)
     elif ranges is None or not (head["listing"] or (ranges and ranges[-1].high is None)):
-        yield Note(text=f"Table {sync.scope}: the notes of its last read do not hold together. It is compared anew.")
+        yield Notice(text=f"Table {sync.scope}: the notes of its last read do not hold together. It is compared anew.")
         yield from _list(sync, now, after=None)
     elif head["listing"]:
         sync.rows = {r.number: r.rows for r in ranges}
