@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.filters import Filter
-from rag.types import Delta, Hit, Message, Point, Route, Sampling, SourceEvent, SparseVector
+from rag.types import Chunk, Delta, Hit, Message, Point, Route, Sampling, SourceEvent, SparseVector
 
 Vectors = npt.NDArray[np.float32]
 
@@ -52,8 +52,8 @@ Cursor = Notes  # its name until 0.2
 
 
 class Source(Protocol):
-    def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
-        """Yield the source's documents, or what changed since the notes in cursor.
+    def read(self, notes: Notes | None = None, /) -> Iterator[SourceEvent]:
+        """Yield the source's documents, or what changed since the notes of earlier reads.
 
         Ends with SnapshotComplete only when nothing was left out.
 
@@ -89,16 +89,63 @@ class SparseEncoder(Protocol):
         ...
 
 
-class Index(Protocol):
-    def upsert(self, points: Sequence[Point]) -> None:
-        """Store points; they are durable and findable when this returns."""
-        ...
-
-    def delete(self, ids: Sequence[str]) -> None: ...
+class Searchable(Protocol):
+    """An index as a question needs it. Raises IndexUnavailable when it does not answer."""
 
     def query(self, dense: Sequence[float], sparse: SparseVector, *, scope: Scope, limit: int) -> list[Hit]:
         """Dense and sparse search, fused (rag/retrieval/fusion.py), best first."""
         ...
+
+    def visible(self, ids: Sequence[str], scope: Scope) -> set[str]:
+        """Those of the ids that are stored and lie in a scope."""
+        ...
+
+
+class PointStore(Protocol):
+    """An index as syncing needs it. Writes are durable and findable when they return.
+
+    Raises IndexUnavailable when the index does not answer.
+    """
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Store points, each in place of the one with its id."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete points; an id that is not stored is no error."""
+        ...
+
+    def embedded(self, ids: Sequence[str]) -> dict[str, list[float]]:
+        """Stored dense vectors by the text that was embedded (dense_text), so that none is made twice."""
+        ...
+
+    def versions(self, ids: Sequence[str]) -> dict[str, str]:
+        """Those of the ids that are stored, each with the version of its document."""
+        ...
+
+    def chunks(self, ids: Sequence[str]) -> list[Chunk]:
+        """Stored chunks, in any order; their documents have everything but the full text."""
+        ...
+
+    def count(self, *, source: str = "") -> int:
+        """The exact number of points, of one source or of all."""
+        ...
+
+    def pages(self, source: str) -> Iterator[dict[str, str]]:
+        """All points of a source, a page at a time, as point id and document id."""
+        ...
+
+    def mark(self, source: str, generation: str) -> None:
+        """Note beside a source's points which commit they are as of, so that an older copy shows its age."""
+        ...
+
+    def marked(self, source: str) -> str:
+        """What `mark` noted last; empty when nothing was."""
+        ...
+
+
+class Index(Searchable, PointStore, Protocol):
+    """One that is searched and kept in step."""
 
 
 class Reranker(Protocol):

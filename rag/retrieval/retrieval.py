@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rag.answer.citations import label_passages
 from rag.language.terms import term_set
-from rag.ports import Embedder, Index, Reranker, Scope, SparseEncoder
+from rag.ports import Embedder, Reranker, Scope, Searchable, SparseEncoder
 from rag.types import Hit, Passage
 
 _NEAR_DUPLICATE = 0.95
@@ -28,7 +28,7 @@ class Retriever:
 
     embedder: Embedder
     sparse: SparseEncoder
-    index: Index
+    index: Searchable
     reranking: Reranking | None = None
     per_document: int = 8
 
