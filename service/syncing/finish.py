@@ -23,6 +23,7 @@ def end_unit(run: Run, end: ScopeComplete | ScopeFailed | SnapshotComplete) -> N
 
 def _fail(run: Run, scope: str, err: SourceError) -> None:
     run.failures[scope] = err
+    run.report.mass_delete_refused |= isinstance(err, MassDeleteRefused)
 
 
 def _finish_table(run: Run, end: ScopeComplete) -> None:

@@ -29,7 +29,8 @@ class Report:
     read: documents of the source that were compared, by their content or by a digest of it: read = added + updated +
     unchanged + quarantined. fetched: those of them whose content was read. expected: about how many the run will
     fetch, which of files is told by the bytes read of those to be read; 0 when the source does not say. tables: the
-    same of each table. error: of all that failed.
+    same of each table. error: of all that failed. mass_delete_refused: whether documents were kept because more were
+    gone than a run may delete unasked.
     """
 
     source: str
@@ -47,6 +48,7 @@ class Report:
     seconds: float = 0.0
     dry_run: bool = False
     error: str = ""
+    mass_delete_refused: bool = False
     tables: list[TableReport] = field(default_factory=list)
     unreadable: list[dict[str, str]] = field(default_factory=list)
     ignored: list[dict[str, str]] = field(default_factory=list)

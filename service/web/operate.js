@@ -113,7 +113,7 @@ async function follow(id) {
 function jobItem(job) {
   const active = ACTIVE.includes(job.status);
   const failures = [job.error, ...job.reports.map((report) => (report.error ? `${report.source}: ${report.error}` : ""))].filter(Boolean);
-  const massDelete = failures.some((failure) => failure.includes("--allow-mass-delete"));
+  const massDelete = job.reports.some((report) => report.mass_delete_refused);
   const reports = job.reports.filter((report) => report.read !== undefined);
   return el(
     "li", { "data-job": job.id, "data-status": job.status },
