@@ -14,7 +14,7 @@ from typing import Any
 from indexes.qdrant.index import QdrantIndex
 from service.evaluation.evaluate import Case, corpus_index, read_cases
 from service.knowledge_base import KnowledgeBase, connect
-from service.settings.sections import load_settings
+from service.settings.load import load_settings
 from tests.conftest import stop_engine
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "record_shop"

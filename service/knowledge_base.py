@@ -31,7 +31,8 @@ from rag.retrieval.breaker import Breaker
 from rag.retrieval.likeness import Likeness, Scale, measure_likeness, scale_for
 from rag.retrieval.retrieval import Reranking, Retriever, to_passages
 from rag.types import Answer, Hit, Message, Sampling
-from service.settings.sections import DEFAULT_PATH, Settings, load_settings
+from service.settings.load import DEFAULT_PATH, load_settings
+from service.settings.sections import Settings
 from service.store.conversations import Conversations
 from service.store.jobs import Jobs
 from service.store.keys import Keys

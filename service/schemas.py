@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rag.boundary.json_values import flaw
 from rag.boundary.secrets import masked_in
+from rag.prompt.profiles import Profile
 from rag.types import Answer, Citation, Hit, Key, Passage, Usage
 from service.store.jobs import Job
 
@@ -52,7 +53,7 @@ class AskBody(_Body):
         examples=["Which albums did AC/DC release?"],
     )
     stream: bool = Field(False, description="Answer as server-sent events")
-    profile: Literal["chat", "document", "log", "book"] | None = Field(None, description="Context window")
+    profile: Profile | None = Field(None, description="Context window")
     sources: list[SourceName] = Field([], max_length=100, description="Search only these sources; all when empty")
     filter: FilterForm = Field({}, description=_FILTER, examples=[{"table": ["Album", "Track"]}])
     history: list[TurnBody] = Field([], max_length=200, description="Earlier turns of the conversation, oldest first")

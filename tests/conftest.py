@@ -24,7 +24,8 @@ from indexes.embedders.load import load_embedder
 from rag.ports import Embedder
 from service.cli.main import app
 from service.knowledge_base import KnowledgeBase, connect
-from service.settings.sections import StateSettings, load_settings
+from service.settings.load import load_settings
+from service.settings.sections import StateSettings
 from tests.noise.hook import VARIABLE
 
 # A busy machine is no reason for a property to fail.

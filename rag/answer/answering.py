@@ -19,7 +19,7 @@ from rag.errors import AnswerCut, EngineBusy, GeneratorUnavailable, QuestionErro
 from rag.ports import Generator, TokenCounter
 from rag.prompt import prompt
 from rag.prompt.ordering import PrefixOrder
-from rag.prompt.profiles import PROFILES
+from rag.prompt.profiles import DEFAULT_PROFILE, PROFILES
 from rag.prompt.templates import Templates, load_templates
 from rag.question.evidence import THRESHOLD, Question, admissible, refusal, supported
 from rag.retrieval.likeness import NO_SCALE, Scale
@@ -74,7 +74,7 @@ class AnswerSettings:
     generator: Generator | None = None
     templates: Templates = load_templates()
     ordering: PrefixOrder | None = None
-    window_tokens: int = PROFILES["chat"]
+    window_tokens: int = PROFILES[DEFAULT_PROFILE]
     sampling: Sampling = Sampling()
     threshold: float = THRESHOLD
     generate_until: float = math.inf

@@ -1,3 +1,7 @@
 """Context windows by scenario, in tokens."""
 
-PROFILES = {"chat": 8_192, "document": 32_768, "log": 65_536, "book": 131_072}
+from typing import Literal, get_args
+
+Profile = Literal["chat", "document", "log", "book"]
+DEFAULT_PROFILE: Profile = "chat"
+PROFILES: dict[str, int] = dict(zip(get_args(Profile), (8_192, 32_768, 65_536, 131_072), strict=True))

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from rag.errors import ConfigError
 from service.knowledge_base import KnowledgeBase
 from service.settings.edit import set_values
-from service.settings.sections import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.sections import Settings
 
 _SQLITE_ENDINGS = (".sqlite", ".sqlite3", ".db", ".db3")
 

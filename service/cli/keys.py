@@ -107,7 +107,7 @@ def revoke(key: KeyArgument, as_json: JsonOption = False, config: ConfigOption =
 @contextmanager
 def _opened(config: Path) -> "Iterator[tuple[Settings, Keys]]":
     """The configuration, and the keys in its state store."""
-    from service.settings.sections import load_settings
+    from service.settings.load import load_settings
     from service.store.state import State
 
     settings = load_settings(config)
@@ -128,7 +128,7 @@ def _profiles(names: list[str]) -> tuple[str, ...]:
 
 
 def _rate(rate: str) -> str:
-    from service.settings.sections import checked_rate
+    from service.settings.values import checked_rate
 
     try:
         return checked_rate(rate)
@@ -137,7 +137,7 @@ def _rate(rate: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    from service.settings.sections import seconds
+    from service.settings.values import seconds
 
     try:
         return float(seconds(text))

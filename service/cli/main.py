@@ -345,7 +345,7 @@ def engine(
 
     Weights and KV cache are reckoned first, and what does not fit is refused with the arithmetic.
     """
-    from service.settings.sections import load_settings
+    from service.settings.load import load_settings
     from service.vllm import launch as engine_command
     from service.vllm.plan import plan, wish_of
 

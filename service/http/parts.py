@@ -11,7 +11,7 @@ from service.http.access.access import Authenticator
 from service.http.access.limits import Admission, Limits
 from service.http.edge import Drain, Exchange, exchange_of
 from service.knowledge_base import KnowledgeBase
-from service.settings.sections import FilesSettings, SqlSettings
+from service.settings.sources import FilesSettings, SqlSettings
 from service.store.keys import Caller, Rights
 from service.syncing.background.job_runner import JobRunner
 from service.threads import Threads

@@ -10,7 +10,7 @@ from connectors.sql.changes.sync import Patience
 from connectors.sql.connection import Limits
 from connectors.sql.source import SqlSource
 from connectors.visibility import FileVisibility, PathRule, RowVisibility
-from service.settings.sections import FilesSettings, SqlSettings
+from service.settings.sources import FilesSettings, SqlSettings
 
 
 def make_source(

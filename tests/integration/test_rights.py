@@ -11,7 +11,7 @@ from connectors.files.source import FilesSource
 from connectors.visibility import FileVisibility, PathRule, RowVisibility
 from rag.errors import ConfigError
 from rag.ports import NOBODY, Identity, Scope
-from service.settings.sections import load_settings
+from service.settings.load import load_settings
 from service.syncing.sync import Options, ingest
 from tests.conftest import change, server_database
 from tests.crash.harness import FreeEmbedder, Setting

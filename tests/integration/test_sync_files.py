@@ -17,7 +17,7 @@ from connectors.parsers.errors import CannotParse
 from connectors.visibility import FileVisibility, PathRule
 from rag.types import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
 from service.knowledge_base import KnowledgeBase
-from service.settings.sections import load_settings
+from service.settings.load import load_settings
 from service.store.state import Changes
 from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
 from tests.support.synced import Notes

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from indexes.embedders.bundled import unpacked_model
 from service.knowledge_base import KnowledgeBase, connect
-from service.settings.sections import load_settings
+from service.settings.load import load_settings
 from service.syncing.background.schedule import Schedule
 from service.syncing.background.watching import follow_files
 from tests.conftest import MakeKb, change, citewell, sqlite_with, stop_engine, wait_until

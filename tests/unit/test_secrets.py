@@ -11,7 +11,8 @@ import pytest
 from rag.boundary.secrets import masked, masked_in, remember
 from rag.boundary.urls import credentials_in, has_two_ats, without_credentials
 from rag.errors import ConfigError, SourceError
-from service.settings.sections import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.sections import Settings
 from service.syncing.connectors import make_source
 from service.telemetry.logs import _JsonFormatter, _TextFormatter
 

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from rag.errors import ConfigError
-from service.settings.sections import Settings, load_settings, seconds
+from service.settings.load import load_settings
+from service.settings.sections import Settings
+from service.settings.values import seconds
 
 
 def load(tmp_path: Path, text: str, **environ: str) -> Settings:

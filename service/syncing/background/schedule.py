@@ -13,7 +13,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from connectors.files.patterns import base_of
 from service.knowledge_base import KnowledgeBase
-from service.settings.sections import FilesSettings, SqlSettings
+from service.settings.sources import FilesSettings, SqlSettings
 from service.syncing.background.watching import follow_files
 
 _JITTER_SHARE = 0.1  # of an interval, so that the sources of many installations do not all begin at once

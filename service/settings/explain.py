@@ -1,0 +1,62 @@
+"""What is wrong with a configuration, where it stands, and how to mend it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from service.settings.environment import PREFIX
+from service.settings.sections import Settings
+from service.settings.sources import FilesSettings, SqlSettings
+
+
+def explained(err: ValidationError, path: Path, text: str) -> str:
+    """A line for each mistake: the file with its line, or the variable; the key; what is wrong. text: of the file."""
+    lines = []
+    for problem in err.errors():
+        location = tuple(str(part) for part in problem["loc"] if part not in ("sql", "files"))
+        line = line_of(text, location)
+        variable = PREFIX + "__".join(location).upper()
+        where = f"{path}, line {line}" if line else f"{path}, or the environment variable {variable}"
+        lines.append(f"{where}: {'.'.join(location)}: {_reason(problem, location)}")
+    return "\n".join(lines)
+
+
+def _reason(problem: Any, location: tuple[str, ...]) -> str:
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        return f"unknown key {location[-1]!r}" + (f"; there are: {', '.join(known)}" if known else "")
+    if problem["type"].startswith("union_tag"):
+        return 'a source needs kind = "sql" or kind = "files"'
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _known_keys(section: tuple[str, ...]) -> list[str]:
+    fields = Settings.model_fields
+    if not section:
+        return [name for name, field in fields.items() if not field.exclude]
+    model = fields[section[0]].annotation if section[0] in fields else None
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return list(model.model_fields)
+    if section[0] == "sources":
+        return sorted({(f.alias or n) for m in (SqlSettings, FilesSettings) for n, f in m.model_fields.items()})
+    return []
+
+
+def line_of(text: str, location: tuple[str, ...]) -> int | None:
+    """The line of a key: the last part of its location that the file has, under its section."""
+    section, key = ".".join(location[:-1]), location[-1] if location else ""
+    current, fallback = "", None
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[([^\[\]]+)\]", line)
+        if header:
+            current = header.group(1).replace('"', "").replace(" ", "")
+            if current in (section, ".".join(location)):
+                fallback = number
+        assigned = re.match(r"""\s*["']?([\w-]+)["']?\s*=""", line)
+        if assigned and current == section and assigned.group(1) == key:
+            return number
+        if assigned and assigned.group(1) in location and current in section and fallback is None:
+            fallback = number
+    return fallback
