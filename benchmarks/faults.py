@@ -21,7 +21,7 @@ import aiohttp
 
 from benchmarks.common import QUICK, finish, percentile
 from tests.conftest import wait_until
-from tests.faults import FAULTS, QUESTION, Site, site, under_fault
+from tests.support.faults import FAULTS, QUESTION, Site, site, under_fault
 
 DEADLINE_S = 5.0
 CLIENTS = 10 if QUICK else 50

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import QUICK, finish
-from tests.browser import CHROMIUM, MISSING, Browser, Visit
 from tests.conftest import Server, citewell, stop_engine, wait_until
-from tests.stub_engine import StubEngine
+from tests.support.browser import CHROMIUM, MISSING, Browser, Visit
+from tests.support.stub_engine import StubEngine
 
 LOADS = 5 if QUICK else 20
 TOKENS = 1_000 if QUICK else 8_000

@@ -171,7 +171,9 @@ def main() -> None:
     engine = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="citewell-bench-")))
-        stack.enter_context(process(sys.executable, "-m", "tests.stub_engine", str(port), url=engine, ready="/metrics"))
+        stack.enter_context(
+            process(sys.executable, "-m", "tests.support.stub_engine", str(port), url=engine, ready="/metrics")
+        )
         found: dict[str, Any] = {}
         with citewell(folder, engine) as (url, passages, _):
             asked = questions(json.loads(passages.read_text()))

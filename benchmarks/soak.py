@@ -142,7 +142,9 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="citewell-bench-")))
         (folder / "notes").mkdir()
-        stack.enter_context(process(sys.executable, "-m", "tests.stub_engine", str(port), url=engine, ready="/metrics"))
+        stack.enter_context(
+            process(sys.executable, "-m", "tests.support.stub_engine", str(port), url=engine, ready="/metrics")
+        )
         more = '[sources.notes]\nkind = "files"\npaths = ["notes"]\n'
         url, passages, pid = stack.enter_context(citewell(folder, engine, more=more))
         asked = questions(json.loads(passages.read_text()))

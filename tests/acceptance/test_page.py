@@ -14,9 +14,9 @@ from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import expect
 
 from tests.acceptance.hostile import HOSTILE_QUESTION, write_hostile
-from tests.browser import CHROMIUM, MISSING, Browser, Visit
 from tests.conftest import SAMPLE, Server, citewell_here, citewell_json, sqlite_with, stop_engine, wait_until
-from tests.stub_engine import StubEngine
+from tests.support.browser import CHROMIUM, MISSING, Browser, Visit
+from tests.support.stub_engine import StubEngine
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason=MISSING)
 STORES = """# Stores 😀

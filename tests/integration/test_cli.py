@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SAMPLE, citewell, citewell_here, citewell_json, sqlite_with, stop_engine
-from tests.stub_engine import StubEngine
+from tests.support.stub_engine import StubEngine
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
 from service.store.keys import Rights
 from tests.conftest import MakeKb, wait_until
-from tests.stub_engine import StubEngine
+from tests.support.stub_engine import StubEngine
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
 QUESTION = "When does the Edmonton store open?"

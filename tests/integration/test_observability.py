@@ -22,7 +22,7 @@ from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
 from service.telemetry.logs import configure_logs
 from tests.conftest import ROOT, MakeKb
-from tests.stub_engine import StubEngine
+from tests.support.stub_engine import StubEngine
 
 QUESTION = "When does the Edmonton store open?"
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from service.http.app import create_app
 from tests.conftest import MakeKb
-from tests.stub_engine import StubEngine
+from tests.support.stub_engine import StubEngine
 
 STORES = "# Stores\n\nThe Edmonton store opens at 11:00. Parking in Edmonton is free.\n"
 QUESTION = [{"role": "user", "content": "When does the Edmonton store open?"}]

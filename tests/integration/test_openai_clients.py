@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.conftest import ROOT, Server, citewell, citewell_json, stop_engine
-from tests.stub_engine import StubEngine
+from tests.support.stub_engine import StubEngine
 
 QUESTION = "When does the Edmonton store open?"
 ASKED: list[Any] = [{"role": "user", "content": QUESTION}]

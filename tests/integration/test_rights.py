@@ -17,7 +17,7 @@ from tests.conftest import change, server_database
 from tests.crash.harness import FreeEmbedder, Setting
 from tests.support.rights import ALL, FORMS
 from tests.support.stores import Store, adds_up
-from tests.users import AsNobody, open_folder
+from tests.support.users import AsNobody, open_folder
 
 ROWS = 60
 

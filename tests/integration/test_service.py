@@ -14,7 +14,7 @@ from service.http.app import create_app
 from service.http.server import run
 from service.knowledge_base import connect
 from tests.conftest import MakeKb, free_port, stop_engine
-from tests.stub_engine import StubEngine
+from tests.support.stub_engine import StubEngine
 
 HANDBOOK = "# Stores\n\nThe Edmonton store opens at 11:00. 埃德蒙顿门店周日休息。\n"
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'

@@ -21,7 +21,7 @@ from service.settings.load import load_settings
 from service.store.state import Changes
 from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
 from tests.support.synced import Notes
-from tests.users import AsNobody, nobody, open_folder
+from tests.support.users import AsNobody, nobody, open_folder
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
 LONG_AGO = 1_600_000_000

@@ -18,7 +18,7 @@ from service.syncing.background.schedule import Schedule
 from service.syncing.background.watching import follow_files
 from tests.conftest import MakeKb, change, citewell, sqlite_with, stop_engine, wait_until
 from tests.integration.test_run_commands import committed, start
-from tests.users import nobody, open_folder
+from tests.support.users import nobody, open_folder
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\nwatch = true\n'
 

@@ -16,8 +16,8 @@ from rag.types import Message, Route, Sampling
 from service.http.app import create_app
 from service.vllm.client import OpenAIGenerator
 from tests.conftest import MakeKb
-from tests.stub_engine import StubEngine
 from tests.support.raw_engine import HEAD, RawEngine, chunk, event, whole
+from tests.support.stub_engine import StubEngine
 
 TEXT = "The Edmonton store opens at eleven."
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'

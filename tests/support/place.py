@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.conftest import Server, citewell, citewell_json, stop_engine
-from tests.stub_engine import StubEngine
+from tests.support.stub_engine import StubEngine
 
 CONFIG = """
 [sources.docs]

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.files.search import Found, find_files
 from rag.errors import SourceError
-from tests.users import nobody, open_folder
+from tests.support.users import nobody, open_folder
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The web page's pictures in docs/images, taken of the sample record shop without a language model.
 
-python -m tests.pictures
+python -m tests.support.pictures
 """
 
 import io
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.browser import CHROMIUM, MISSING, Browser, Visit
 from tests.conftest import ROOT, SAMPLE, Server, citewell, stop_engine
+from tests.support.browser import CHROMIUM, MISSING, Browser, Visit
 
 FOLDER = ROOT / "docs" / "images"
 DESK = {"width": 1200, "height": 760}

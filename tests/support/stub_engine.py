@@ -6,7 +6,7 @@ with `fault=cut`, `error` or `hang` fails after half.
 It echoes the first passage's label for {label} in TEXT, and records what it was asked. `behaviour` gives such a name
 for a request in place of its own. As a process of its own:
 
-    python -m tests.stub_engine PORT
+    python -m tests.support.stub_engine PORT
 """
 
 import asyncio

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from tests.conftest import Server, citewell, citewell_json, stop_engine
-from tests.stub_engine import StubEngine
+from tests.support.stub_engine import StubEngine
 
 QUICK = os.environ.get("QUICK") == "1"
 RUNS = 1 if QUICK else 10  # processes, of 2,000 cases or more each: schemathesis becomes slow in a long run
@@ -131,7 +131,7 @@ def _run(server: Server, token: str, report: Path, seed: int) -> str:
     command += ["--checks", "not_a_server_error", "--phases", "coverage,fuzzing", "--max-examples", str(EXAMPLES)]
     command += ["--report", "ndjson", "--report-ndjson-path", str(report), "--workers", "2", "--seed", str(seed)]
     command += ["--request-timeout", "30", "--no-color", "--generation-database", "none"]
-    environment = os.environ | {"SCHEMATHESIS_HOOKS": "tests.fuzz_hooks"}
+    environment = os.environ | {"SCHEMATHESIS_HOOKS": "tests.fuzz.hooks"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if not report.exists():
         sys.exit(done.stdout[-3000:] + done.stderr[-3000:])

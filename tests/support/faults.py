@@ -19,8 +19,8 @@ from indexes.embedded.address import socket_path
 from indexes.embedded.launch import ensure_running
 from service.knowledge_base import connect
 from tests.conftest import Server, stop_engine
-from tests.fault_proxy import FaultProxy
-from tests.stub_engine import StubEngine
+from tests.support.fault_proxy import FaultProxy
+from tests.support.stub_engine import StubEngine
 
 QUESTION = "When does the Edmonton store open?"
 STORES = "# Stores\n\nThe Edmonton store opens at eleven and closes at six in the evening on every day but Sunday.\n"

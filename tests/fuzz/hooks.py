@@ -1,4 +1,4 @@
-"""What schemathesis puts into fields of a free form (tests/fuzz.py): filters, schemas and metadata with odd values."""
+"""What schemathesis puts into fields of a free form (`python -m tests.fuzz`): filters, schemas and metadata with odd values."""
 
 from typing import Any
 
