@@ -33,7 +33,6 @@ from indexes.embedders.load import load_embedder
 from indexes.qdrant.index import QdrantIndex, connect_embedded
 from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
-from rag.chunking import dense_text
 from rag.ports import Scope
 from rag.types import Chunk, Document, Point, SparseVector, Upsert
 from service.evaluation.evaluate import LEGS, Case, corpus_index, evaluate, ranked, read_cases
@@ -247,7 +246,7 @@ def measure_peers(asked: Sequence[Asked]) -> Iterator[dict[str, Any]]:
 def measure_int8(kb: KnowledgeBase) -> dict[str, float]:
     """Passages a second and nDCG of int8 against the original, over rows of the sample asked for by what they hold."""
     rows = _tracks(kb)
-    texts = [dense_text("", document.text) for document in rows]
+    texts = [document.text.strip() for document in rows]
     questions = [_asked_for(document.text) for document in rows]
     long = [" ".join(texts[i : i + 4]) for i in range(0, len(texts), 4)][: 24 if QUICK else 96]
     found: dict[str, tuple[float, float]] = {}

@@ -11,7 +11,7 @@ from dataclasses import replace
 import httpx
 
 from rag.chunking import dense_text
-from rag.errors import RerankerUnavailable
+from rag.errors import RerankerUnavailable, first_line
 from rag.ports import Reranker
 from rag.types import Hit
 
@@ -36,17 +36,16 @@ class CrossEncoderReranker:
 
             self._model = CrossEncoder(model)
         except Exception as err:  # the libraries raise OSError, ValueError, and several of the hub client's own
-            reason = (str(err).strip().splitlines() or [type(err).__name__])[0][:300]
             raise RerankerUnavailable(
-                f"The reranking model {model!r} cannot be loaded: {reason}\nSet rerank.model to a local folder or a "
-                "hub name that this machine can reach, or rerank.url to an endpoint, or take out [rerank]."
+                f"The reranking model {model!r} cannot be loaded: {first_line(err)}\nSet rerank.model to a local folder "
+                "or a hub name that this machine can reach, or rerank.url to an endpoint, or take out [rerank]."
             ) from err
         self._lock = threading.Lock()
 
     def rank(self, question: str, hits: Sequence[Hit], *, timeout_s: float) -> list[Hit]:
         """The same hits, best first; in the order given when the time runs out."""
         deadline = time.monotonic() + timeout_s
-        pairs = [(question, dense_text(hit.chunk.context, hit.chunk.text)) for hit in hits]
+        pairs = [(question, dense_text(hit.chunk)) for hit in hits]
         scores: list[float] = []
         if not self._lock.acquire(timeout=timeout_s):
             return list(hits)
@@ -72,14 +71,13 @@ class EndpointReranker:
     def __init__(self, model: str, *, url: str, api_key: str = "") -> None:
         self._url = url.rstrip("/") if url.rstrip("/").endswith("/rerank") else f"{url.rstrip('/')}/rerank"
         self._model = model
-        self._pool = ThreadPoolExecutor(
-            8, thread_name_prefix="citewell-rerank"
-        )  # so that a slow drip of bytes cannot hold us
+        # A pool, so that a slow drip of bytes cannot hold us.
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="citewell-rerank")
         self._http = httpx.Client(headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
 
     def rank(self, question: str, hits: Sequence[Hit], *, timeout_s: float) -> list[Hit]:
         """The same hits, best first; in the order given when the endpoint is late, fails, or answers nonsense."""
-        texts = [dense_text(hit.chunk.context, hit.chunk.text) for hit in hits]
+        texts = [dense_text(hit.chunk) for hit in hits]
         body = {"model": self._model, "query": question, "documents": texts, "texts": texts, "top_n": len(texts)}
         try:
             answer = self._pool.submit(self._http.post, self._url, json=body, timeout=timeout_s).result(timeout_s)

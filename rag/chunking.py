@@ -32,16 +32,18 @@ def split(document: Document, counter: TokenCounter, *, max_tokens: int = 256) -
     return [_chunk(document, ordinal, span, whole, counter) for ordinal, span in enumerate(spans)]
 
 
-def dense_text(context: str, text: str) -> str:
-    """What a chunk is embedded as: its text, after its context."""
-    return f"{context}\n{text}".strip()
+def dense_text(chunk: Chunk) -> str:
+    """What a chunk is embedded by: its text, after its context."""
+    return f"{chunk.context}\n{chunk.text}".strip()
 
 
 def lexical_text(chunk: Chunk) -> str:
-    """What a chunk is found by, word by word. A row's title holds its table and key ('Invoice 5'), which people ask for
-    by name; a file's is in its context."""
+    """What a chunk is found by, word by word.
+
+    A row's title holds its table and key ('Invoice 5'), which people ask for by name; a file's is in its context.
+    """
     title = chunk.document.title if chunk.document.kind == "row" else ""
-    return f"{title}\n{dense_text(chunk.context, chunk.text)}"
+    return f"{title}\n{dense_text(chunk)}"
 
 
 def chunk_id(source: str, document_id: str, chunk: Chunk) -> str:

@@ -143,3 +143,8 @@ class DeadlineExceeded(CitewellError):
 
 class ShuttingDown(CitewellError):
     public = ""
+
+
+def first_line(err: BaseException) -> str:
+    """What a library's error says, short enough for a message of ours; the error's name when it says nothing."""
+    return (str(err).strip().splitlines() or [type(err).__name__])[0][:300]

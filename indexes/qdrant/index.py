@@ -127,18 +127,16 @@ class QdrantIndex:
     def embedded(self, ids: Sequence[str]) -> dict[str, list[float]]:
         """Stored dense vectors by the text that was embedded (rag/chunking.py), so that none is made twice."""
         self.prepare()
-        fields = ["text", "context"]
         found: dict[str, list[float]] = {}
         for start in range(0, len(ids), _PAGE):
             part = list(ids[start : start + _PAGE])
             for p in self._call(
-                lambda part=part: self._client.retrieve(
-                    self._collection, part, with_vectors=["dense"], with_payload=fields
-                )  # type: ignore[misc]
+                lambda part=part: self._client.retrieve(  # type: ignore[misc]
+                    self._collection, part, with_vectors=["dense"], with_payload=True
+                )
             ):
                 vectors: Any = p.vector
-                payload = p.payload or {}
-                found[dense_text(payload.get("context") or "", payload["text"])] = list(vectors["dense"])
+                found[dense_text(chunk_of(str(p.id), p.payload or {}))] = list(vectors["dense"])
         return found
 
     def versions(self, ids: Sequence[str]) -> dict[str, str]:

@@ -77,7 +77,7 @@ class NewVersion:
         with_vectors = ["dense"] if self._keeps_vectors else False
         whole = self._client.retrieve(self._old, [p.id for p in points], with_payload=True, with_vectors=with_vectors)
         chunks = [chunk_of(str(point.id), point.payload or {}) for point in whole]
-        texts = [dense_text(chunk.context, chunk.text) for chunk in chunks]
+        texts = [dense_text(chunk) for chunk in chunks]
         kept: list[Any] = [point.vector for point in whole] if self._keeps_vectors else []
         dense = [vectors["dense"] for vectors in kept] if kept else embedder.embed(texts).tolist()
         terms = sparse.encode([lexical_text(chunk) for chunk in chunks])

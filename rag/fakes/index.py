@@ -42,7 +42,7 @@ class MemoryIndex:
 
     def embedded(self, ids: Sequence[str]) -> dict[str, list[float]]:
         self._before("embedded")
-        return {dense_text(p.chunk.context, p.chunk.text): list(p.dense) for p in self._held(ids)}
+        return {dense_text(p.chunk): list(p.dense) for p in self._held(ids)}
 
     def versions(self, ids: Sequence[str]) -> dict[str, str]:
         self._before("versions")

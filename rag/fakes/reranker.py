@@ -21,6 +21,6 @@ class OverlapReranker:
 
 
 def _rescored(hit: Hit, asked: frozenset[str]) -> Hit:
-    held = term_set(dense_text(hit.chunk.context, hit.chunk.text))
+    held = term_set(dense_text(hit.chunk))
     score = len(asked & held) / max(len(asked), 1)
     return replace(hit, score=score, scores={**hit.scores, "fused": hit.score, "rerank": score})

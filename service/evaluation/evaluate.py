@@ -152,7 +152,7 @@ def corpus_index(kb: KnowledgeBase, documents: Iterator[Document]) -> Iterator[Q
 def _store(kb: KnowledgeBase, index: QdrantIndex, documents: Sequence[Document]) -> None:
     size = kb.settings.chunking.max_tokens
     chunks = [chunk for document in documents for chunk in split(document, kb.counter, max_tokens=size)]
-    texts = [dense_text(chunk.context, chunk.text) for chunk in chunks]
+    texts = [dense_text(chunk) for chunk in chunks]
     if chunks:
         terms = kb.sparse.encode([lexical_text(chunk) for chunk in chunks])
         points = zip(chunks, kb.embedder.embed(texts), terms, strict=True)

@@ -25,7 +25,7 @@ class Vectors:
 
     def points(self, chunks: Sequence[Chunk]) -> list[Point]:
         """Points of chunks, but not of documents that were refused."""
-        texts = [dense_text(chunk.context, chunk.text) for chunk in chunks]
+        texts = [dense_text(chunk) for chunk in chunks]
         new = [text for text in dict.fromkeys(texts) if text not in self.stored]
         failures: dict[str, str] = {}
         made = dict(zip(new, _embed(self.embedder, new, failures), strict=True))
