@@ -11,7 +11,9 @@ import sqlalchemy as sa
 
 from rag.ports import Identity
 from rag.types import Document, Passage, Turn
-from service.store.moved import Moved, forget_moved, where_now
+from service.store.database import Database
+from service.store.moved import forget_moved, where_now
+from service.store.ports import Moved
 from service.store.schema import conversations
 
 _MOST_TURNS = 200
@@ -21,8 +23,9 @@ _ATTEMPTS = 5
 class Conversations:
     """Turns in the state store. A conversation belongs to the key, tenant and groups that began it."""
 
-    def __init__(self, engine: sa.Engine, *, keep_s: float) -> None:
-        self._engine = engine
+    def __init__(self, database: Database, *, keep_s: float) -> None:
+        """keep_s: how long a turn is kept, in seconds."""
+        self._database = database
         self._keep_s = keep_s
 
     def turns(self, conversation_id: str, identity: Identity) -> list[Turn]:
@@ -31,7 +34,7 @@ class Conversations:
         query = sa.select(conversations.c.body).where(
             conversations.c.conversation == key, conversations.c.at > time.time() - self._keep_s
         )
-        with self._engine.execution_options(reads=True).connect() as connection:
+        with self._database.read() as connection:
             bodies = connection.scalars(query.order_by(conversations.c.at, conversations.c.turn)).all()
             turns = [_turn(json.loads(body)) for body in bodies[-_MOST_TURNS:]]
             moved = where_now(connection, {chunk_id for turn in turns for chunk_id in turn.stands_on})
@@ -44,7 +47,7 @@ class Conversations:
         last = sa.select(sa.func.max(conversations.c.turn)).where(conversations.c.conversation == key)
         for attempt in range(_ATTEMPTS):
             try:
-                with self._engine.begin() as connection:
+                with self._database.write() as connection:
                     connection.execute(sa.delete(conversations).where(conversations.c.at <= now - self._keep_s))
                     forget_moved(connection, now - self._keep_s)
                     number = (connection.scalar(last) or 0) + 1
@@ -59,7 +62,7 @@ class Conversations:
         """Remove a conversation's turns, or only the last ones, so that a question can be asked differently."""
         own = conversations.c.conversation == _key(conversation_id, identity)
         gone = sa.delete(conversations).where(own)
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             if last is not None:
                 mine = sa.select(conversations.c.turn).where(own)
                 turns = connection.scalars(mine.order_by(conversations.c.turn.desc()).limit(last)).all()

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from rag.errors import SourceBusy
+from service.store.database import Database
 from service.store.schema import jobs
 
 ACTIVE = ("queued", "running")
@@ -41,14 +42,13 @@ class Job:
 
 
 class Jobs:
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._reader = engine.execution_options(reads=True)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def add(self, request: Mapping[str, Any]) -> Job:
         """Queue a job. Raises SourceBusy when another one has one of its sources."""
         now = time.time()
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             _end_silent(connection)
             active = connection.execute(sa.select(jobs).where(jobs.c.status.in_(ACTIVE))).all()
             for other in map(_job, active):
@@ -60,29 +60,27 @@ class Jobs:
             return _job(connection.execute(sa.select(jobs).where(jobs.c.id == number)).one())
 
     def get(self, job_id: int) -> Job | None:
-        with self._reader.connect() as connection:
+        with self._database.read() as connection:
             row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).first()
         return _job(row) if row is not None else None
 
     def page(self, *, limit: int, before: int | None = None, statuses: Sequence[str] = ()) -> list[Job]:
         """Jobs, newest first, that are older than one of them."""
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             _end_silent(connection)
         query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(jobs.c.id < before)
         if statuses:
             query = query.where(jobs.c.status.in_(statuses))
-        with self._reader.connect() as connection:
+        with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
 
     def cancel(self, job_id: int) -> None:
         """Ask a job to end after its batch; one that has ended stays as it is."""
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             here = sa.and_(jobs.c.id == job_id, jobs.c.status.in_(ACTIVE))
             connection.execute(sa.update(jobs).where(here).values(cancelled=True))
-
-    # For the process that runs it.
 
     def start(self, job_id: int) -> None:
         self._set(job_id, status="running", started_at=time.time())
@@ -90,14 +88,14 @@ class Jobs:
     def tell(self, job_id: int, progress: Mapping[str, Any]) -> bool:
         """Say how far a job is; whether it has been asked to end."""
         self._set(job_id, progress=json.dumps(dict(progress)))
-        with self._reader.connect() as connection:
+        with self._database.read() as connection:
             return connection.scalar(sa.select(jobs.c.cancelled).where(jobs.c.id == job_id)) is True
 
     def end(self, job_id: int, status: str, progress: Mapping[str, Any]) -> None:
         self._set(job_id, status=status, progress=json.dumps(dict(progress)), ended_at=time.time())
 
     def _set(self, job_id: int, **values: Any) -> None:
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(**values, alive_at=time.time()))
 
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from rag.errors import ConfigError
 from rag.ports import Identity
+from service.store.database import Database
 from service.store.schema import keys
 
 Right = Literal["ask", "ingest", "admin"]
@@ -77,9 +78,8 @@ class Caller:
 class Keys:
     """Keys in the state store. A secret is shown once, when it is made: only its hash is kept."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._reader = engine.execution_options(reads=True)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def create(self, name: str, rights: Rights, *, expires_s: float | None = None) -> tuple[Key, str]:
         """Make a key; its token is to be sent as `Authorization: Bearer TOKEN`. Raises ConfigError for a bad name."""
@@ -89,7 +89,7 @@ class Keys:
         expires_at = None if expires_s is None else now + expires_s
         row = {"id": key_id, "name": name, "hash": _hash(secret), "old_hash": "", "old_until": 0.0}
         row |= {"rights": json.dumps(asdict(rights)), "created_at": now, "expires_at": expires_at}
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.insert(keys).values(**row))
         key = Key(id=key_id, name=name, rights=rights, created_at=now, expires_at=expires_at, revoked_at=None)
         return key, f"cwk_{key_id}_{secret}"
@@ -99,7 +99,7 @@ class Keys:
         match = _TOKEN.fullmatch(token)
         if match is None:
             return None
-        with self._reader.connect() as connection:
+        with self._database.read() as connection:
             row = connection.execute(sa.select(keys).where(keys.c.id == match[1])).first()
         shown, now = _hash(match[2]), time.time()
         kept = (row.hash, row.old_hash if row.old_until > now else "") if row is not None else ("", "")
@@ -109,7 +109,7 @@ class Keys:
     def rotate(self, key_id: str, *, overlap_s: float) -> str:
         """Give a key a new token; the old one goes on for overlap_s. Raises ConfigError for an unknown key."""
         secret = secrets.token_urlsafe(32)
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             row = _row(connection, key_id)
             values = {"hash": _hash(secret), "old_hash": row.hash, "old_until": time.time() + overlap_s}
             connection.execute(sa.update(keys).where(keys.c.id == key_id).values(**values))
@@ -117,17 +117,17 @@ class Keys:
 
     def revoke(self, key_id: str) -> None:
         """End a key. Raises ConfigError for an unknown one."""
-        with self._engine.begin() as connection:
+        with self._database.write() as connection:
             _row(connection, key_id)
             connection.execute(sa.update(keys).where(keys.c.id == key_id).values(revoked_at=time.time()))
 
     def all(self) -> list[Key]:
-        with self._reader.connect() as connection:
+        with self._database.read() as connection:
             return [_key(row) for row in connection.execute(sa.select(keys).order_by(keys.c.created_at))]
 
     def any(self) -> bool:
         """Whether a key was ever made: from then on every request needs one, also when all are revoked."""
-        with self._reader.connect() as connection:
+        with self._database.read() as connection:
             return connection.scalar(sa.select(sa.exists(sa.select(keys.c.id)))) is True
 
 

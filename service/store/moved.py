@@ -2,23 +2,14 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from service.store.ports import Moved
 from service.store.schema import conversations, moved
 
 _PART = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
-    """Ids of a chunk, before and now, and the id of its document now."""
-
-    old: str
-    new: str
-    document_id: str
 
 
 def put_moved(connection: sa.Connection, chunks: Sequence[Moved]) -> None:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from rag.chunking import chunk_id, split
 from rag.errors import LeaseLost
 from rag.types import Chunk, Point, Unreadable, Upsert
-from service.store.moved import Moved
-from service.store.state import Changes, StoredDocument
+from service.store.ports import Changes, Moved, StoredDocument
 from service.syncing.recovery import new_generation
 from service.syncing.run import Run, count, report_unreadable
 from service.syncing.vectors import Vectors

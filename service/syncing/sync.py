@@ -35,7 +35,7 @@ from rag.types import (
     Unreadable,
     Upsert,
 )
-from service.store.state import Changes, StoredDocument
+from service.store.ports import Changes, StoredDocument
 from service.syncing.finish import end_unit
 from service.syncing.recovery import find_difference, finish_recovery
 from service.syncing.report import Report
@@ -91,7 +91,7 @@ def _synchronise(run: Run, source: Source) -> None:
             state.start_format(lease, fmt)
         if run.options.retry:
             state.retry(lease.source)
-    events = _batches(run, source.read(state.cursor(lease.source, ignore=anew)))
+    events = _batches(run, source.read(state.notes(lease.source, ignore=anew)))
     try:
         with closing(read_ahead(events, size=2, stop=run.options.stop)) as batches:
             for batch in batches:

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from rag.errors import ConfigError, MassDeleteRefused, SourceBusy, SourceError
 from rag.types import Checkpoint, SourceEvent, Unreadable
 from service.knowledge_base import KnowledgeBase
+from service.store.ports import Changes, StoredDocument
 from service.store.schema import leases
-from service.store.state import Changes, State, StoredDocument
+from service.store.state import State
 from service.syncing.run import SyncParts
 from service.syncing.sync import Options, ingest
 from tests.conftest import MakeKb, server_database, sqlite_with
@@ -212,7 +213,7 @@ def test_the_state_store_works_on_postgresql():
         assert state.known("shop", ["album/1"])["album/1"].chunk_ids == document.chunk_ids
         summary = state.summary("shop")
         assert (summary["documents"], summary["chunks"], len(summary["quarantine"])) == (1, 2, 1)
-        cursor = state.cursor("shop")
+        cursor = state.notes("shop")
         assert list(cursor.find(scope="album")) == [("album", "table", {"n": 1})]
         assert cursor.body("album", "table") == b"rows"
         state.close()

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from rag.errors import LeaseLost
+from service.store.ports import Changes, StoredDocument
 from service.store.schema import VERSION
-from service.store.state import Changes, State, StoredDocument
+from service.store.state import State
 from service.syncing.run import SyncParts
 from service.syncing.sync import Options, Report, ingest
 from tests.conftest import MakeKb, change, sqlite_with

@@ -18,7 +18,7 @@ from connectors.visibility import FileVisibility, PathRule
 from rag.types import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
 from service.knowledge_base import KnowledgeBase
 from service.settings.load import load_settings
-from service.store.state import Changes
+from service.store.ports import Changes
 from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
 from tests.support.synced import Notes
 from tests.support.users import AsNobody, nobody, open_folder

@@ -17,6 +17,8 @@ from indexes.qdrant.new_version import NewVersion
 from indexes.qdrant.schema import Encoders, Sharding
 from indexes.sparse import Bm25Encoder
 from rag.errors import MassDeleteRefused, SourceBusy, SourceError, StateUnavailable
+from service.store.database import Database
+from service.store.ledger import StoredLedger
 from service.store.state import State
 from service.syncing.upkeep import forget, verify
 from tests.conftest import change, server_database, sqlite_with, wait_until
@@ -676,10 +678,9 @@ def test_a_statement_that_the_server_cancels_is_tried_again(open_store):
         assert (report.added, report.error, len(failed)) == (2, "", 1)
 
 
-def test_the_heartbeat_outlives_an_error_of_the_store(open_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("service.store.state.LEASE_S", 0.3)
-    url = f"sqlite:///{sqlite_with(tmp_path / 'source.sqlite')}"
-    state = open_store(url).parts.state
+def test_the_heartbeat_outlives_an_error_of_the_store(tmp_path: Path):
+    database = Database.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    ledger = StoredLedger(database, lease_s=0.3)
     asked: list[float] = []
 
     def fail_once(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -688,12 +689,13 @@ def test_the_heartbeat_outlives_an_error_of_the_store(open_store, tmp_path: Path
             if len(asked) == 1:
                 raise sqlite3.OperationalError("disk I/O error")
 
-    with state.lease("shop"):
-        sa.event.listen(state._engine, "before_cursor_execute", fail_once)
+    with ledger.lease("shop"):
+        sa.event.listen(database.engine, "before_cursor_execute", fail_once)
         wait_until(lambda: len(asked) >= 4, timeout_s=20, what="the fourth renewal")
-        sa.event.remove(state._engine, "before_cursor_execute", fail_once)
-        with pytest.raises(SourceBusy), state.lease("shop"):
+        sa.event.remove(database.engine, "before_cursor_execute", fail_once)
+        with pytest.raises(SourceBusy), ledger.lease("shop"):
             pass
+    database.close()
 
 
 def test_a_full_state_store_ends_the_run_with_words_and_nothing_is_lost(open_store, database: str):
