@@ -11,9 +11,9 @@ from dataclasses import replace
 import httpx
 
 from rag.chunking import dense_text
+from rag.documents import Hit
 from rag.errors import RerankerUnavailable, first_line
 from rag.ports import Reranker
-from rag.types import Hit
 
 _BATCH = 4
 _log = logging.getLogger("citewell")
@@ -37,8 +37,9 @@ class CrossEncoderReranker:
             self._model = CrossEncoder(model)
         except Exception as err:  # the libraries raise OSError, ValueError, and several of the hub client's own
             raise RerankerUnavailable(
-                f"The reranking model {model!r} cannot be loaded: {first_line(err)}\nSet rerank.model to a local folder "
-                "or a hub name that this machine can reach, or rerank.url to an endpoint, or take out [rerank]."
+                f"The reranking model {model!r} cannot be loaded: {first_line(err)}\n"
+                "Set rerank.model to a local folder or a hub name that this machine can reach, or rerank.url to an "
+                "endpoint, or take out [rerank]."
             ) from err
         self._lock = threading.Lock()
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import mmh3
 
+from rag.documents import SparseVector
 from rag.language.terms import function_words, terms
-from rag.types import SparseVector
 
 K1, B = 1.2, 0.75
 # A fixed average keeps a document's vector independent of when it was ingested. 100 does as well as each corpus's own

@@ -13,12 +13,14 @@ from qdrant_client import QdrantClient
 
 from connectors.files.source import FilesSource
 from connectors.sql.source import SqlSource
-from indexes.embedders.load import Prompts, load_embedder
+from indexes.embedders.load import load_embedder
+from indexes.embedders.model_folder import Prompts
 from indexes.qdrant.index import QdrantIndex, connect_embedded, connect_server
 from indexes.qdrant.schema import Encoders, Sharding
 from indexes.rerankers import load_reranker
 from indexes.sparse import Bm25Encoder
 from rag.answer import answering
+from rag.documents import Hit
 from rag.errors import ConfigError, IndexMoved, IndexUnavailable, QuestionError
 from rag.filters import All, parse_filter
 from rag.language.tokens import QwenTokenCounter
@@ -30,7 +32,7 @@ from rag.question.follow_up import Rewriter
 from rag.retrieval.breaker import Breaker
 from rag.retrieval.likeness import Likeness, Scale, measure_likeness, scale_for
 from rag.retrieval.retrieval import Reranking, Retriever, to_passages
-from rag.types import Answer, Hit, Message, Sampling
+from rag.types import Answer, Message, Sampling
 from service.settings.load import DEFAULT_PATH, load_settings
 from service.settings.sections import Settings
 from service.store.conversations import Conversations

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from indexes.embedders.onnx_backend import OnnxEmbedder
 from rag.boundary.child import child_environment, python_child
 from rag.errors import EmbedderUnavailable
 from rag.retrieval.likeness import PAIRS
@@ -110,8 +111,6 @@ def _export(folder: Path, scratch: Path) -> Path:
 def _check(folder: Path, exported: Path) -> None:
     """Compare with the original: the vectors, and which passage is found for which question."""
     from sentence_transformers import SentenceTransformer
-
-    from indexes.embedders.load import OnnxEmbedder
 
     questions, passages = (list(texts) for texts in zip(*(p for pairs in PAIRS.values() for p in pairs), strict=True))
     original, fast = SentenceTransformer(str(folder), device="cpu"), OnnxEmbedder(folder, exported)

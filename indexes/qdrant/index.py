@@ -17,10 +17,10 @@ from indexes.qdrant.filter import any_source, of_source, scope_filter
 from indexes.qdrant.payload import MARK, as_batch, chunk_of, mark_id
 from indexes.qdrant.schema import Encoders, Sharding, check, create, point_alias, target_of
 from rag.chunking import dense_text
+from rag.documents import Chunk, Hit, Point, SparseVector
 from rag.errors import IndexMoved, IndexUnavailable
 from rag.ports import Scope
 from rag.retrieval.fusion import DENSE_WEIGHT, DEPTH, fuse
-from rag.types import Chunk, Hit, Point, SparseVector
 
 _PAGE = 1000
 _TIMEOUT_S = 60

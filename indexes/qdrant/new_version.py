@@ -13,8 +13,8 @@ from indexes.qdrant.filter import any_source
 from indexes.qdrant.payload import as_batch, chunk_of, mark_id
 from indexes.qdrant.schema import Encoders, Sharding, create, end_bulk, point_alias, recorded, target_of, versions_of
 from rag.chunking import dense_text, lexical_text
+from rag.documents import Point
 from rag.ports import Embedder, SparseEncoder
-from rag.types import Point
 
 _PAGE = 512
 

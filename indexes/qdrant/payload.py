@@ -9,7 +9,7 @@ from qdrant_client import models
 
 from indexes.qdrant.filter import access, held, stored
 from rag.chunking import NAMESPACE
-from rag.types import Chunk, Document, Point
+from rag.documents import Chunk, Document, Point
 
 MARK = "generation"  # in the payload of a point that says which commit a source's points are as of
 

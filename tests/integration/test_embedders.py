@@ -8,12 +8,14 @@ import pytest
 
 from indexes.embedders.bundled import unpacked_model
 from indexes.embedders.export import _stamp
-from indexes.embedders.load import Prompts, SentenceTransformersEmbedder, load_embedder, unexportable
+from indexes.embedders.load import load_embedder
+from indexes.embedders.model_folder import Prompts, unexportable
+from indexes.embedders.torch_backend import SentenceTransformersEmbedder
 from rag.errors import EmbedderUnavailable
 from rag.fakes import HashEmbedder
 from rag.retrieval.likeness import NO_SCALE, measure_likeness, scale_for
 from tests.conftest import free_port
-from tests.stub_engine import StubEngine
+from tests.support.stub_engine import StubEngine
 
 pytestmark = pytest.mark.usefixtures("exact_vectors")
 TEXTS = ["AC/DC released Let There Be Rock", "a much longer text about the returns of records, " * 8, "短文本", ""]

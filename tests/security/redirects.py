@@ -11,10 +11,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from starlette.exceptions import HTTPException
 
-from indexes.embedders.load import EndpointEmbedder
+from indexes.embedders.endpoint import EndpointEmbedder
 from indexes.rerankers import EndpointReranker
+from rag.documents import Chunk, Document, Hit
 from rag.errors import CitewellError
-from rag.types import Chunk, Document, Hit, Message, Sampling
+from rag.types import Message, Sampling
 from service.http.access.oidc import Oidc
 from service.settings.sections import OidcSettings
 from service.telemetry.tracing import span_exporter
