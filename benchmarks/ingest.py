@@ -7,7 +7,7 @@ import resource
 import time
 
 from benchmarks.common import QUICK, finish, sample
-from rag.types import Upsert
+from rag.events import Upsert
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks.common import QUESTIONS, QUICK, finish, percentile, sample
 from indexes.sparse import Bm25Encoder
+from rag.documents import Point
 from rag.ports import Scope
-from rag.types import Point
 from service.knowledge_base import KnowledgeBase
 
 ROUNDS = 20

@@ -12,8 +12,8 @@ from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient, models
 
 from connectors.sql.source import SqlSource
+from rag.events import Upsert
 from rag.ports import Embedder
-from rag.types import Upsert
 
 
 class Embedding(BaseEmbedding):

@@ -24,13 +24,14 @@ from typing import Any
 
 from benchmarks.common import QUICK, SAMPLE, finish, over_database, percentile, sample
 from rag.answer.answering import AnswerSettings, Asked, prompt_for, weighed
+from rag.documents import Hit
 from rag.language.tokens import qwen_encoding
 from rag.ports import Scope
 from rag.prompt.ordering import Arrangement, Block, PrefixOrder
 from rag.prompt.prompt import Prompt
 from rag.question.evidence import understand
 from rag.question.follow_up import joined, passages_beside
-from rag.types import Hit, Message, Turn
+from rag.types import Message, Turn
 from service.evaluation.evaluate import corpus_index
 from service.evaluation.evaluate import read_cases as read_beir
 from service.knowledge_base import KnowledgeBase

@@ -33,8 +33,9 @@ from indexes.embedders.load import load_embedder
 from indexes.qdrant.index import QdrantIndex, connect_embedded
 from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
+from rag.documents import Chunk, Document, Point, SparseVector
+from rag.events import Upsert
 from rag.ports import Scope
-from rag.types import Chunk, Document, Point, SparseVector, Upsert
 from service.evaluation.evaluate import LEGS, Case, corpus_index, evaluate, ranked, read_cases
 from service.knowledge_base import KnowledgeBase
 from tests.conftest import stop_engine

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import finish, over_database
+from rag.documents import Document
+from rag.events import Upsert
 from rag.language.text import fold
-from rag.types import Document, Upsert
 from service.evaluation.evaluate import Case, holds_answer
 
 

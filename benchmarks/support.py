@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks.common import finish
 from rag.answer.claims import says_something, supporting
+from rag.documents import Document, Passage
 from rag.language.text import sentence_spans
-from rag.types import Document, Passage
 from service.evaluation.evaluate import read_cases
 
 

@@ -33,10 +33,10 @@ from indexes.embedders.load import load_embedder
 from indexes.qdrant.index import QdrantIndex, connect_embedded
 from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
+from rag.events import Upsert
 from rag.fakes import HashEmbedder
 from rag.language.tokens import QwenTokenCounter
 from rag.ports import Embedder
-from rag.types import Upsert
 from service.store.state import State
 from service.syncing.sync import Ingest, Options, ingest
 

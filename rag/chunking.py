@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
+from rag.documents import Chunk, Document, Section
 from rag.language.text import sentence_spans
 from rag.language.tokens import block_text
 from rag.ports import TokenCounter
-from rag.types import Chunk, Document, Section
 
 NAMESPACE = uuid.UUID("7b0e6a52-41ad-5a4e-9d55-6f1c1a0c8f3e")
 _TINY_TOKENS = 24  # a section shorter than this (a bare heading) joins the next one on its page

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rag.boundary.json_values import is_unicode
+from rag.documents import Document
 from rag.errors import FilterError
-from rag.types import Document
 
 Value = str | int | float | bool
 FIELDS: Mapping[str, str] = {

@@ -7,8 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rag.documents import Chunk, Hit, Point, SparseVector
+from rag.events import SourceEvent
 from rag.filters import Filter
-from rag.types import Chunk, Delta, Hit, Message, Point, Route, Sampling, SourceEvent, SparseVector
+from rag.types import Delta, Message, Route, Sampling
 
 Vectors = npt.NDArray[np.float32]
 

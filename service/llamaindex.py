@@ -16,10 +16,11 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilters
 
 from rag.answer.answering import Finished, PassagesFound, Restarted, TextDelta
+from rag.documents import Hit, Passage
 from rag.errors import FilterError, GeneratorUnavailable
 from rag.filters import FIELDS
 from rag.ports import Scope
-from rag.types import Answer, Hit, Passage
+from rag.types import Answer
 
 if TYPE_CHECKING:
     from service.knowledge_base import KnowledgeBase

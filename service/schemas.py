@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rag.boundary.json_values import flaw
 from rag.boundary.secrets import masked_in
+from rag.documents import Hit, Key, Passage
 from rag.prompt.profiles import Profile
-from rag.types import Answer, Citation, Hit, Key, Passage, Usage
+from rag.types import Answer, Citation, Usage
 from service.store.jobs import Job
 
 

@@ -19,11 +19,10 @@ from connectors.parsers import Hidden, Parsed, Record, is_binary, parse
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse, Ignored
 from connectors.visibility import FileVisibility, Visibility
+from rag.documents import Document
 from rag.errors import SourceError
-from rag.ports import LISTING, Notes
-from rag.types import (
+from rag.events import (
     Checkpoint,
-    Document,
     Expected,
     Listed,
     Listing,
@@ -34,6 +33,7 @@ from rag.types import (
     Unreadable,
     Upsert,
 )
+from rag.ports import LISTING, Notes
 
 _FORMAT = 2  # of parsed documents: a change has every file parsed anew
 _SETTLED_NS = 2_000_000_000  # a file changed so shortly before it was read may change again within one tick of its time

@@ -20,8 +20,8 @@ from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse, Ignored
 from connectors.parsers.parsed import Hidden, Parsed, Record
 from rag.boundary.child import child_environment, python_child
+from rag.documents import Section
 from rag.errors import SourceError
-from rag.types import Section
 
 _START_S = 60.0
 

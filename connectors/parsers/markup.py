@@ -7,7 +7,7 @@ from pathlib import Path
 from connectors.parsers.encoding import read_text
 from connectors.parsers.errors import CannotParse
 from connectors.parsers.parsed import HeadingPath, Parsed
-from rag.types import Section
+from rag.documents import Section
 
 
 def text(path: Path) -> Iterator[Parsed]:

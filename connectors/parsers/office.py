@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 
 from connectors.parsers.errors import CannotParse
 from connectors.parsers.parsed import HeadingPath, Hidden, Parsed
-from rag.types import Section
+from rag.documents import Section
 
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _HEADING_STYLE = re.compile(r"(?:heading|标题|überschrift|titre)\s*(\d)", re.I)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rag.types import Section
+from rag.documents import Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from connectors.parsers.errors import CannotParse
 from connectors.parsers.parsed import Parsed
-from rag.types import Section
+from rag.documents import Section
 
 
 def pages(path: Path) -> Iterator[Parsed]:

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from connectors.sql.rows import Field, as_label, format_value, json_value, render
 from connectors.sql.schema import Reference, Table
 from connectors.visibility import RightsUnknown, RowVisibility
+from rag.documents import Document, Key
+from rag.events import Unreadable
 from rag.language.text import humanize
-from rag.types import Document, Key, Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,7 @@ from connectors.sql.schema import Chosen, Reference, Relations, Table, choose_ta
 from connectors.sql.table import TableReader
 from connectors.visibility import RowVisibility
 from rag.errors import SourceError
-from rag.ports import Notes
-from rag.types import (
+from rag.events import (
     Expected,
     Listed,
     Listing,
@@ -32,6 +31,7 @@ from rag.types import (
     Unreadable,
     Upsert,
 )
+from rag.ports import Notes
 
 _PAGE_ROWS = 1000
 _UNTYPED: sa.types.TypeEngine[Any] = sa.types.NullType()

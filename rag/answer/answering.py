@@ -15,6 +15,7 @@ from rag.answer.extract import extract
 from rag.answer.label_forms import unlabelled
 from rag.boundary.json_values import parsed
 from rag.deadline import until
+from rag.documents import Passage
 from rag.errors import AnswerCut, EngineBusy, GeneratorUnavailable, QuestionError
 from rag.ports import Generator, TokenCounter
 from rag.prompt import prompt
@@ -23,7 +24,7 @@ from rag.prompt.profiles import DEFAULT_PROFILE, PROFILES
 from rag.prompt.templates import Templates, load_templates
 from rag.question.evidence import THRESHOLD, Question, admissible, refusal, supported
 from rag.retrieval.likeness import NO_SCALE, Scale
-from rag.types import Answer, Citation, Passage, Route, Sampling, Turn, Usage
+from rag.types import Answer, Citation, Route, Sampling, Turn, Usage
 
 _KEPT_SHARE = 0.5  # of the room that one turn's passages may take where later turns follow
 _A_PASSAGE, _AN_ANSWER = 128, 16  # tokens for which there has to be room

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from rag.answer.claims import attributed, locate, says_something, supporting
 from rag.answer.label_forms import LabelReader
-from rag.types import Citation, Passage
+from rag.documents import Passage
+from rag.types import Citation
 
 # A model's bracket that may hold labels: ours (k7f2), bare numbers, or a list of either, with a word such as "passage"
 # before; in double brackets or full-width ones too. Round ones only around labels of ours.

@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from rag.documents import Passage
 from rag.language.terms import content_weights, coverage, term_set
 from rag.language.text import fold, has_han, language_of, line_spans, sentence_spans
-from rag.types import Citation, Passage
+from rag.types import Citation
 
 _ENOUGH, _UNASKED, _PART = 0.5, 0.6, 0.25
 _FAR_BETTER = 0.3

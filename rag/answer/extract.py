@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from rag.answer.claims import cite
 from rag.answer.label_forms import quoted
+from rag.documents import Passage
 from rag.language.terms import coverage, term_set
 from rag.language.text import humanize, line_spans, sentence_spans
 from rag.question.evidence import MORE_ROWS, Question, held_by, words_held
-from rag.types import Citation, Passage
+from rag.types import Citation
 
 MAX_ROWS = 8
 MAX_SENTENCES = 3

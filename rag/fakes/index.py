@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from rag.chunking import dense_text
+from rag.documents import Chunk, Document, Hit, Point, SparseVector
 from rag.filters import matches
 from rag.ports import NOBODY, PUBLIC, Identity, Scope
 from rag.retrieval.fusion import DENSE_WEIGHT, DEPTH, fuse
-from rag.types import Chunk, Document, Hit, Point, SparseVector
 
 _PAGE = 1000
 

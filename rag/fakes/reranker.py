@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rag.chunking import dense_text
+from rag.documents import Hit
 from rag.language.terms import term_set
-from rag.types import Hit
 
 
 class OverlapReranker:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from rag.documents import Document
+from rag.events import Checkpoint, SnapshotComplete, SourceEvent, Upsert
 from rag.ports import Notes
-from rag.types import Checkpoint, Document, SnapshotComplete, SourceEvent, Upsert
 
 
 class ListSource:

@@ -4,8 +4,8 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 
+from rag.documents import SparseVector
 from rag.language.terms import terms
-from rag.types import SparseVector
 
 
 class TermEncoder:

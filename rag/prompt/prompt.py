@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rag.documents import Passage
 from rag.errors import QuestionError
 from rag.language.text import sentence_spans
 from rag.language.tokens import block_text, neutralize
 from rag.ports import TokenCounter
 from rag.prompt.ordering import Arrangement, Block, PrefixOrder
 from rag.prompt.templates import Templates, load_templates
-from rag.types import Message, Passage, Turn
+from rag.types import Message, Turn
 
 _AFTER_CONTENT_TOKENS = 5  # Qwen2.5: <|im_end|>\n<|im_start|>assistant\n
 _CUT_MARK = " […]"

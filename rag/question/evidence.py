@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from rag.documents import Passage
 from rag.language.terms import content_weights, coverage, term_set, terms
 from rag.language.text import fold, has_han, humanize, language_of
 from rag.retrieval.likeness import Scale
-from rag.types import Passage
 
 THRESHOLD = 0.45
 _NO_SYNONYMS: Mapping[str, Sequence[str]] = MappingProxyType({})

@@ -6,13 +6,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rag.documents import Hit, Passage
 from rag.errors import GeneratorUnavailable
 from rag.language.terms import content_weights, coverage, term_set
 from rag.language.tokens import neutralize
 from rag.ports import Generator
 from rag.prompt.templates import Templates
 from rag.retrieval.retrieval import to_passages
-from rag.types import Hit, Message, Passage, Route, Sampling, Turn
+from rag.types import Message, Route, Sampling, Turn
 
 _LONGEST_TURN_CHARS = 600  # of an answer in the rewriting prompt: its beginning says what it is about
 _TURNS = 4

@@ -27,8 +27,9 @@ from service.cli.command import (
 from service.cli.keys import app as keys_app
 
 if TYPE_CHECKING:
+    from rag.documents import Hit
     from rag.ports import Scope
-    from rag.types import Answer, Hit
+    from rag.types import Answer
     from service.knowledge_base import KnowledgeBase
 
 app = typer.Typer(

@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rag.types import Answer, Citation, Hit
+from rag.documents import Hit
+from rag.types import Answer, Citation
 
 if TYPE_CHECKING:
     from service.health.doctor import Check

@@ -13,13 +13,13 @@ from typing import Any
 
 from indexes.qdrant.index import QdrantIndex
 from rag.chunking import dense_text, lexical_text, split
+from rag.documents import Document, Hit, Point
 from rag.errors import ConfigError
 from rag.language.text import fold
 from rag.ports import Scope
 from rag.prompt.profiles import PROFILES
 from rag.prompt.prompt import PromptPlan, build
 from rag.retrieval.retrieval import to_passages
-from rag.types import Document, Hit, Point
 from service.knowledge_base import KnowledgeBase
 
 K = 10

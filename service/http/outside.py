@@ -4,8 +4,9 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from rag.answer.answering import Event, Finished, PassagesFound, Restarted
+from rag.documents import Document, Hit, Passage
 from rag.errors import CitewellError, for_callers
-from rag.types import Answer, Citation, Document, Hit, Passage
+from rag.types import Answer, Citation
 from service.store.keys import Caller
 
 

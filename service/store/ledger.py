@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from rag.boundary.secrets import masked
+from rag.events import Checkpoint, Listed, Unreadable
 from rag.ports import LISTING, Notes
-from rag.types import Checkpoint, Listed, Unreadable
 from service.store.database import Database
 from service.store.leases import LEASE_S, acquire, heartbeat, release, renew
 from service.store.moved import put_moved

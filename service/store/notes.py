@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rag.events import Checkpoint
 from rag.ports import LISTING
-from rag.types import Checkpoint
 from service.store.database import Database
 from service.store.schema import cursors
 

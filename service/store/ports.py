@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rag.events import Checkpoint, Listed, Unreadable
 from rag.ports import Notes
-from rag.types import Checkpoint, Listed, Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

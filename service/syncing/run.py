@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from indexes.qdrant.index import QdrantIndex
 from rag.boundary.secrets import masked
 from rag.errors import SourceError
+from rag.events import Unreadable
 from rag.ports import Embedder, SparseEncoder, TokenCounter
-from rag.types import Unreadable
 from service.store.state import Lease, State
 from service.syncing.deletions import Unit
 from service.syncing.report import Report

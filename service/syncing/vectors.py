@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rag.chunking import dense_text, lexical_text
+from rag.documents import Chunk, Point
 from rag.errors import EmbedderUnavailable
 from rag.ports import Embedder, SparseEncoder
-from rag.types import Chunk, Point
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from qdrant_client import QdrantClient
 from indexes.qdrant.index import QdrantIndex, connect_embedded, connect_server
 from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
+from rag.documents import Chunk, Document, Hit, Point
 from rag.errors import IndexMismatch
 from rag.ports import Identity, Scope
-from rag.types import Chunk, Document, Hit, Point
 from tests.conftest import stop_engine
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")

@@ -14,7 +14,7 @@ from connectors.files.source import FilesSource
 from connectors.parsers import child
 from rag.boundary.child import child_environment
 from rag.errors import SourceError
-from rag.types import SnapshotComplete, Unreadable, Upsert
+from rag.events import SnapshotComplete, Unreadable, Upsert
 from tests.conftest import ROOT, free_port, stop_engine, wait_until
 from tests.security.trap import lay, ran, run
 

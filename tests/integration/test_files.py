@@ -13,8 +13,9 @@ import pytest
 from connectors.files.source import FilesSource
 from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse
+from rag.documents import Document
 from rag.errors import SourceError
-from rag.types import Document, Notice, SnapshotComplete, Unreadable, Upsert
+from rag.events import Notice, SnapshotComplete, Unreadable, Upsert
 from tests.conftest import SAMPLE
 
 

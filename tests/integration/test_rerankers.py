@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from indexes.rerankers import load_reranker
+from rag.documents import Chunk, Document, Hit
 from rag.errors import RerankerUnavailable
-from rag.types import Chunk, Document, Hit
 
 TEXTS = ("about cats", "about dogs", "about fish")
 

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 
 from connectors.sql.connection import shown
 from connectors.sql.source import SqlSource
+from rag.documents import Document
 from rag.errors import SourceError
-from rag.types import Document, ScopeFailed, SnapshotComplete, Unreadable, Upsert
+from rag.events import ScopeFailed, SnapshotComplete, Unreadable, Upsert
 from tests.conftest import SAMPLE, change, server_database, sqlite_with
 
 

@@ -11,12 +11,7 @@ import sqlalchemy as sa
 from connectors.sql.changes.sync import Patience
 from connectors.sql.connection import create_engine
 from connectors.sql.source import SqlSource
-from rag.types import (
-    Listing,
-    Notice,
-    Unreadable,
-    Upsert,
-)
+from rag.events import Listing, Notice, Unreadable, Upsert
 from tests.conftest import server_database
 from tests.support.synced import Synced
 

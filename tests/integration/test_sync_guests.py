@@ -17,7 +17,7 @@ from connectors.sql.connection import Limits
 from connectors.sql.source import SqlSource
 from connectors.visibility import RowVisibility
 from rag.errors import SourceError
-from rag.types import Upsert
+from rag.events import Upsert
 from tests.conftest import change, free_port, server_database, wait_until
 from tests.support.counting_proxy import CountingProxy
 from tests.support.stores import adds_up, fill, line

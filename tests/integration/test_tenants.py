@@ -13,10 +13,10 @@ import pytest
 from fastapi.testclient import TestClient
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
+from rag.documents import Document
 from rag.errors import FilterError
 from rag.filters import matches, parse_filter
 from rag.ports import Identity
-from rag.types import Document
 from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
 from tests.conftest import MakeKb, sqlite_with

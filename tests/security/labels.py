@@ -9,7 +9,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from rag.answer.citations import CitationWriter
-from rag.types import Document, Passage
+from rag.documents import Document, Passage
 
 TEXT = "Records can be returned within 30 days. Opened records are exchanged only. 年假为十二天。"
 DOCUMENT = Document(id="returns.md", source="docs", title="Returns", text=TEXT, uri="file:///r", scope="returns.md")

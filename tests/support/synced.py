@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors.sql.source import SqlSource
-from rag.types import Checkpoint, CheckpointGroup, Listed, Listing, ScopeFailed, SourceEvent, Tombstone, Upsert
+from rag.events import Checkpoint, CheckpointGroup, Listed, Listing, ScopeFailed, SourceEvent, Tombstone, Upsert
 
 
 @dataclass

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rag.events import Checkpoint, SourceEvent
 from rag.ports import Notes, Source
-from rag.types import Checkpoint, SourceEvent
 from tests.support.synced import KeptNotes
 
 _NOBODY = 65534

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from rag.answer.answering import AnswerSettings, Asked, Event, Finished, Restarted, TextDelta, answer
+from rag.documents import Document, Passage
 from rag.errors import AnswerCut, GeneratorUnavailable, QuestionError
 from rag.language.tokens import QwenTokenCounter
 from rag.question.evidence import understand
-from rag.types import Answer, Delta, Document, Message, Passage, Route, Sampling, Usage
+from rag.types import Answer, Delta, Message, Route, Sampling, Usage
 
 TEXT = "The Edmonton store opens at 11:00 and closes at 20:00. Parking is free."
 DOCUMENT = Document(id="stores.md", source="docs", title="Stores", text=TEXT, uri="file:///s", scope="stores.md")

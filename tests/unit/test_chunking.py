@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.chunking import split
+from rag.documents import Document, Section
 from rag.language.tokens import QwenTokenCounter
-from rag.types import Document, Section
 
 COUNTER = QwenTokenCounter()
 FILE = Document(id="a.md", source="docs", title="A", text="", uri="file:///a.md", scope="a.md")

@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag.answer.citations import CitationWriter, label_passages
-from rag.types import Document, Passage
+from rag.documents import Document, Passage
 
 TEXT = "Records can be returned within 30 days. Opened records are exchanged only. 年假为十二天。"
 DOCUMENT = Document(id="returns.md", source="docs", title="Returns", text=TEXT, uri="file:///r", scope="returns.md")

@@ -1,8 +1,8 @@
 import pytest
 
+from rag.documents import Document, Passage
 from rag.question.evidence import AGGREGATE_REFUSALS, REFUSALS, admissible, evidence, refusal, understand
 from rag.retrieval.likeness import NO_SCALE, Scale
-from rag.types import Document, Passage
 
 
 def row(text: str, *, title: str = "", dense: float = 0.0, key: str = "PlaylistId") -> Passage:

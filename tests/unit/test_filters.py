@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
+from rag.documents import Document
 from rag.errors import FilterError
 from rag.filters import matches, parse_filter
-from rag.types import Document
 
 DOCUMENT = Document(
     id="orders/7", source="shop", title="Order 7", text="…", uri="u", scope="orders", kind="row", updated_at=1_767_225_600,

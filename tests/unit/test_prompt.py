@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rag.documents import Document, Passage
 from rag.errors import QuestionError
 from rag.language.tokens import QwenTokenCounter, block_text, qwen_encoding
 from rag.prompt.ordering import PrefixOrder
 from rag.prompt.prompt import Prompt, PromptPlan, build
-from rag.types import Document, Passage, Turn
+from rag.types import Turn
 
 COUNTER = QwenTokenCounter()
 DOCUMENT = Document(id="d", source="s", title="Guide", text="", uri="file:///d", scope="d")

@@ -2,10 +2,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from rag.documents import Chunk, Document, Hit, SparseVector
 from rag.fakes import HashEmbedder
 from rag.ports import Scope
 from rag.retrieval.retrieval import Reranking, Retriever
-from rag.types import Chunk, Document, Hit, SparseVector
 
 
 def hit(name: str, score: float, *, table: str = "", ordinal: int = 0) -> Hit:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from rag.answer.citations import CitationWriter, label_passages
-from rag.types import Document, Passage
+from rag.documents import Document, Passage
 
 FILES = {
     "returns.md": "Unopened records can be returned within 30 days. Opened records are exchanged for the same title only.",

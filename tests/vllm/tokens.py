@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rag.documents import Document, Passage
 from rag.language.tokens import QwenTokenCounter
 from rag.prompt.ordering import PrefixOrder
 from rag.prompt.prompt import Prompt, PromptPlan, build
-from rag.types import Document, Message, Passage, Sampling, Turn
+from rag.types import Message, Sampling, Turn
 from service.vllm.client import OpenAIGenerator
 
 PIECES = (

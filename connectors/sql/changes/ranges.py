@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.sql.keys import Key, decode, encode
-from rag.types import Checkpoint
+from rag.events import Checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

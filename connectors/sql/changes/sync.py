@@ -21,8 +21,7 @@ from connectors.sql.changes.ranges import Range, digests_in, in_order, note_of, 
 from connectors.sql.changes.unkeyed import content_name
 from connectors.sql.keys import Key, decode, encode
 from connectors.sql.table import Row, TableReader
-from rag.ports import Notes
-from rag.types import (
+from rag.events import (
     Checkpoint,
     CheckpointGroup,
     Expected,
@@ -36,6 +35,7 @@ from rag.types import (
     Unreadable,
     Upsert,
 )
+from rag.ports import Notes
 
 _BUCKET_ROWS = 8  # of a range, about, that are compared by themselves where it differs
 _MOST_PIECES = 8  # that a range is cut into when it is refreshed; one that has grown more is read in pages

@@ -16,7 +16,7 @@ from connectors.sql.documents import Place, document_of, unreadable
 from connectors.sql.joined import Joined, numbered, raw_column
 from connectors.sql.rows import format_value
 from connectors.sql.schema import Table
-from rag.types import Expected, Listed, Listing, ScopeComplete, SourceEvent, Upsert
+from rag.events import Expected, Listed, Listing, ScopeComplete, SourceEvent, Upsert
 
 _PAGE_ROWS = 1000
 
