@@ -30,7 +30,8 @@ from benchmarks.common import QUICK, finish
 from connectors.sql.source import SqlSource
 from indexes.embedded.address import socket_path
 from indexes.embedders.load import load_embedder
-from indexes.qdrant.index import QdrantIndex, connect_embedded
+from indexes.qdrant.connect import connect_embedded
+from indexes.qdrant.index import QdrantIndex
 from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.events import Upsert

@@ -1,10 +1,8 @@
 """The index in Qdrant: a server, a cluster, or the embedded engine, all through qdrant-client."""
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -12,7 +10,6 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-from indexes.embedded.launch import EngineTransport
 from indexes.qdrant.filter import any_source, of_source, scope_filter
 from indexes.qdrant.payload import MARK, as_batch, chunk_of, mark_id
 from indexes.qdrant.schema import Encoders, Sharding, check, create, point_alias, target_of
@@ -23,33 +20,11 @@ from rag.ports import Scope
 from rag.retrieval.fusion import DENSE_WEIGHT, DEPTH, fuse
 
 _PAGE = 1000
-_TIMEOUT_S = 60
 # What int8 finds is scored again with the original vectors: recall@10 1.0 against .96 to .99 without.
 _RESCORED = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
 _EXACT = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
 
 T = TypeVar("T")
-
-
-def connect_server(
-    url: str, *, api_key: str = "", prefer_grpc: bool = False, timeout_s: float = _TIMEOUT_S
-) -> QdrantClient:
-    """A client for a Qdrant server or cluster; https in the URL is TLS."""
-    return QdrantClient(
-        url=url,
-        api_key=api_key or None,
-        prefer_grpc=prefer_grpc,
-        timeout=math.ceil(timeout_s),
-        check_compatibility=False,
-    )
-
-
-def connect_embedded(folder: Path, *, idle_s: float = 60.0, timeout_s: float = _TIMEOUT_S) -> QdrantClient:
-    """A client for a folder's embedded engine, which is started on the first request."""
-    transport = EngineTransport(folder, idle_s=idle_s)
-    return QdrantClient(
-        url="http://embedded", port=80, timeout=math.ceil(timeout_s), check_compatibility=False, transport=transport
-    )
 
 
 class QdrantIndex:

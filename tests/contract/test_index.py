@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from indexes.qdrant.index import QdrantIndex, connect_embedded, connect_server
+from indexes.qdrant.connect import connect_embedded, connect_server
+from indexes.qdrant.index import QdrantIndex
 from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.documents import Chunk, Document, Hit, Point

@@ -19,7 +19,8 @@ import httpx
 from connectors.files.source import FilesSource
 from connectors.sql.source import SqlSource
 from indexes.embedded.address import socket_path
-from indexes.qdrant.index import QdrantIndex, connect_embedded
+from indexes.qdrant.connect import connect_embedded
+from indexes.qdrant.index import QdrantIndex
 from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder

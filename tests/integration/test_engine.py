@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 
 from indexes.embedded.address import socket_path
 from indexes.embedded.launch import ensure_running
-from indexes.qdrant.index import QdrantIndex, connect_embedded
+from indexes.qdrant.connect import connect_embedded
+from indexes.qdrant.index import QdrantIndex
 from rag.errors import IndexUnavailable
 from service.http.app import create_app
 from service.knowledge_base import connect
