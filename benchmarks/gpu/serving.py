@@ -19,7 +19,9 @@ from typing import Any
 
 import aiohttp
 
-from service.vllm.plan import Wish, plan, shape_of
+from service.vllm.launch.plan import plan
+from service.vllm.launch.shape import shape_of
+from service.vllm.launch.wish import Wish
 
 MODEL = os.environ.get("MODEL", "/tmp/site/_qwen25-7b")
 WEIGHTS = os.environ.get("WEIGHTS", "dummy")  # or auto, where the folder has weights

@@ -347,8 +347,10 @@ def engine(
     Weights and KV cache are reckoned first, and what does not fit is refused with the arithmetic.
     """
     from service.settings.load import load_settings
-    from service.vllm import launch as engine_command
-    from service.vllm.plan import plan, wish_of
+    from service.vllm.launch import run as engine_command
+    from service.vllm.launch.plan import plan
+    from service.vllm.launch.shape import read_shape
+    from service.vllm.launch.wish import wish_of
 
     settings = load_settings(config)
     found = engine_command.gpus_here() if gpus is None or gpu_memory is None else None
@@ -357,7 +359,7 @@ def engine(
         {"load": load, "parallel": parallel, "quantization": quantization},
         model=weights,
         served_name=settings.llm.model,
-        shape=engine_command.read_shape(weights),
+        shape=read_shape(weights),
         gpus=gpus or (found.count if found else 1),
         gpu_gib=gpu_memory or (found.gib if found else 0),
         profile=profile or settings.llm.profile,
@@ -378,7 +380,7 @@ def engine(
     if run:
         raise typer.Exit(engine_command.run(made))
     if not as_json:
-        print("\n".join(engine_command.shell(each) for each in made.engines))
+        print("\n".join(each.shell() for each in made.engines))
 
 
 @app.command()

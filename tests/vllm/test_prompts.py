@@ -9,7 +9,9 @@ import pytest
 from benchmarks.prefix_cache import Cache, tokens_of
 from rag.types import Message, Route, Sampling
 from service.vllm.client import OpenAIGenerator
-from service.vllm.plan import known_shape, plan, wish_of
+from service.vllm.launch.plan import plan
+from service.vllm.launch.shape import known_shape
+from service.vllm.launch.wish import wish_of
 from tests.vllm.environment import CannotInstall, prepare
 from tests.vllm.tokens import compare, prompts
 

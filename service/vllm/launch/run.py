@@ -1,67 +1,40 @@
-"""`citewell engine`: prints the vLLM command that fits, or runs it."""
+"""The GPUs of this machine, and vLLM processes on them."""
 
-import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from rag.errors import ConfigError
-from service.vllm.plan import Engine, Plan, Shape, known_shape, shape_of
+from service.vllm.launch.plan import Plan
 
 _GRACE_S = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpus:
+    """gib: memory of the smallest."""
+
     count: int
     gib: float
 
 
 def gpus_here(nvidia_smi: str = "nvidia-smi") -> Gpus:
-    """The GPUs of this machine, with the smallest one's memory. Raises ConfigError where nvidia-smi finds none."""
+    """The GPUs of this machine. Raises ConfigError where nvidia-smi finds none."""
     command = [nvidia_smi, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 fixed
         sizes = [float(line) for line in done.stdout.split("\n") if line.strip()]
     except (OSError, subprocess.SubprocessError, ValueError) as err:
         raise ConfigError(
-            f"nvidia-smi does not tell this machine's GPUs ({str(err)[:120]}). Run it where the GPUs are, or say what "
+            f"nvidia-smi does not list this machine's GPUs ({str(err)[:120]}). Run it where the GPUs are, or say what "
             "they are with --gpus 1 --gpu-memory 80."
         ) from err
     if not sizes:
         raise ConfigError("nvidia-smi finds no GPU. Say what there will be with --gpus 1 --gpu-memory 80.")
     return Gpus(count=len(sizes), gib=min(sizes) / 1024)
-
-
-def read_shape(model: str) -> Shape:
-    """The shape of a model by its folder, its name, or its config.json on the hub. Raises ConfigError for none."""
-    config = Path(model).expanduser() / "config.json"
-    if config.exists():
-        return shape_of(json.loads(config.read_text(encoding="utf-8")))
-    known = known_shape(model)
-    if known is not None:
-        return known
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return shape_of(json.loads(Path(hf_hub_download(model, "config.json")).read_text(encoding="utf-8")))
-    except (HfHubHTTPError, OSError, ValueError) as err:
-        raise ConfigError(
-            f"{model} is no folder with a config.json, no Qwen2.5 name, and the hub does not give its config.json: "
-            f"{str(err).splitlines()[0][:160]}"
-        ) from err
-
-
-def shell(engine: Engine) -> str:
-    """A process as a line for a shell."""
-    variables = [f"{name}={shlex.quote(value)}" for name, value in engine.environment.items()]
-    return " ".join([*variables, "vllm", "serve", *(shlex.quote(argument) for argument in engine.arguments)])
 
 
 def run(plan: Plan) -> int:
@@ -72,7 +45,7 @@ def run(plan: Plan) -> int:
     vllm = shutil.which("vllm")
     if vllm is None:
         raise ConfigError(
-            "There is no vllm here. It wants an environment of its own: python3 -m venv vllm-env && "
+            "There is no vllm here. It needs an environment of its own: python3 -m venv vllm-env && "
             "vllm-env/bin/pip install 'vllm>=0.24,<0.34'. Then run this with vllm-env/bin on the PATH."
         )
     running = [

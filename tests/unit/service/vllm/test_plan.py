@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from rag.errors import ConfigError
-from service.vllm.plan import Plan, known_shape, plan, shape_of, wish_of
+from service.vllm.launch.plan import Plan, plan
+from service.vllm.launch.shape import known_shape, shape_of
+from service.vllm.launch.wish import wish_of
 
 MODEL = "Qwen/Qwen2.5-7B-Instruct"
 CONFIG = {
