@@ -38,8 +38,10 @@ from rag.events import Upsert
 from rag.fakes import HashEmbedder
 from rag.language.tokens import QwenTokenCounter
 from rag.ports import Embedder
-from service.store.state import State
-from service.syncing.sync import Ingest, Options, ingest
+from service.store.database import Database
+from service.store.ledger import StoredLedger
+from service.syncing.run import SyncParts
+from service.syncing.sync import Options, ingest
 
 OURS = os.environ.get("OURS") == "1"
 ROWS = 2_000 if QUICK else 20_000
@@ -154,9 +156,9 @@ class Citewell:
             encoders=Encoders(embedder=self.embedder.name, dim=self.embedder.dim, sparse=Bm25Encoder().name),
         )  # fmt: skip
         index.prepare()
-        self.parts = Ingest(
-            state=State.open(f"sqlite:///{self.folder / self.alias}.sqlite"), index=index, embedder=self.embedder,
-            sparse=Bm25Encoder(), counter=QwenTokenCounter(), max_tokens=256, mass_delete_share=0.2,
+        self.parts = SyncParts(
+            ledger=StoredLedger(Database.open(f"sqlite:///{self.folder / self.alias}.sqlite")), index=index,
+            embedder=self.embedder, sparse=Bm25Encoder(), counter=QwenTokenCounter(), max_tokens=256, mass_delete_share=0.2,
         )  # fmt: skip
 
     def sync(self, source: SqlSource) -> tuple[float, int, int]:

@@ -21,8 +21,10 @@ from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
 from rag.language.tokens import QwenTokenCounter
-from service.store.state import State
-from service.syncing.sync import Ingest, Options, ingest
+from service.store.database import Database
+from service.store.ledger import StoredLedger
+from service.syncing.run import SyncParts
+from service.syncing.sync import Options, ingest
 
 BLOBS = 400
 BLOB_BYTES = 500_000
@@ -69,9 +71,9 @@ def main() -> None:
     counter = QwenTokenCounter()
     counter.count_text("warm")
     index.prepare()
-    parts = Ingest(
-        state=State.open(f"sqlite:///{folder / 'state.sqlite'}"), index=index, embedder=embedder, sparse=Bm25Encoder(),
-        counter=counter, max_tokens=256, mass_delete_share=0.2,
+    parts = SyncParts(
+        ledger=StoredLedger(Database.open(f"sqlite:///{folder / 'state.sqlite'}")), index=index, embedder=embedder,
+        sparse=Bm25Encoder(), counter=counter, max_tokens=256, mass_delete_share=0.2,
     )  # fmt: skip
     idle = memory_mb("VmRSS")
     started = time.perf_counter()

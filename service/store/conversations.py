@@ -9,8 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rag.documents import Document, Passage
 from rag.ports import Identity
-from rag.types import Document, Passage, Turn
+from rag.types import Turn
 from service.store.database import Database
 from service.store.moved import forget_moved, where_now
 from service.store.ports import Moved

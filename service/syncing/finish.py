@@ -1,7 +1,7 @@
 """The end of a table, and of the source: what is gone goes, and the report says what was done."""
 
 from rag.errors import MassDeleteRefused, SourceError
-from rag.types import ScopeComplete, ScopeFailed, SnapshotComplete
+from rag.events import ScopeComplete, ScopeFailed, SnapshotComplete
 from service.store.ports import Changes, StoredDocument
 from service.syncing.deletions import Unit, refusal
 from service.syncing.report import TableReport
@@ -28,11 +28,11 @@ def _fail(run: Run, scope: str, err: SourceError) -> None:
 
 def _finish_table(run: Run, end: ScopeComplete) -> None:
     """Bring one table in step: what is gone of it goes, and its notes are kept."""
-    state, source, scope = run.parts.state, run.lease.source, end.scope
+    ledger, source, scope = run.parts.ledger, run.lease.source, end.scope
     unit, run.unit = run.unit, Unit()
     deleted = run.report.deleted
     gone = _gone(run, unit) if not is_kept(run, scope) else {}
-    before = state.counts_of(source, scope).documents
+    before = ledger.counts_of(source, scope).documents
     if why := _bring_in_step(run, unit, gone, before=before):
         _fail(run, scope, _refused(run, f"Table {scope!r} of source", why))
     _tell(run, unit, scope, end.documents, deleted=run.report.deleted - deleted)
@@ -40,13 +40,13 @@ def _finish_table(run: Run, end: ScopeComplete) -> None:
 
 def _tell(run: Run, unit: Unit, scope: str, documents: int | None, *, deleted: int = 0) -> None:
     """A table's line of the report. Where the table holds other documents than the index, that is an error of it."""
-    state, source = run.parts.state, run.lease.source
+    ledger, source = run.parts.ledger, run.lease.source
     run.done.add(scope)
-    counts = state.counts_of(source, scope)
+    counts = ledger.counts_of(source, scope)
     held = counts.documents + counts.absent
     if documents not in (None, held) and scope not in run.failures and not run.options.dry_run:
         _fail(run, scope, SourceError(_disagree("table", documents, held)))
-        state.forget_scopes(run.lease, {scope}, [])
+        ledger.forget_scopes(run.lease, {scope}, [])
     failed = scope in run.failures
     read = unit.fetched if failed else held if documents is None else documents
     line = TableReport(
@@ -66,26 +66,26 @@ def _tell(run: Run, unit: Unit, scope: str, documents: int | None, *, deleted: i
 
 def _finish_source(run: Run, complete: SnapshotComplete) -> None:
     """What is left when all has been read: scopes that are no more, and documents that belong to no table."""
-    state, source = run.parts.state, run.lease.source
+    ledger, source = run.parts.ledger, run.lease.source
     covered = {scope for scope, root in complete.covered.items() if root in run.done and root not in run.failures}
-    documents = [d for scope in sorted(covered) for d in state.of_scope(source, scope)]
+    documents = [d for scope in sorted(covered) for d in ledger.of_scope(source, scope)]
     remove(run, documents)
-    missing = state.scopes(source) - complete.scopes - run.done - complete.covered.keys()
+    missing = ledger.scopes(source) - complete.scopes - run.done - complete.covered.keys()
     missing = {scope for scope in missing if not is_kept(run, scope)}
     if complete.fixed_scopes:
         for scope in sorted(missing):
-            _fail(run, scope, SourceError(_was_here(source, scope, state.counts_of(source, scope).documents)))
+            _fail(run, scope, SourceError(_was_here(source, scope, ledger.counts_of(source, scope).documents)))
             run.report.tables.append(TableReport(table=scope, error=str(run.failures[scope])))
         missing = set()
     rest = not complete.fixed_scopes or not complete.scopes <= run.done
     unit = _finish_rest(run, complete, missing) if rest else run.unit
     if not run.options.dry_run:
-        others = state.quarantined_scopes(source) - complete.scopes - run.failures.keys()
-        state.drop_scope_notes(run.lease, {*covered, *(scope for scope in others if not is_kept(run, scope))})
+        others = ledger.quarantined_scopes(source) - complete.scopes - run.failures.keys()
+        ledger.drop_scope_notes(run.lease, {*covered, *(scope for scope in others if not is_kept(run, scope))})
         if not run.failures:
-            state.read_anew(run.lease)
+            ledger.read_anew(run.lease)
         if not complete.changes_only:
-            state.clear_quarantine(run.lease)
+            ledger.clear_quarantine(run.lease)
     if rest:
         _tell_rest(run, unit, complete.documents)
 
@@ -106,42 +106,42 @@ def _was_here(source: str, scope: str, documents: int) -> str:
 
 def _finish_rest(run: Run, complete: SnapshotComplete, missing: set[str]) -> Unit:
     """Bring in step what is no table's: a folder, whose scopes come and go, as a whole."""
-    state, lease = run.parts.state, run.lease
+    ledger, lease = run.parts.ledger, run.lease
     unit, run.unit = run.unit, Unit()
     gone = _gone(run, unit)
-    unmet = state.left_over(lease) if complete.changes_only else state.unseen(lease)
+    unmet = ledger.left_over(lease) if complete.changes_only else ledger.unseen(lease)
     gone |= {d.document_id: d for d in unmet}
-    gone |= {d.document_id: d for scope in missing for d in state.of_scope(lease.source, scope)}
+    gone |= {d.document_id: d for scope in missing for d in ledger.of_scope(lease.source, scope)}
     gone = {
         i: d for i, d in gone.items() if not is_kept(run, d.scope) and d.scope not in run.done and i not in run.seen
     }
-    before = state.counts(lease.source)[0]
+    before = ledger.counts(lease.source)[0]
     if why := _bring_in_step(run, unit, gone, before=before):
         _fail(run, "", _refused(run, "Source", why))
     elif not run.options.dry_run:
-        state.drop_scope_notes(lease, missing)
+        ledger.drop_scope_notes(lease, missing)
     return unit
 
 
 def _tell_rest(run: Run, unit: Unit, documents: int | None) -> None:
     """The counts of what is no table's. Where it holds other documents than the index, that is an error."""
-    state, source = run.parts.state, run.lease.source
-    aside = state.quarantined(source)
-    known = state.known(source, [entry["document_id"] for entry in aside])
-    held = state.counts(source)[0] + len(aside) - len(known)
+    ledger, source = run.parts.ledger, run.lease.source
+    aside = ledger.quarantined(source)
+    known = ledger.known(source, [entry["document_id"] for entry in aside])
+    held = ledger.counts(source)[0] + len(aside) - len(known)
     read = held if documents is None else documents
     if read != held and not run.failures and not run.options.dry_run:
         _fail(run, "", SourceError(_disagree("source", read, held)))
-        state.forget_scopes(run.lease, state.scopes(source), [])
+        ledger.forget_scopes(run.lease, ledger.scopes(source), [])
     run.report.read += read
     run.report.unchanged += max(read - unit.added - unit.updated - len(aside), 0)
 
 
 def _gone(run: Run, unit: Unit) -> dict[str, StoredDocument]:
     """Documents that a table said were gone, or that a listing of it did not meet."""
-    state, lease = run.parts.state, run.lease
-    gone = {d.document_id: d for listed in unit.listed for d in state.unlisted(lease, listed.scope)}
-    gone |= state.known(lease.source, list(unit.gone))
+    ledger, lease = run.parts.ledger, run.lease
+    gone = {d.document_id: d for listed in unit.listed for d in ledger.unlisted(lease, listed.scope)}
+    gone |= ledger.known(lease.source, list(unit.gone))
     return {i: d for i, d in gone.items() if i not in run.seen}
 
 
@@ -155,13 +155,13 @@ def _refused(run: Run, what: str, why: str) -> MassDeleteRefused:
 
 def _bring_in_step(run: Run, unit: Unit, gone: dict[str, StoredDocument], *, before: int) -> str:
     """Delete what is gone, and keep the notes that say so. Returns why not, where that would be too much."""
-    state, lease = run.parts.state, run.lease
+    ledger, lease = run.parts.ledger, run.lease
     why = refusal(gone, unit, before=before, share=run.parts.mass_delete_share)
     if why and not run.options.allow_mass_delete:
         return why
     remove(run, list(gone.values()))
     if not run.options.dry_run:
-        state.remove(lease, [document_id for document_id in unit.gone if document_id not in gone])  # only quarantined
-        state.commit(lease, Changes(checkpoints=unit.deferred))
-        state.listed(lease, [listed for listed in unit.listed if not is_kept(run, listed.scope)])
+        ledger.remove(lease, [document_id for document_id in unit.gone if document_id not in gone])  # only quarantined
+        ledger.commit(lease, Changes(checkpoints=unit.deferred))
+        ledger.listed(lease, [listed for listed in unit.listed if not is_kept(run, listed.scope)])
     return ""

@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from indexes.qdrant.index import QdrantIndex
-from service.store.state import Lease, State, StoredDocument
+from rag.ports import PointStore
+from service.store.ports import Lease, Ledger, StoredDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +37,21 @@ def new_generation() -> str:
     return uuid.uuid4().hex
 
 
-def find_difference(state: State, index: QdrantIndex, lease: Lease) -> str:
+def find_difference(ledger: Ledger, index: PointStore, lease: Lease) -> str:
     """Have documents that the index does not hold as the state says indexed again.
 
     Returns what was found, in a sentence; empty when all was well, which costs two counts and a look-up. Points without
     a document stay until `finish_recovery`, because the run may need their vectors.
     """
-    documents, expected = state.counts(lease.source)
+    documents, expected = ledger.counts(lease.source)
     stored = index.count(source=lease.source)
-    generation = state.generation(lease.source)
+    generation = ledger.generation(lease.source)
     same = bool(generation) and index.marked(lease.source) == generation
     if stored == expected and (same or not documents):
         return ""
-    found = compare(state, index, lease.source, orphans=False)
+    found = compare(ledger, index, lease.source, orphans=False)
     again = [*found.lost, *found.outdated]
-    state.forget_scopes(lease, {scope for scope, _ in again}, [document_id for _, document_id in again])
+    ledger.forget_scopes(lease, {scope for scope, _ in again}, [document_id for _, document_id in again])
     if stored == expected and not again:
         return (
             "" if not generation else "The index was checked, because it was not marked by the last run: all is well."
@@ -63,40 +63,40 @@ def find_difference(state: State, index: QdrantIndex, lease: Lease) -> str:
     )
 
 
-def compare(state: State, index: QdrantIndex, source: str, *, orphans: bool = True) -> Difference:
+def compare(ledger: Ledger, index: PointStore, source: str, *, orphans: bool = True) -> Difference:
     """Compare the ids and versions of a source's points with its state."""
     lost: list[tuple[str, str]] = []
     outdated: list[tuple[str, str]] = []
-    for page in state.pages(source):
+    for page in ledger.pages(source):
         stored = index.versions([chunk_id for document in page for chunk_id in document.chunk_ids])
         for d in page:
             if not stored.keys() >= set(d.chunk_ids) or not d.version:
                 lost.append((d.scope, d.document_id))
             elif any(stored[chunk_id] != d.version for chunk_id in d.chunk_ids):
                 outdated.append((d.scope, d.document_id))
-    documents, chunks = state.counts(source)
-    extra = [point for page in _orphans(state, index, source) for point in page] if orphans else []
+    documents, chunks = ledger.counts(source)
+    extra = [point for page in _orphans(ledger, index, source) for point in page] if orphans else []
     return Difference(
         documents=documents, chunks=chunks, lost=tuple(lost), outdated=tuple(outdated), orphans=tuple(extra)
     )
 
 
-def finish_recovery(state: State, index: QdrantIndex, lease: Lease) -> None:
+def finish_recovery(ledger: Ledger, index: PointStore, lease: Lease) -> None:
     """Delete points that no document has, and mark the index as in step, unless documents still wait to be indexed."""
-    for orphans in _orphans(state, index, lease.source):
-        state.renew(lease)
+    for orphans in _orphans(ledger, index, lease.source):
+        ledger.renew(lease)
         if orphans:
             index.delete(orphans)
-    if not state.has_pending(lease.source):
+    if not ledger.has_pending(lease.source):
         generation = new_generation()
-        state.set_generation(lease, generation)
+        ledger.set_generation(lease, generation)
         index.mark(lease.source, generation)
 
 
-def _orphans(state: State, index: QdrantIndex, source: str) -> Iterator[list[str]]:
+def _orphans(ledger: Ledger, index: PointStore, source: str) -> Iterator[list[str]]:
     """Points that no document has, by pages; those of a document that waits to be indexed again still answer."""
     for page in index.pages(source):
-        known = state.known(source, sorted(set(page.values())))
+        known = ledger.known(source, sorted(set(page.values())))
         yield [point for point, document_id in page.items() if not _has(known.get(document_id), point)]
 
 

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from indexes.qdrant.index import QdrantIndex
 from rag.boundary.secrets import masked
 from rag.errors import SourceError
 from rag.events import Unreadable
-from rag.ports import Embedder, SparseEncoder, TokenCounter
-from service.store.state import Lease, State
+from rag.ports import Embedder, PointStore, SparseEncoder, TokenCounter
+from service.store.ports import Lease, Ledger
 from service.syncing.deletions import Unit
 from service.syncing.report import Report
 from service.syncing.threads import WriteBehind
@@ -23,8 +22,8 @@ _WRITE_BEHIND = 1
 class SyncParts:
     """The parts of an ingest, wired."""
 
-    state: State
-    index: QdrantIndex
+    ledger: Ledger
+    index: PointStore
     embedder: Embedder
     sparse: SparseEncoder
     counter: TokenCounter

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rag.chunking import chunk_id, split
+from rag.documents import Chunk, Point
 from rag.errors import LeaseLost
-from rag.types import Chunk, Point, Unreadable, Upsert
+from rag.events import Unreadable, Upsert
 from service.store.ports import Changes, Moved, StoredDocument
 from service.syncing.recovery import new_generation
 from service.syncing.run import Run, count, report_unreadable
@@ -121,7 +122,7 @@ def _upsert(run: Run, points: list[Point]) -> None:
     if not points:
         return
     try:
-        run.parts.state.renew(run.lease)  # a run that was taken over writes nothing more
+        run.parts.ledger.renew(run.lease)  # a run that was taken over writes nothing more
     except LeaseLost:
         _undo(run)
         raise
@@ -133,7 +134,7 @@ def _commit(run: Run, points: list[Point], changes: Changes, stale: list[str]) -
     _upsert(run, points)
     generation = new_generation() if run.uncommitted or stale else ""
     try:
-        run.parts.state.commit(run.lease, replace(changes, generation=generation))
+        run.parts.ledger.commit(run.lease, replace(changes, generation=generation))
     except LeaseLost:
         _undo(run)
         raise
@@ -151,7 +152,7 @@ def mark(run: Run, generation: str) -> None:
 
 def _undo(run: Run) -> None:
     """Take back points that this run stored and cannot commit, because another one took the source over."""
-    known = run.parts.state.known(run.lease.source, sorted(set(run.uncommitted.values())))
+    known = run.parts.ledger.known(run.lease.source, sorted(set(run.uncommitted.values())))
     kept = {chunk_id for document in known.values() for chunk_id in document.chunk_ids}
     orphans = run.uncommitted.keys() - kept
     if orphans:
@@ -165,11 +166,11 @@ def remove(run: Run, gone: list[StoredDocument]) -> None:
         return
     for start in range(0, len(gone), run.parts.batch_documents):
         part = gone[start : start + run.parts.batch_documents]
-        run.parts.state.renew(run.lease)
+        run.parts.ledger.renew(run.lease)
         ids = [chunk for document in part for chunk in document.chunk_ids]
         if ids:
             run.parts.index.delete(ids)
         generation = new_generation()
-        run.parts.state.remove(run.lease, [document.document_id for document in part], generation=generation)
+        run.parts.ledger.remove(run.lease, [document.document_id for document in part], generation=generation)
         mark(run, generation)
     run.progress(run.report)

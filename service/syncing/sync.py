@@ -15,12 +15,11 @@ from contextlib import closing
 from dataclasses import replace
 
 from rag.boundary.secrets import masked
+from rag.documents import Document
 from rag.errors import RunStopped, SourceError
-from rag.ports import Source
-from rag.types import (
+from rag.events import (
     Checkpoint,
     CheckpointGroup,
-    Document,
     Expected,
     Listed,
     Listing,
@@ -35,6 +34,7 @@ from rag.types import (
     Unreadable,
     Upsert,
 )
+from rag.ports import Source
 from service.store.ports import Changes, StoredDocument
 from service.syncing.finish import end_unit
 from service.syncing.recovery import find_difference, finish_recovery
@@ -61,7 +61,7 @@ def ingest(
     """
     report = Report(source=name, dry_run=options.dry_run)
     started = time.perf_counter()
-    with parts.state.lease(name) as lease:
+    with parts.ledger.lease(name) as lease:
         run = Run(parts=parts, lease=lease, options=options, report=report, progress=progress)
         status = "failed"
         try:
@@ -74,24 +74,24 @@ def ingest(
             raise
         finally:
             report.seconds = time.perf_counter() - started
-            parts.state.finish(lease, status=status, report=report.as_dict())
+            parts.ledger.finish(lease, status=status, report=report.as_dict())
     return report
 
 
 def _synchronise(run: Run, source: Source) -> None:
-    state, lease = run.parts.state, run.lease
+    ledger, lease = run.parts.ledger, run.lease
     fmt = f"{_FORMAT}/{run.parts.max_tokens}"
-    anew = run.options.full or state.format_of(lease.source) != fmt
+    anew = run.options.full or ledger.format_of(lease.source) != fmt
     if not run.options.dry_run:
-        if found := find_difference(state, run.parts.index, lease):
+        if found := find_difference(ledger, run.parts.index, lease):
             run.report.notes.append(found)
             run.recovers = True
         run.recovers = run.recovers or run.options.full
         if anew:
-            state.start_format(lease, fmt)
+            ledger.start_format(lease, fmt)
         if run.options.retry:
-            state.retry(lease.source)
-    events = _batches(run, source.read(state.notes(lease.source, ignore=anew)))
+            ledger.retry(lease.source)
+    events = _batches(run, source.read(ledger.notes(lease.source, ignore=anew)))
     try:
         with closing(read_ahead(events, size=2, stop=run.options.stop)) as batches:
             for batch in batches:
@@ -100,8 +100,8 @@ def _synchronise(run: Run, source: Source) -> None:
     finally:
         run.writer.close()
     if run.recovers:
-        finish_recovery(state, run.parts.index, lease)
-    run.report.quarantined = len(state.quarantined(lease.source))
+        finish_recovery(ledger, run.parts.index, lease)
+    run.report.quarantined = len(ledger.quarantined(lease.source))
 
 
 def _raise_if_all_failed(run: Run) -> None:
@@ -224,7 +224,7 @@ def _compare(run: Run, upserts: dict[str, Upsert], twins: list[tuple[Document, U
         run.writer.drain()  # the state must know the document's last version before it is compared with
         run.in_flight.clear()
     moved = [event.moved_from for event in upserts.values() if event.moved_from]
-    known = run.parts.state.known(run.lease.source, [*upserts, *moved])
+    known = run.parts.ledger.known(run.lease.source, [*upserts, *moved])
     run.unit.moved.update(known.keys() & moved)
     leaving = _leaving(run, withdrawn)
     again = [d for d in upserts if upserts[d].document.scope in run.unit.listing and _was_met(run, known.get(d), d)]
@@ -250,12 +250,12 @@ def _compare(run: Run, upserts: dict[str, Upsert], twins: list[tuple[Document, U
 
 def _leaving(run: Run, withdrawn: list[Unreadable]) -> dict[str, StoredDocument]:
     """The indexed documents of which nothing may stay, because nobody can say who may see them."""
-    state, source = run.parts.state, run.lease.source
+    ledger, source = run.parts.ledger, run.lease.source
     if not withdrawn:
         return {}
     whole = [event.scope for event in withdrawn if event.document_id == event.scope]
-    found = state.known(source, [event.document_id for event in withdrawn])
-    return found | {d.document_id: d for scope in whole for d in state.of_scope(source, scope)}
+    found = ledger.known(source, [event.document_id for event in withdrawn])
+    return found | {d.document_id: d for scope in whole for d in ledger.of_scope(source, scope)}
 
 
 def _was_met(run: Run, known: StoredDocument | None, document_id: str) -> bool:

@@ -26,14 +26,15 @@ from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
 from rag.language.tokens import QwenTokenCounter
 from rag.ports import Embedder, Source
-from service.store.state import State
+from service.store.database import Database
+from service.store.ledger import StoredLedger
 from service.syncing.run import SyncParts
 from service.syncing.sync import Options, Report, ingest
 
 DIM = 32
 _PATIENCE_S = 600  # with one run
 _WRITES = {
-    "state": (
+    "ledger": (
         "start_format",
         "commit",
         "remove",
@@ -83,8 +84,8 @@ class Setting:
     def state_file(self) -> Path:
         return self.folder / f"{self.collection}.sqlite"
 
-    def state(self) -> State:
-        return State.open(f"sqlite:///{self.state_file}")
+    def database(self) -> Database:
+        return Database.open(f"sqlite:///{self.state_file}")
 
     def index(self) -> QdrantIndex:
         client = connect_embedded(self.engine)
@@ -92,10 +93,10 @@ class Setting:
             client, alias=self.collection, encoders=Encoders(embedder="hash", dim=DIM, sparse=Bm25Encoder().name)
         )
 
-    def parts(self, embedder: Embedder | None = None) -> SyncParts:
+    def parts(self, embedder: Embedder | None = None, *, database: Database | None = None) -> SyncParts:
         """An ingest over this state and index."""
         return SyncParts(
-            state=self.state(),
+            ledger=StoredLedger(database or self.database()),
             index=self.index(),
             embedder=embedder or FreeEmbedder(),
             sparse=Bm25Encoder(),
@@ -222,7 +223,7 @@ def _ingest(
     parts = setting.parts(FreeEmbedder(embedded))
     parts = replace(
         parts,
-        state=counted.around(parts.state, _WRITES["state"]),
+        ledger=counted.around(parts.ledger, _WRITES["ledger"]),
         index=counted.around(parts.index, _WRITES["index"]),
     )
     try:

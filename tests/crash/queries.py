@@ -14,7 +14,8 @@ from tests.crash.harness import FreeEmbedder, Setting
 
 def ask_during_syncs(setting: Setting, url: str, *, rows: int, queries: int) -> tuple[int, int]:
     """Query rows one after another while a thread changes all of them and syncs. Returns (asked, missed)."""
-    made = setting.parts()
+    database = setting.database()
+    made = setting.parts(database=database)
     ingest(made, "shop", setting.source, Options())
     ended = threading.Event()
     syncing = threading.Thread(target=_change_and_sync, args=(made, setting, url, rows, ended))
@@ -24,7 +25,7 @@ def ask_during_syncs(setting: Setting, url: str, *, rows: int, queries: int) -> 
     finally:
         ended.set()
         syncing.join()
-        made.state.close()
+        database.close()
     return queries, missed
 
 

@@ -88,11 +88,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(setting: Setting, url: str) -> Report:
-    parts = setting.parts()
+    database = setting.database()
     try:
-        return ingest(parts, "shop", SqlSource(name="shop", url=url), Options())
+        return ingest(setting.parts(database=database), "shop", SqlSource(name="shop", url=url), Options())
     finally:
-        parts.state.close()
+        database.close()
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])

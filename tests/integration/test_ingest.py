@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from rag.errors import ConfigError, MassDeleteRefused, SourceBusy, SourceError
-from rag.types import Checkpoint, SourceEvent, Unreadable
+from rag.events import Checkpoint, SourceEvent, Unreadable
 from service.knowledge_base import KnowledgeBase
 from service.store.ports import Changes, StoredDocument
 from service.store.schema import leases
@@ -145,7 +145,7 @@ class Interrupted:
 
 def parts(kb: KnowledgeBase) -> SyncParts:
     return SyncParts(
-        state=kb.state,
+        ledger=kb.state,
         index=kb.index,
         embedder=kb.embedder,
         sparse=kb.sparse,

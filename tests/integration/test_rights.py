@@ -92,7 +92,7 @@ def test_of_two_rows_of_one_id_one_of_which_nobody_may_see_nothing_stays(databas
         report = store.run()
         assert seen_by(store, "acme") == {"shop/2"}
         assert report.quarantined == 2
-        assert len(store.parts.state.of_scope("shop", "shop")) == 1
+        assert len(store.parts.ledger.of_scope("shop", "shop")) == 1
 
 
 def test_rows_without_groups_of_their_own_are_seen_by_the_source_s_acl(database: str, open_store: Any):

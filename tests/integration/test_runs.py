@@ -54,13 +54,13 @@ def test_a_text_that_cannot_be_embedded_is_set_aside_and_its_neighbours_land(set
 def test_a_run_that_was_taken_over_takes_its_points_back(setting: Setting):
     """A paused run wakes after another has taken the source: what it then stores must not stay."""
     made = setting.parts()
-    state = made.state
+    ledger = made.ledger
     document = StoredDocument(document_id="record/1", scope="record", version="v", chunk_ids=("a",))
-    with state.lease("shop") as lease:
+    with ledger.lease("shop") as lease:
         change(f"sqlite:///{setting.folder / setting.collection}.sqlite", "UPDATE citewell_leases SET token = '999'")
         with pytest.raises(LeaseLost, match="taken over"):
-            state.commit(lease, Changes(changed=[document]))
-        assert state.known("shop", ["record/1"]) == {}
+            ledger.commit(lease, Changes(changed=[document]))
+        assert ledger.known("shop", ["record/1"]) == {}
     change(f"sqlite:///{setting.folder / setting.collection}.sqlite", "DELETE FROM citewell_leases")
 
     class Overtaken:

@@ -15,7 +15,7 @@ from connectors.files.source import FilesSource
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
 from connectors.visibility import FileVisibility, PathRule
-from rag.types import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
+from rag.events import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
 from service.knowledge_base import KnowledgeBase
 from service.settings.load import load_settings
 from service.store.ports import Changes

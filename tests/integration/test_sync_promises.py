@@ -19,7 +19,7 @@ from indexes.sparse import Bm25Encoder
 from rag.errors import MassDeleteRefused, SourceBusy, SourceError, StateUnavailable
 from service.store.database import Database
 from service.store.ledger import StoredLedger
-from service.store.state import State
+from service.store.overview import Overview
 from service.syncing.upkeep import forget, verify
 from tests.conftest import change, server_database, sqlite_with, wait_until
 from tests.crash.harness import DIM, FreeEmbedder
@@ -73,7 +73,7 @@ def test_a_range_that_grew_beside_a_dropped_table_is_followed(database: str, ope
     change(database, "UPDATE a SET name = 'changed' WHERE id = '000301'")
     assert store.run().updated == 1
     assert len(store.ids()) == 900 - 60 + 200 + 1
-    assert forget(store.parts.state, store.parts.index, "shop", "old") == 1
+    assert forget(store.parts.ledger, store.parts.index, "shop", "old") == 1
     assert store.run().error == ""
     assert store.is_a_clean_rebuild()
 
@@ -82,8 +82,7 @@ def test_notes_that_do_not_hold_together_are_dropped_and_the_table_is_compared_a
     fill(database, range(500))
     store = open_store(database)
     store.run()
-    state = store.parts.state
-    with state._engine.begin() as connection:
+    with store.database.write() as connection:
         connection.exec_driver_sql("DELETE FROM citewell_cursors WHERE name = 'range-1'")
     change(database, "UPDATE a SET name = 'changed' WHERE id = 3")
     report = store.run()
@@ -115,17 +114,17 @@ def test_a_row_that_a_broken_off_listing_indexed_but_did_not_note_may_go(
     """The documents of a range are committed before its note where a batch ends between them."""
     fill(database, range(330))
     store = open_store(database)
-    commit, done = State.commit, itertools.count(1)
+    commit, done = StoredLedger.commit, itertools.count(1)
 
-    def broken(self: State, lease: Any, changes: Any) -> None:
+    def broken(self: StoredLedger, lease: Any, changes: Any) -> None:
         if next(done) > commits:
             raise SourceError("broken off")
         commit(self, lease, changes)
 
-    monkeypatch.setattr(State, "commit", broken)
+    monkeypatch.setattr(StoredLedger, "commit", broken)
     with pytest.raises(SourceError):
         store.run()
-    monkeypatch.setattr(State, "commit", commit)
+    monkeypatch.setattr(StoredLedger, "commit", commit)
     change(database, "DELETE FROM a WHERE id % 7 = 3")
     report = store.run()
     assert (report.error, len(store.ids())) == ("", 283)
@@ -403,7 +402,7 @@ def test_one_broken_table_costs_itself_alone(open_store):
             report = store.run()
             assert {table.table: table.added for table in report.tables} == {"a": 5, "b": 0, "zz": 5}
             assert "permission denied" in line(report, "b").error
-            assert (report.added, store.parts.state.summary("shop")["last_run"]["status"]) == (10, "partial")
+            assert (report.added, Overview(store.database).summary("shop")["last_run"]["status"]) == (10, "partial")
             change(
                 url, f"GRANT SELECT ON b TO {role}", f"REVOKE SELECT ON zz FROM {role}", "DELETE FROM a WHERE id = 1"
             )
@@ -434,10 +433,10 @@ def test_a_dropped_or_renamed_table_blocks_no_other_and_stays_until_it_is_forgot
     change(database, "ALTER TABLE renamed RENAME TO other")
     report = store.run()
     assert (line(report, "other").error, line(report, "other").read, report.chunks_embedded) == ("", 10, 0)
-    state, index = store.parts.state, store.parts.index
-    assert [forget(state, index, "shop", name) for name in ("old", "renamed")] == [10, 10]
+    ledger, index = store.parts.ledger, store.parts.index
+    assert [forget(ledger, index, "shop", name) for name in ("old", "renamed")] == [10, 10]
     with pytest.raises(SourceError, match="Nothing of 'old' is indexed"):
-        forget(state, index, "shop", "old")
+        forget(ledger, index, "shop", "old")
     report = store.run()
     assert (report.error, len(report.tables)) == ("", 2)
     assert store.is_a_clean_rebuild()
@@ -580,11 +579,11 @@ def test_an_index_without_some_commits_is_made_good(open_store, database: str):
     store.run()
     _put_back(store, before)
     assert "row 1" in store.rows()["a/1"]
-    assert not verify(store.parts.state, store.parts.index, "shop").ok
+    assert not verify(store.parts.ledger, store.parts.index, "shop").ok
     report = store.run()
     assert "4 documents are indexed again" in report.notes[0]
     assert store.run().notes == []
-    assert verify(store.parts.state, store.parts.index, "shop").ok
+    assert verify(store.parts.ledger, store.parts.index, "shop").ok
     assert store.is_a_clean_rebuild()
 
 
@@ -604,15 +603,15 @@ def test_an_index_that_was_changed_by_hand_is_found_by_verify_and_made_good(open
     fill(database, range(20))
     store = open_store(database)
     store.run()
-    state, index = store.parts.state, store.parts.index
+    ledger, index = store.parts.ledger, store.parts.index
     point = next(iter(index.pages("shop")))
     change(database, "UPDATE a SET name = 'x' WHERE id = 1")
-    assert verify(state, index, "shop").ok
+    assert verify(ledger, index, "shop").ok
     index.delete(sorted(point)[:2])
-    found = verify(state, index, "shop")
+    found = verify(ledger, index, "shop")
     assert (found.ok, found.documents_without_points, len(found.examples)) == (False, 2, 2)
     store.run()
-    assert verify(state, index, "shop").ok
+    assert verify(ledger, index, "shop").ok
 
 
 def test_a_re_index_finds_rows_by_the_same_words_and_is_in_step(open_store, tmp_path: Path):
@@ -630,7 +629,7 @@ def test_a_re_index_finds_rows_by_the_same_words_and_is_in_step(open_store, tmp_
     after = store.setting.snapshot()
     assert {i: vectors["bm25"] for i, (_, vectors) in after.items()} == {i: v["bm25"] for i, (_, v) in before.items()}
     index = QdrantIndex(store.parts.index._client, alias=store.setting.collection, encoders=encoders)
-    assert index.marked("shop") == store.parts.state.generation("shop") != ""
+    assert index.marked("shop") == store.parts.ledger.generation("shop") != ""
     assert index.count() == 60
 
 
@@ -709,23 +708,23 @@ def test_a_full_state_store_ends_the_run_with_words_and_nothing_is_lost(open_sto
     )
     limit = [_pages(store)]
 
-    @sa.event.listens_for(store.parts.state._engine, "connect")
+    @sa.event.listens_for(store.database.engine, "connect")
     def bound(connection: Any, record: Any) -> None:
         connection.execute(f"PRAGMA max_page_count = {limit[0]}")
 
-    store.parts.state._engine.dispose()
+    store.database.engine.dispose()
     with pytest.raises(StateUnavailable, match=r"database or disk is full.*make room"):
         store.run(full=True)
     limit[0] = 1_000_000
-    store.parts.state._engine.dispose()
+    store.database.engine.dispose()
     report = store.run()
     assert (report.error, report.read) == ("", 301)
     assert store.is_a_clean_rebuild()
-    assert verify(store.parts.state, store.parts.index, "shop").ok
+    assert verify(store.parts.ledger, store.parts.index, "shop").ok
 
 
 def _pages(store: Store) -> int:
-    with store.parts.state._engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         return int(connection.exec_driver_sql("PRAGMA page_count").scalar() or 0)
 
 

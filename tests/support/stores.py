@@ -14,7 +14,9 @@ class Store:
     """A source with an index and a state of its own; reads, and shows what would answer."""
 
     def __init__(self, setting: Setting) -> None:
-        self.setting, self.parts = setting, setting.parts()
+        self.setting = setting
+        self.database = setting.database()
+        self.parts = setting.parts(database=self.database)
 
     def run(self, **options: Any) -> Report:
         return ingest(self.parts, "shop", self.setting.source, Options(**options))
@@ -35,7 +37,7 @@ class Store:
         return (found.lost, found.duplicate, found.stale) == (0, 0, 0)
 
     def close(self) -> None:
-        self.parts.state.close()
+        self.database.close()
 
 
 def line(report: Report, table: str) -> TableReport:

@@ -13,6 +13,7 @@ from typing import Any
 from connectors.files.source import FilesSource
 from connectors.sql.source import SqlSource
 from rag.ports import Source
+from service.store.ledger import StoredLedger
 from service.syncing.upkeep import forget as forget_table
 from tests.conftest import stop_engine
 from tests.crash.harness import Difference, Setting, Snapshot, difference, run
@@ -120,20 +121,20 @@ def ended_for_all(outcome: Outcome) -> bool:
 
 def held_scopes(setting: Setting, source: str) -> set[str]:
     """Tables or files that the state has documents of."""
-    state = setting.state()
+    database = setting.database()
     try:
-        return state.scopes(source)
+        return StoredLedger(database).scopes(source)
     finally:
-        state.close()
+        database.close()
 
 
 def forget(setting: Setting, source: str, table: str) -> None:
     """Drop the documents of a table that is no more."""
-    state = setting.state()
+    database = setting.database()
     try:
-        forget_table(state, setting.index(), source, table)
+        forget_table(StoredLedger(database), setting.index(), source, table)
     finally:
-        state.close()
+        database.close()
 
 
 def points_of(setting: Setting) -> dict[str, Snapshot]:
