@@ -158,7 +158,8 @@ class Citewell:
         index.prepare()
         self.parts = SyncParts(
             ledger=StoredLedger(Database.open(f"sqlite:///{self.folder / self.alias}.sqlite")), index=index,
-            embedder=self.embedder, sparse=Bm25Encoder(), counter=QwenTokenCounter(), max_tokens=256, mass_delete_share=0.2,
+            embedder=self.embedder, sparse=Bm25Encoder(), counter=QwenTokenCounter(), max_tokens=256,
+            mass_delete_share=0.2,
         )  # fmt: skip
 
     def sync(self, source: SqlSource) -> tuple[float, int, int]:
