@@ -131,7 +131,7 @@ async def _token_counts(kb: KnowledgeBase) -> str:
 
 async def _engine(kb: KnowledgeBase) -> str:
     """What each vLLM says of its load since it started."""
-    from service.vllm.client import engine_name
+    from service.vllm.routing import engine_name
 
     told = []
     for place, url in enumerate(kb.settings.llm.urls):

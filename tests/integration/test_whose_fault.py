@@ -16,7 +16,8 @@ from rag.types import Message, Route, Sampling
 from service.http.app import create_app
 from service.vllm.client import OpenAIGenerator
 from tests.conftest import MakeKb
-from tests.support.raw_engine import HEAD, RawEngine, chunk, event, whole
+from tests.support.chat_stream import chunk, event
+from tests.support.raw_engine import HEAD, RawEngine, whole
 from tests.support.stub_engine import StubEngine
 
 TEXT = "The Edmonton store opens at eleven."
@@ -67,11 +68,11 @@ def test_one_that_is_left_alone_comes_back_without_a_question_that_waits(engines
     both = generator([bad, good])
 
     async def run() -> None:
-        while not both._breakers[bad.url].is_open:
+        while bad.url not in both.left_alone:
             assert await answer(both) == TEXT
         bad.answer = lambda body: whole(TEXT)
         async with asyncio.timeout(20):
-            while both._breakers[bad.url].is_open:
+            while bad.url in both.left_alone:
                 assert await answer(both) == TEXT
         assert bad.asked[-1]["max_tokens"] == 1  # the trial
 

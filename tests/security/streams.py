@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.support.raw_engine import HEAD, USAGE, Answer, chunk, event, whole
+from tests.support.chat_stream import USAGE, chunk, event
+from tests.support.raw_engine import HEAD, Answer, whole
 
 TEXT = "The Edmonton store opens at eleven. Parking is free."
 DONE = b"data: [DONE]\n\n"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.conftest import free_port
+from tests.support.chat_stream import stream_of
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 Answer = Sequence[bytes]  # sent one after the other
@@ -55,25 +56,6 @@ class RawEngine:
             writer.close()
 
 
-def event(value: object) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-
-def chunk(content: object = None, *, finish: object = None, **more: object) -> dict[str, Any]:
-    choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
-    return {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more}
-
-
-USAGE = {
-    "prompt_tokens": 100,
-    "completion_tokens": 9,
-    "total_tokens": 109,
-    "prompt_tokens_details": {"cached_tokens": 64},
-}
-
-
 def whole(text: str) -> list[bytes]:
     """An answer as vLLM streams it."""
-    middle = len(text) // 2
-    parts = [chunk(""), chunk(text[:middle]), chunk(text[middle:]), chunk("", finish="stop")]
-    return [HEAD, *map(event, parts), event(chunk() | {"choices": [], "usage": USAGE}), b"data: [DONE]\n\n"]
+    return [HEAD, *stream_of(text)]

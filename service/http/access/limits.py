@@ -19,8 +19,8 @@ from rag.errors import EngineBusy
 from service.settings.sections import LimitSettings
 from service.store.keys import Caller
 from service.telemetry.metrics import Metrics
-from service.vllm.client import engine_name
 from service.vllm.metrics import engine_metrics
+from service.vllm.routing import engine_name
 
 _LOOK_S = 1.0
 _SHARE = 4
