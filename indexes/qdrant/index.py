@@ -103,39 +103,29 @@ class QdrantIndex:
         """Stored dense vectors by the text that was embedded (rag/chunking.py), so that none is made twice."""
         self.prepare()
         found: dict[str, list[float]] = {}
-        for start in range(0, len(ids), _PAGE):
-            part = list(ids[start : start + _PAGE])
-            for p in self._call(
-                lambda part=part: self._client.retrieve(  # type: ignore[misc]
-                    self._collection, part, with_vectors=["dense"], with_payload=True
-                )
-            ):
-                vectors: Any = p.vector
-                found[dense_text(chunk_of(str(p.id), p.payload or {}))] = list(vectors["dense"])
+        for part in _paged(ids):
+            for point in self._retrieve(part, with_vectors=["dense"]):
+                found[dense_text(chunk_of(str(point.id), point.payload or {}))] = list(point.vector["dense"])
         return found
 
     def versions(self, ids: Sequence[str]) -> dict[str, str]:
         """Those of the ids that are stored, each with the version of its document."""
         self.prepare()
-        found = self._call(lambda: self._client.retrieve(self._collection, list(ids), with_payload=["version"]))
+        found = self._retrieve(ids, with_payload=["version"])
         return {str(point.id): str((point.payload or {})["version"]) for point in found}
 
     def chunks(self, ids: Sequence[str]) -> list[Chunk]:
-        """Stored chunks."""
+        """Stored chunks; their documents have everything but the full text."""
         self.prepare()
-        found = self._call(lambda: self._client.retrieve(self._collection, list(ids), with_payload=True))
-        return [chunk_of(str(point.id), point.payload or {}) for point in found]
+        return [chunk_of(str(point.id), point.payload or {}) for point in self._retrieve(ids)]
 
     def visible(self, ids: Sequence[str], scope: Scope) -> set[str]:
         """Those of the ids that are stored and lie in a scope."""
         self.prepare()
         found: set[str] = set()
-        for start in range(0, len(ids), _PAGE):
-            part = models.HasIdCondition(has_id=list(ids[start : start + _PAGE]))
-            only = models.Filter(must=[part, scope_filter(scope)])
-            points, _ = self._call(
-                lambda only=only: self._searcher.scroll(self._collection, only, limit=_PAGE, with_payload=False)  # type: ignore[misc]
-            )
+        for part in _paged(ids):
+            condition = models.HasIdCondition(has_id=list(part))
+            points, _ = self._scroll(self._searcher, models.Filter(must=[condition, scope_filter(scope)]))
             found |= {str(point.id) for point in points}
         return found
 
@@ -154,7 +144,7 @@ class QdrantIndex:
     def marked(self, source: str) -> str:
         """What `mark` noted last; empty when nothing was."""
         self.prepare()
-        found = self._call(lambda: self._client.retrieve(self._collection, [mark_id(source)], with_payload=[MARK]))
+        found = self._retrieve([mark_id(source)], with_payload=[MARK])
         return str((found[0].payload or {})[MARK]) if found else ""
 
     def pages(self, source: str) -> Iterator[dict[str, str]]:
@@ -162,11 +152,7 @@ class QdrantIndex:
         self.prepare()
         offset: Any = None
         while True:
-            points, offset = self._call(
-                lambda offset=offset: self._client.scroll(  # type: ignore[misc]
-                    self._collection, of_source(source), limit=_PAGE, offset=offset, with_payload=["document_id"]
-                )
-            )
+            points, offset = self._scroll(self._client, of_source(source), offset=offset, with_payload=["document_id"])
             yield {str(point.id): (point.payload or {})["document_id"] for point in points}
             if offset is None:
                 return
@@ -207,6 +193,21 @@ class QdrantIndex:
             if point_id in found  # one that was deleted between the two requests is gone
         ]
 
+    def _retrieve(self, ids: Sequence[str], *, with_payload: Any = True, with_vectors: Any = False) -> list[Any]:
+        return self._call(
+            lambda: self._client.retrieve(
+                self._collection, list(ids), with_payload=with_payload, with_vectors=with_vectors
+            )
+        )
+
+    def _scroll(
+        self, client: QdrantClient, only: models.Filter, *, offset: Any = None, with_payload: Any = False
+    ) -> tuple[list[Any], Any]:
+        """A page of points that pass a filter, and where the next one begins; None after the last."""
+        return self._call(
+            lambda: client.scroll(self._collection, only, limit=_PAGE, offset=offset, with_payload=with_payload)
+        )
+
     def _call(self, request: Callable[[], T]) -> T:
         try:
             return request()
@@ -223,6 +224,11 @@ class QdrantIndex:
                 f"Qdrant failed: {reason[:300]}\n"
                 "Check qdrant.url and qdrant.api_key, or leave them empty for the embedded engine."
             ) from err
+
+
+def _paged(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Ids in lists of at most a page."""
+    return (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
 
 
 def _scores(answer: Any) -> dict[str, float]:
