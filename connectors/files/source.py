@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connectors.files.limits import PARSE_MEMORY_MB, PARSE_TIMEOUT
 from connectors.files.patterns import Pattern
 from connectors.files.search import below, find_files, matching
 from connectors.left_out import LeftOut
@@ -50,7 +51,7 @@ class FilesSource:
     and slides.
 
     A file becomes one document whose id is its path relative to root; a record of a CSV, XLSX, JSON or JSONL file
-    becomes `PATH#row=N`. parse_timeout_s and parse_memory_mb bound the parsing of one PDF or office file.
+    becomes `PATH#row=N`. parse_timeout (seconds) and parse_memory_mb bound the parsing of one PDF or office file.
     """
 
     name: str
@@ -61,8 +62,8 @@ class FilesSource:
     own: tuple[Path, ...] = ()
     hidden: bool = False
     labels: FileVisibility = FileVisibility()
-    parse_timeout_s: float = 120.0
-    parse_memory_mb: int = 2048
+    parse_timeout: float = PARSE_TIMEOUT
+    parse_memory_mb: int = PARSE_MEMORY_MB
 
     def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
         """Yield every file that changed since the cursor's notes, in path order; one that cannot be read is reported.
@@ -110,7 +111,7 @@ class FilesSource:
         yield Expected(size_bytes=sum(sizes.values()))
         documents = {file: notes[file].get("documents") if file in notes else None for file in files}
         missing = {head["hash"]: scope for scope, head in notes.items() if scope not in files}
-        limits = ParserProcess(timeout_s=self.parse_timeout_s, memory_bytes=self.parse_memory_mb << 20)
+        limits = ParserProcess(timeout_s=self.parse_timeout, memory_bytes=self.parse_memory_mb << 20)
         try:
             for file in changed:
                 read = _File(

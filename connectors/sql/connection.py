@@ -1,11 +1,11 @@
 """Connections to databases: engines from URLs, read-only sessions, and errors that name the way out."""
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from connectors.sql.limits import Limits
 from rag.boundary.secrets import masked, remember
 from rag.boundary.urls import credentials_in, without_credentials
 from rag.errors import SourceError
@@ -49,14 +49,6 @@ _POSTGRES_BEGIN = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long a statement may take, and how long one waits for a lock, in seconds; 0: what the server has set."""
-
-    statement_s: float = 600.0
-    lock_s: float = 60.0
-
-
 def shown(url: str) -> str:
     """A database URL without its credentials."""
     return masked(without_credentials(url))
@@ -78,8 +70,8 @@ def create_engine(url: str, limits: Limits = Limits()) -> sa.Engine:
         driver = parsed.get_driver_name()
         arguments = dict(_CONNECT_ARGS.get(driver, {}))
         if "read_timeout" in arguments:
-            longest = max(arguments["read_timeout"], limits.statement_s + 60)
-            arguments["read_timeout"] = longest if limits.statement_s else None
+            longest = max(arguments["read_timeout"], limits.statement_timeout + 60)
+            arguments["read_timeout"] = longest if limits.statement_timeout else None
         engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=arguments, hide_parameters=True)
         _make_guest(engine, limits)
         return engine
@@ -121,7 +113,7 @@ def _make_guest(engine: sa.Engine, limits: Limits) -> None:
         case "sqlite":
             sa.event.listen(engine, "connect", _prepare_sqlite)
         case "postgresql":
-            times = {"statement_timeout": limits.statement_s, "lock_timeout": limits.lock_s}
+            times = {"statement_timeout": limits.statement_timeout, "lock_timeout": limits.lock_timeout}
             set_times = "".join(f"; SET LOCAL {name} = {round(1000 * s)}" for name, s in times.items() if s)
             sa.event.listen(engine, "begin", lambda connection: _execute(connection, _POSTGRES_BEGIN + set_times))
             if engine.dialect.driver == "psycopg":
@@ -151,8 +143,8 @@ def _prepare_mysql(connection: Any, limits: Limits) -> None:
     is_mariadb = "mariadb" in connection.get_server_info().lower()
     statement = "max_statement_time" if is_mariadb else "max_execution_time"
     times = {
-        statement: limits.statement_s if is_mariadb else round(1000 * limits.statement_s),
-        "lock_wait_timeout": max(round(limits.lock_s), 1) if limits.lock_s else 0,
+        statement: limits.statement_timeout if is_mariadb else round(1000 * limits.statement_timeout),
+        "lock_wait_timeout": max(round(limits.lock_timeout), 1) if limits.lock_timeout else 0,
     }
     with connection.cursor() as cursor:
         for name, value in times.items():

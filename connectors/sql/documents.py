@@ -7,11 +7,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from connectors.sql.ids import KeyValue, legacy_row_id
 from connectors.sql.rows import Field, as_label, format_value, json_value, render
 from connectors.sql.schema import Reference, Table
 from connectors.visibility import RightsUnknown, RowVisibility
 from rag.documents import Document, Key
-from rag.events import Unreadable
+from rag.events import Unreadable, Upsert
 from rag.language.text import humanize
 
 
@@ -59,6 +60,19 @@ def document_of(table: Table, place: Place, row: Sequence[Any], *, name: str, ke
         key_text="; ".join(render(table.name, key_fields).splitlines()),
         **place.labels.of(values, table.columns),
     )
+
+
+def row_event(
+    table: Table, place: Place, row: Sequence[Any], *, name: str, key: Sequence[KeyValue], raw: Sequence[Any]
+) -> Upsert | Unreadable:
+    """A row with a key as the event that its source yields. raw: the key's values, as the driver gave them."""
+    try:
+        cited = {column: value.held for column, value in zip(table.key, key, strict=True)}
+        document = document_of(table, place, row, name=name, key=cited)
+        legacy = f"{table.name}/{legacy_row_id(raw)}"
+        return Upsert(document=document, moved_from=legacy if legacy != document.id else "")
+    except Exception as err:  # noqa: BLE001 any value that a driver may give; the other rows go on
+        return unreadable(table, place, name, err)
 
 
 def unreadable(table: Table, place: Place, name: str, err: Exception) -> Unreadable:

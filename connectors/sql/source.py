@@ -1,40 +1,32 @@
 """Reads tables, or a named query, of any database that SQLAlchemy knows."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from connectors.sql.changes.digest import choose_method
-from connectors.sql.changes.spool import spooled
-from connectors.sql.changes.sync import Patience, read_changes
+from connectors.sql.changes.patience import Patience
+from connectors.sql.changes.read import read_changes
 from connectors.sql.changes.unkeyed import read_unkeyed
-from connectors.sql.connection import Limits, create_engine, explained, has_no_rights, shown
-from connectors.sql.documents import Place, document_of, unreadable
-from connectors.sql.ids import key_values, legacy_row_id, row_id
+from connectors.sql.connection import create_engine, explained, has_no_rights, shown
+from connectors.sql.documents import Place
 from connectors.sql.joined import Joined
+from connectors.sql.limits import Limits
+from connectors.sql.query import Query, check_query, read_query
 from connectors.sql.schema import Chosen, Reference, Relations, Table, choose_tables, read_relations, read_table
-from connectors.sql.table import TableReader
+from connectors.sql.table.method import choose_method
+from connectors.sql.table.reader import TableReader
 from connectors.visibility import RowVisibility
 from rag.errors import SourceError
 from rag.events import (
     Expected,
-    Listed,
-    Listing,
     Notice,
-    ScopeComplete,
     ScopeFailed,
     SnapshotComplete,
     SourceEvent,
-    Unreadable,
-    Upsert,
 )
 from rag.ports import Notes
-
-_PAGE_ROWS = 1000
-_UNTYPED: sa.types.TypeEngine[Any] = sa.types.NullType()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +61,11 @@ class SqlSource:
         """
         engine = create_engine(self.url, self.limits)
         try:
-            yield from _read_query(self, engine) if self.query else _read_tables(self, engine, cursor)
+            if self.query:
+                with explained(self.url), engine.connect() as connection:
+                    yield from read_query(self._query, connection)
+            else:
+                yield from _read_tables(self, engine, cursor)
         finally:
             engine.dispose()
 
@@ -79,7 +75,7 @@ class SqlSource:
         try:
             with explained(self.url), engine.connect() as connection:
                 if self.query:
-                    _check_columns(self, _result_columns(connection, self.query))
+                    check_query(self._query, connection)
                     return f"{shown(self.url)}: the query runs"
                 inspector = sa.inspect(connection)
                 chosen, relations = _chosen(self, connection, inspector)
@@ -95,6 +91,10 @@ class SqlSource:
     @property
     def place(self) -> Place:
         return Place(source=self.name, url=self.url, labels=self.labels)
+
+    @property
+    def _query(self) -> Query:
+        return Query(text=self.query, key=self.key, place=self.place)
 
 
 def _chosen(source: SqlSource, connection: sa.Connection, inspector: sa.Inspector) -> tuple[Chosen, Relations]:
@@ -258,83 +258,3 @@ def _read_table(
     if table.name in source.keys:
         _require_unique(reader)
     yield from read_changes(reader, cursor, source.patience, is_counted=is_counted)
-
-
-def _read_query(source: SqlSource, engine: sa.Engine) -> Iterator[SourceEvent]:
-    """Run the query once, with a server-side cursor, and yield its rows when all of them have been read."""
-    seen = seen_null = 0
-    with explained(source.url), engine.connect() as connection:
-        result = _run(connection, _statement(source.query))
-        columns = list(result.keys())
-        try:
-            _check_columns(source, columns)
-        except SourceError:
-            result.close()
-            raise
-        table = Table(name=source.name, schema=None, columns=dict.fromkeys(columns, _UNTYPED), key=source.key)
-        whole = {number for number, c in enumerate(columns) if c in source.labels.columns or c in source.key}
-        with spooled(result, whole=whole, most=_PAGE_ROWS) as (number, rows):
-            yield Expected(documents=number)
-            yield Listing(scope=table.name)
-            for row in rows:
-                values = dict(zip(columns, row, strict=True))
-                if any(values[column] is None for column in source.key):
-                    seen_null += 1
-                else:
-                    seen += 1
-                    yield _query_event(source, table, values, connection.dialect.name)
-    if seen_null:
-        reason = f"{seen_null} rows of the query have NULL in their key ({', '.join(source.key)})"
-        yield Unreadable(document_id=f"{table.name}/NULL", scope=table.name, reason=reason)
-    yield Listed(scope=table.name)
-    yield ScopeComplete(scope=table.name, documents=seen + bool(seen_null))
-    yield SnapshotComplete(scopes=frozenset({table.name}), fixed_scopes=True, changes_only=True)
-
-
-def _query_event(source: SqlSource, table: Table, values: Mapping[str, Any], dialect: str) -> Upsert | Unreadable:
-    raw = [values[column] for column in table.key]
-    shown = key_values(raw, raw, [table.columns[column] for column in table.key], dialect)
-    name, legacy = row_id(shown), legacy_row_id(raw)
-    try:
-        key = {column: value.held for column, value in zip(table.key, shown, strict=True)}
-        document = document_of(table, source.place, list(values.values()), name=name, key=key)
-        return Upsert(document=document, moved_from=f"{table.name}/{legacy}" if legacy != name else "")
-    except ValueError as err:
-        return unreadable(table, source.place, name, err)
-
-
-def _statement(query: str) -> str:
-    return query.rstrip().rstrip(";")
-
-
-def _run(connection: sa.Connection, statement: str) -> sa.CursorResult[Any]:
-    """Run a statement as it is written: neither a colon nor a percent sign in it means anything to us."""
-    options = connection.execution_options(stream_results=True, no_parameters=True)
-    return options.exec_driver_sql(statement)
-
-
-def _result_columns(connection: sa.Connection, query: str) -> list[str]:
-    """The columns that a query gives, of which no row is read."""
-    with _run(connection, f"SELECT * FROM (\n{_statement(query)}\n) q WHERE 1 = 0") as result:  # noqa: S608 the operator's own
-        columns = list(result.keys())
-    connection.commit()
-    return columns
-
-
-def _check_columns(source: SqlSource, columns: Sequence[str]) -> None:
-    if not source.key:
-        raise SourceError(
-            f'Source {source.name!r} has a query but no key. Name the columns that tell its rows apart: key = ["…"].'
-        )
-    for column, number in Counter(columns).items():
-        if number > 1:
-            raise SourceError(
-                f"The query of source {source.name!r} gives {number} columns called {column!r}, and only one of them "
-                f"would be read. Give each a name of its own: SELECT … AS {column}_2."
-            )
-    for column in source.key:
-        if column not in columns:
-            raise SourceError(
-                f"The query of source {source.name!r} gives no column {column!r}. Its columns: {', '.join(columns)}."
-            )
-    source.labels.check(source.name, columns)

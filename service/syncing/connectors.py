@@ -6,8 +6,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from connectors.files.source import FilesSource
-from connectors.sql.changes.sync import Patience
-from connectors.sql.connection import Limits
+from connectors.sql.changes.patience import Patience
+from connectors.sql.limits import Limits
 from connectors.sql.source import SqlSource
 from connectors.visibility import FileVisibility, PathRule, RowVisibility
 from service.settings.sources import FilesSettings, SqlSettings
@@ -30,8 +30,8 @@ def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
         keys=settings.keys,
         cursors=settings.cursors,
         tombstones=settings.tombstones,
-        patience=Patience(overlap_s=settings.overlap, reconcile_s=settings.reconcile_every),
-        limits=Limits(statement_s=settings.statement_timeout, lock_s=settings.lock_timeout),
+        patience=Patience(overlap=settings.overlap, reconcile_every=settings.reconcile_every),
+        limits=Limits(statement_timeout=settings.statement_timeout, lock_timeout=settings.lock_timeout),
         query=settings.query,
         key=settings.key,
         labels=RowVisibility(
@@ -60,7 +60,7 @@ def _files(name: str, settings: FilesSettings, root: Path, own: tuple[Path, ...]
             tags=settings.tags,
             rules=tuple(PathRule(**rule.model_dump()) for rule in settings.rules),
         ),
-        parse_timeout_s=settings.parse_timeout,
+        parse_timeout=settings.parse_timeout,
         parse_memory_mb=settings.parse_memory_mb,
     )
 

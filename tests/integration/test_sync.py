@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from connectors.sql.changes.sync import Patience
+from connectors.sql.changes.patience import Patience
 from connectors.sql.connection import create_engine
 from connectors.sql.source import SqlSource
 from rag.events import Listing, Notice, Unreadable, Upsert
@@ -157,8 +157,8 @@ def test_schema_drift_is_told_and_only_changed_rows_count(database: str, run: Ru
 STAMPS = "CREATE TABLE item (id INTEGER PRIMARY KEY, name VARCHAR(80), updated_at TIMESTAMP NULL, gone INTEGER)"
 
 
-def by_cursor(database: str, *, overlap_s: float = 300.0, reconcile_s: float = 3600.0, **options: Any) -> Synced:
-    patience = Patience(overlap_s=overlap_s, reconcile_s=reconcile_s)
+def by_cursor(database: str, *, overlap: float = 300.0, reconcile_every: float = 3600.0, **options: Any) -> Synced:
+    patience = Patience(overlap=overlap, reconcile_every=reconcile_every)
     return Synced(
         source=SqlSource(name="s", url=database, cursors={"item": "updated_at"}, patience=patience, **options)
     )
@@ -190,11 +190,11 @@ def test_a_thousand_rows_of_one_timestamp_are_all_read(database: str, run: Run):
     assert len(synced.rows) == 3000
 
 
-@pytest.mark.parametrize("reconcile_s", [0.0, 3600.0])
-def test_a_row_committed_late_by_a_long_transaction_is_found(database: str, run: Run, reconcile_s: float):
+@pytest.mark.parametrize("reconcile_every", [0.0, 3600.0])
+def test_a_row_committed_late_by_a_long_transaction_is_found(database: str, run: Run, reconcile_every: float):
     """Its timestamp is older than rows that were read before it could be seen."""
     run(STAMPS, f"INSERT INTO item VALUES (1, 'a', '{stamp(timedelta(minutes=-9))}', 0)")
-    synced = by_cursor(database, reconcile_s=reconcile_s)
+    synced = by_cursor(database, reconcile_every=reconcile_every)
     synced.read()
     early = stamp(timedelta(minutes=-2))
     engine = sa.create_engine(database, poolclass=sa.NullPool)
@@ -217,7 +217,7 @@ def test_a_row_committed_late_by_a_long_transaction_is_found(database: str, run:
 def test_a_writer_whose_clock_is_an_hour_off_loses_no_row(database: str, run: Run, hours: int):
     """The whole table is compared in every run unless the configuration says otherwise, so no clock is trusted."""
     run(STAMPS)
-    synced = by_cursor(database, reconcile_s=0.0)
+    synced = by_cursor(database, reconcile_every=0.0)
     for number in range(4):
         moved = timedelta(hours=hours if number % 2 else 0)
         run(f"INSERT INTO item VALUES ({number}, 'row {number}', '{stamp(moved)}', 0)")
@@ -228,17 +228,17 @@ def test_a_writer_whose_clock_is_an_hour_off_loses_no_row(database: str, run: Ru
 def test_a_second_change_within_the_clock_s_tick_is_found(database: str, run: Run):
     now = stamp()
     run(STAMPS, f"INSERT INTO item VALUES (1, 'first', '{now}', 0)")
-    synced = by_cursor(database, reconcile_s=0.0)
+    synced = by_cursor(database, reconcile_every=0.0)
     synced.read()
     run("UPDATE item SET name = 'second' WHERE id = 1")
     synced.read()
     assert "second" in synced.rows["item/1"]
 
 
-@pytest.mark.parametrize("reconcile_s", [0.0, 3600.0])
-def test_rows_marked_as_deleted_stop_answering(database: str, run: Run, reconcile_s: float):
+@pytest.mark.parametrize("reconcile_every", [0.0, 3600.0])
+def test_rows_marked_as_deleted_stop_answering(database: str, run: Run, reconcile_every: float):
     run(STAMPS, *(f"INSERT INTO item VALUES ({i}, 'a', '{stamp()}', 0)" for i in range(4)))
-    synced = by_cursor(database, reconcile_s=reconcile_s, tombstones={"item": "gone"})
+    synced = by_cursor(database, reconcile_every=reconcile_every, tombstones={"item": "gone"})
     synced.read()
     run(f"UPDATE item SET gone = 1, updated_at = '{stamp()}' WHERE id = 2")
     synced.read()

@@ -472,7 +472,7 @@ def test_limits_come_from_the_configuration(tmp_path: Path):
     (tmp_path / "citewell.toml").write_text(DOCS + 'parse_timeout = "3s"\nparse_memory_mb = 300\nevery = "5m"\n')
     settings = load_settings(tmp_path / "citewell.toml")
     source = KnowledgeBase(settings).source("docs")
-    assert (source.parse_timeout_s, source.parse_memory_mb) == (3.0, 300)
+    assert (source.parse_timeout, source.parse_memory_mb) == (3.0, 300)
     assert settings.sources["docs"].every == 300
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from connectors.sql.changes.spool import PageSize
-from connectors.sql.connection import Limits
+from connectors.sql.limits import Limits
 from connectors.sql.source import SqlSource
+from connectors.sql.table.page_size import PageSize
 from connectors.visibility import RowVisibility
 from rag.errors import SourceError
 from rag.events import Upsert
@@ -228,7 +228,7 @@ def test_a_binary_key_and_a_binary_label_are_read(open_store):
 @pytest.mark.parametrize("method", ["found", "cursor"])
 def test_wide_rows_come_in_small_pages(database: str, open_store, monkeypatch: pytest.MonkeyPatch, method: str):
     """Of 500 rows of 200 kB no page is larger than about what was set, whatever the way that rows are found by."""
-    monkeypatch.setattr("connectors.sql.changes.spool._PAGE_BYTES", 2 << 20)
+    monkeypatch.setattr("connectors.sql.table.page_size._PAGE_BYTES", 2 << 20)
     column = "LONGTEXT" if database.startswith("mysql") else "TEXT"
     change(database, f"CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER, v {column})")
     filled = "hex(zeroblob(50000))" if "sqlite" in database else "repeat('x', 100000)"
@@ -323,7 +323,7 @@ def test_every_error_names_what_helps(orders: tuple[str, str], open_store):
         ("SELECT id, 1 / 0 FROM orders", "Check the query"),
         ("SELECT id, nothing FROM orders", "columns' names"),
     ):
-        source = SqlSource(name="s", url=orders[0], query=query, key=("id",), limits=Limits(statement_s=0.2))
+        source = SqlSource(name="s", url=orders[0], query=query, key=("id",), limits=Limits(statement_timeout=0.2))
         with pytest.raises(SourceError, match=told):
             list(source.read())
 
@@ -333,7 +333,7 @@ def test_a_locked_table_is_told_and_the_others_are_read(kind: str, open_store):
     with server_database(kind) as url:
         for name in ("a", "b", "c"):
             fill(url, range(5), name)
-        store = open_store(url, limits=Limits(lock_s=1))
+        store = open_store(url, limits=Limits(lock_timeout=1))
         other = sa.create_engine(url, poolclass=sa.NullPool)
         with other.connect() as holder:
             holder.exec_driver_sql(

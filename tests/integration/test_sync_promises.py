@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from qdrant_client import models
 
-from connectors.sql.changes.sync import Patience
+from connectors.sql.changes.patience import Patience
 from connectors.sql.connection import create_engine
 from indexes.qdrant.index import QdrantIndex
 from indexes.qdrant.new_version import NewVersion
@@ -472,7 +472,7 @@ def test_marked_rows_that_were_refused_are_still_marked_at_the_next_run(database
     change(database, "CREATE TABLE a (id INTEGER PRIMARY KEY, at TIMESTAMP NULL, gone INTEGER)")
     change(database, "INSERT INTO a VALUES " + ", ".join(f"({i}, '{old}', 0)" for i in range(60)))
     store = open_store(
-        database, cursors={"a": "at"}, tombstones={"a": "gone"}, patience=Patience(overlap_s=1, reconcile_s=3600)
+        database, cursors={"a": "at"}, tombstones={"a": "gone"}, patience=Patience(overlap=1, reconcile_every=3600)
     )
     store.run()
     change(database, "UPDATE a SET gone = 1, at = '2026-02-01 00:00:00' WHERE id < 30")

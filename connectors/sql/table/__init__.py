@@ -1,0 +1,1 @@
+"""One table: the statements that read it, and the rows that they give."""
