@@ -4,8 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
+from connectors.files.limits import PARSE_MEMORY_MB, PARSE_TIMEOUT
+from connectors.sql.changes.patience import Patience
+from connectors.sql.limits import Limits
 from rag.boundary.urls import user_part
 from service.settings.values import Acl, Duration, Secret, SecretUrl, Section
+
+_PATIENCE, _LIMITS = Patience(), Limits()
 
 
 class _Schedule(Section):
@@ -38,10 +43,18 @@ class SqlSettings(_Schedule):
     keys: dict[str, tuple[str, ...]] = Field({}, description="Key columns of tables without a primary key")
     cursors: dict[str, str] = Field({}, description="Tables' columns that move with every change (updated_at)")
     tombstones: dict[str, str] = Field({}, description="Tables' columns that mark a row as deleted (deleted_at)")
-    overlap: Duration = Field(300, ge=0, description="Rows changed this long before the newest are read again")
-    reconcile_every: Duration = Field(0, ge=0, description="How often a table with a cursor is compared whole")
-    statement_timeout: Duration = Field(600, ge=0, description="Longest time of a statement; 0: the server's own limit")
-    lock_timeout: Duration = Field(60, ge=0, description="Longest wait for another session's lock; 0: the server's own")
+    overlap: Duration = Field(
+        _PATIENCE.overlap, ge=0, description="Rows changed this long before the newest are read again"
+    )
+    reconcile_every: Duration = Field(
+        _PATIENCE.reconcile_every, ge=0, description="How often a table with a cursor is compared whole"
+    )
+    statement_timeout: Duration = Field(
+        _LIMITS.statement_timeout, ge=0, description="Longest time of a statement; 0: the server's own limit"
+    )
+    lock_timeout: Duration = Field(
+        _LIMITS.lock_timeout, ge=0, description="Longest wait for another session's lock; 0: the server's own"
+    )
     query: str = Field("", description="A SELECT to read instead of tables")
     key: tuple[str, ...] = Field((), description="Key columns of the query")
     tenant: str = Field("default", min_length=1, description="Tenant of its rows")
@@ -91,8 +104,8 @@ class FilesSettings(_Schedule):
     )
     hidden: bool = Field(False, description="Read hidden sheets, rows, columns and slides")
     watch: bool = Field(False, description="Read the source as soon as a file of it changes")
-    parse_timeout: Duration = Field(120, gt=0, description="Longest time to parse one PDF or office file")
-    parse_memory_mb: int = Field(2048, ge=128, description="Most memory to parse one PDF or office file")
+    parse_timeout: Duration = Field(PARSE_TIMEOUT, gt=0, description="Longest time to parse one PDF or office file")
+    parse_memory_mb: int = Field(PARSE_MEMORY_MB, ge=128, description="Most memory to parse one PDF or office file")
     tenant: str = Field("default", min_length=1, description="Tenant of its files")
     acl: Acl = Field((), description='Groups that may see its files; ["*"], and when left out: all of the tenant')
     tags: tuple[str, ...] = Field((), description="Tags to filter by")
