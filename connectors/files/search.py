@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from connectors.files.left_out import Below, LeftOut
 from connectors.files.patterns import Pattern, States
-from connectors.left_out import Below, LeftOut
 from rag.errors import SourceError
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})

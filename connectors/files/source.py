@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connectors.files.left_out import LeftOut
 from connectors.files.limits import PARSE_MEMORY_MB, PARSE_TIMEOUT
 from connectors.files.patterns import Pattern
 from connectors.files.search import below, find_files, matching
-from connectors.left_out import LeftOut
-from connectors.parsers import Hidden, Parsed, Record, is_binary, parse
+from connectors.parsers import Hidden, Item, Parsed, Record, is_binary, parse
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse, Ignored
 from connectors.visibility import FileVisibility, Visibility
@@ -46,9 +46,9 @@ _ATTEMPTS = 3  # at a file that is replaced while it is read
 class FilesSource:
     """Files as a source. paths: files, folders and globs (`docs/**/*.md`), relative to root; hidden files are left out.
 
-    Secrets, build output and what ignore files name are left out too (connectors/left_out.py), but for what `include`
-    names; own: the configuration and Citewell's data, which nothing takes in. hidden: read hidden sheets, rows, columns
-    and slides.
+    Secrets, build output and what ignore files name are left out too (connectors/files/left_out.py), but for what
+    `include` names; own: the configuration and Citewell's data, which nothing takes in. hidden: read hidden sheets,
+    rows, columns and slides.
 
     A file becomes one document whose id is its path relative to root; a record of a CSV, XLSX, JSON or JSONL file
     becomes `PATH#row=N`. parse_timeout (seconds) and parse_memory_mb bound the parsing of one PDF or office file.
@@ -252,7 +252,7 @@ class _File:
             self.passed += more
             yield Passed(size_bytes=more)
 
-    def _items(self) -> Iterator[Parsed | Record | Hidden]:
+    def _items(self) -> Iterator[Item]:
         read = self.child.parse if is_binary(self.full_path) else parse
         return read(self.full_path, hidden=self.source.hidden)
 

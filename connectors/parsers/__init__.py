@@ -1,21 +1,26 @@
 """Files as text with positions, or as records; the kind is found by content, then by extension."""
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
-from connectors.left_out import is_private_key
 from connectors.parsers import markup, office, pdf, tabular
 from connectors.parsers.encoding import looks_like_text
 from connectors.parsers.errors import CannotParse, Ignored
-from connectors.parsers.parsed import Hidden, Parsed, Record
+from connectors.parsers.parsed import Hidden, Item, Parsed, Record
+from connectors.parsers.private_key import is_private_key
 
-__all__ = ["Hidden", "Parsed", "Record", "is_binary", "parse"]
+__all__ = ["Hidden", "Item", "Parsed", "Record", "is_binary", "parse"]
 
-Parser = Callable[[Path], Iterator[Parsed | Record]]
-HidingParser = Callable[[Path, bool], Iterator[Parsed | Record | Hidden]]  # with whether to read what is hidden
 
-_BY_EXTENSION: dict[str, Parser | HidingParser] = {
+class Parser(Protocol):
+    """Reads files of one kind. hidden: with what they hide from their readers, where the kind can hide anything."""
+
+    def __call__(self, path: Path, *, hidden: bool = False) -> Iterator[Item]: ...
+
+
+_BY_EXTENSION: dict[str, Parser] = {
     ".md": markup.markdown,
     ".markdown": markup.markdown,
     ".txt": markup.text,
@@ -35,15 +40,14 @@ _BY_EXTENSION: dict[str, Parser | HidingParser] = {
     ".jsonl": tabular.jsonl,
     ".ndjson": tabular.jsonl,
 }
-_OFFICE_FOLDERS: dict[str, Parser | HidingParser] = {"word/": office.docx, "ppt/": office.pptx, "xl/": tabular.xlsx}
-_HIDE = (office.pptx, tabular.xlsx)
+_OFFICE_FOLDERS: dict[str, Parser] = {"word/": office.docx, "ppt/": office.pptx, "xl/": tabular.xlsx}
 _CONVERT = {
     ".doc": "DOCX", ".xls": "XLSX", ".ppt": "PPTX", ".odt": "DOCX", ".ods": "XLSX", ".odp": "PPTX", ".rtf": "DOCX",
     ".epub": "HTML", ".eml": "text", ".msg": "text",
 }  # fmt: skip
 
 
-def parse(path: Path, *, hidden: bool = False) -> Iterator[Parsed | Record | Hidden]:
+def parse(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """Read a file. hidden: with what it hides from its readers; else that is told.
 
     Raises CannotParse when it cannot be read, Ignored when there is nothing in it to read.
@@ -56,8 +60,7 @@ def parse(path: Path, *, hidden: bool = False) -> Iterator[Parsed | Record | Hid
         raise Ignored("it holds a private key")
     parser = _parser(path, head)
     count = 0
-    found: Iterator[Parsed | Record | Hidden] = parser(path, hidden) if parser in _HIDE else parser(path)  # type: ignore[call-arg]
-    for item in found:
+    for item in parser(path, hidden=hidden):
         if isinstance(item, Hidden):
             yield item
         elif item.text.strip():
@@ -74,7 +77,7 @@ def is_binary(path: Path) -> bool:
     return b"%PDF-" in head or head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
 
 
-def _parser(path: Path, head: bytes) -> Parser | HidingParser:
+def _parser(path: Path, head: bytes) -> Parser:
     extension = path.suffix.lower()
     if b"%PDF-" in head[:1024]:
         return pdf.pages
@@ -93,7 +96,7 @@ def _parser(path: Path, head: bytes) -> Parser | HidingParser:
     return markup.text
 
 
-def _office_parser(path: Path) -> Parser | HidingParser | None:
+def _office_parser(path: Path) -> Parser | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 
 from connectors.parsers import parse
 from connectors.parsers.errors import CannotParse, Ignored
-from connectors.parsers.parsed import Hidden, Parsed, Record
+from connectors.parsers.parsed import Hidden, Item, Parsed, Record
 from rag.boundary.child import child_environment, python_child
 from rag.documents import Section
 from rag.errors import SourceError
@@ -38,7 +38,7 @@ class ParserProcess:
         self._buffer = b""
         self._errors = TemporaryFile()  # noqa: SIM115 what the process says on stderr, as long as this lives
 
-    def parse(self, path: Path, *, hidden: bool = False) -> Iterator[Parsed | Record | Hidden]:
+    def parse(self, path: Path, *, hidden: bool = False) -> Iterator[Item]:
         """Read a file, as `parsers.parse` does; CannotParse too when it cannot be read within the limits."""
         process = self._start()
         sink: IO[bytes] = cast(IO[bytes], process.stdin)
@@ -112,7 +112,7 @@ class ParserProcess:
             self._errors.seek(0)
 
 
-def _item(message: dict[str, Any]) -> Parsed | Record | Hidden:
+def _item(message: dict[str, Any]) -> Item:
     if "what" in message:
         return Hidden(**message)
     if "key" in message:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from connectors.parsers.encoding import read_text
 from connectors.parsers.errors import CannotParse
-from connectors.parsers.parsed import HeadingPath, Parsed
+from connectors.parsers.parsed import HeadingPath, Item, Parsed
 from rag.documents import Section
 
 
-def text(path: Path) -> Iterator[Parsed]:
+def text(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     yield Parsed(text=read_text(path))
 
 
-def markdown(path: Path) -> Iterator[Parsed]:
+def markdown(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """Markdown stays as it was written; headings are found by markdown-it."""
     from markdown_it import MarkdownIt
 
@@ -34,7 +34,7 @@ def markdown(path: Path) -> Iterator[Parsed]:
     yield Parsed(text=source, title=title, sections=tuple(sections))
 
 
-def html(path: Path) -> Iterator[Parsed]:
+def html(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """HTML as it reads, by inscriptis: blocks on lines of their own, tables aligned, scripts and styles dropped."""
     from inscriptis import get_annotated_text
     from inscriptis.model.config import ParserConfig

@@ -7,14 +7,14 @@ from typing import Any
 from zipfile import BadZipFile
 
 from connectors.parsers.errors import CannotParse
-from connectors.parsers.parsed import HeadingPath, Hidden, Parsed
+from connectors.parsers.parsed import HeadingPath, Hidden, Item, Parsed
 from rag.documents import Section
 
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _HEADING_STYLE = re.compile(r"(?:heading|标题|überschrift|titre)\s*(\d)", re.I)
 
 
-def docx(path: Path) -> Iterator[Parsed]:
+def docx(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """Paragraphs and tables in reading order; a table row is a line, cells between bars."""
     try:
         import docx as python_docx
@@ -91,7 +91,7 @@ def _slide_cell(cell: Any) -> str:
     return " ".join(cell.text.split())
 
 
-def pptx(path: Path, hidden: bool = False) -> Iterator[Parsed | Hidden]:
+def pptx(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """Each slide's shapes, tables and notes; a slide is a page."""
     try:
         import pptx as python_pptx

@@ -39,6 +39,9 @@ class Hidden:
     what: str
 
 
+Item = Parsed | Record | Hidden
+
+
 def lines(fields: Iterable[tuple[str, object]]) -> str:
     """Fields as lines; those without a value are left out."""
     shown = ((name.strip(), str(value).strip()) for name, value in fields if value is not None)

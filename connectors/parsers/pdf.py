@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from connectors.parsers.errors import CannotParse
-from connectors.parsers.parsed import Parsed
+from connectors.parsers.parsed import Item, Parsed
 from rag.documents import Section
 
 
-def pages(path: Path) -> Iterator[Parsed]:
+def pages(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """The text of all pages, each page a section that keeps its number, counted from 1."""
     try:
         import pypdfium2

@@ -13,13 +13,13 @@ from lxml import etree
 
 from connectors.parsers.encoding import detect_file, read_text
 from connectors.parsers.errors import CannotParse
-from connectors.parsers.parsed import Hidden, Parsed, Record, lines
+from connectors.parsers.parsed import Hidden, Item, Parsed, Record, lines
 
 _LONGEST_FIELD = 16 * 1024 * 1024
 _COLUMNS = 16_384  # of a sheet, at most
 
 
-def csv(path: Path) -> Iterator[Record]:
+def csv(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """Each row under the first row's names; the delimiter is found among , ; tab and |."""
     csv_module.field_size_limit(_LONGEST_FIELD)
     try:
@@ -51,7 +51,7 @@ def _record(
     return Record(text=lines(zip(names, row, strict=False)), title=name, key=key, share=share)
 
 
-def xlsx(path: Path, hidden: bool = False) -> Iterator[Record | Hidden]:
+def xlsx(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """Each sheet's rows under the sheet's first row that is not empty. hidden: those too that the file hides."""
     try:
         from openpyxl import load_workbook
@@ -126,7 +126,7 @@ def _sheet(name: str, sheet: Any, before: int, rows: int, left: _Hides) -> Itera
             yield _record(f"{name}: {sheet.title}", {"sheet": sheet.title, "row": number}, header or (), row, share)
 
 
-def json(path: Path) -> Iterator[Parsed | Record]:
+def json(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """A list of objects gives a record each; anything else is one document, written out with its keys."""
     try:
         value = json_module.loads(read_text(path))
@@ -141,7 +141,7 @@ def json(path: Path) -> Iterator[Parsed | Record]:
     yield Parsed(text=text)
 
 
-def jsonl(path: Path) -> Iterator[Record]:
+def jsonl(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     """Each line is a record."""
     try:
         with path.open("rb") as raw, TextIOWrapper(raw, detect_file(path)) as file:

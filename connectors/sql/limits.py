@@ -7,5 +7,5 @@ from dataclasses import dataclass
 class Limits:
     """How long a statement may take, and how long one waits for a lock, in seconds; 0: what the server has set."""
 
-    statement_timeout: float = 600.0
-    lock_timeout: float = 60.0
+    statement_timeout: float = 600
+    lock_timeout: float = 60

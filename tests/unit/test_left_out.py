@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from connectors.files.left_out import LeftOut
 from connectors.files.patterns import Pattern
 from connectors.files.search import find_files
-from connectors.left_out import LeftOut, is_private_key
+from connectors.parsers.private_key import is_private_key
 from rag.errors import SourceError
 
 SECRETS = (

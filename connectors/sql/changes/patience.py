@@ -10,8 +10,8 @@ class Patience:
     """How a cursor column is trusted, in seconds: rows this much older than the newest are read again (overlap), and
     every so often the whole table is compared (reconcile_every; 0: in every run)."""
 
-    overlap: float = 300.0
-    reconcile_every: float = 0.0
+    overlap: float = 300
+    reconcile_every: float = 0
 
     def start(self, newest: Any) -> Any:
         """From where on rows are read again: a time less the overlap.

@@ -147,11 +147,3 @@ def _read(path: str) -> GitIgnoreSpec | None:
             return GitIgnoreSpec.from_lines(file)
     except OSError:
         return None
-
-
-_PRIVATE_KEY = re.compile(rb"\s*(?:#[^\n]*\n\s*)*-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-")
-
-
-def is_private_key(head: bytes) -> bool:
-    """Whether a file that begins so holds a private key, whatever its name."""
-    return _PRIVATE_KEY.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
