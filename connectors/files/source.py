@@ -65,8 +65,8 @@ class FilesSource:
     parse_timeout: float = PARSE_TIMEOUT
     parse_memory_mb: int = PARSE_MEMORY_MB
 
-    def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
-        """Yield every file that changed since the cursor's notes, in path order; one that cannot be read is reported.
+    def read(self, notes: Notes | None = None, /) -> Iterator[SourceEvent]:
+        """Yield every file that changed since the notes, in path order; unreadable ones are reported.
 
         Raises SourceError when a path matches nothing.
         """
@@ -74,15 +74,15 @@ class FilesSource:
         found = find_files(self.name, self.root, self.paths, self.exclude, left_out)
         if told := left_out.told():
             yield Notice(text=told)
-        notes = {scope: head for scope, _, head in cursor.find(name="file")} if cursor is not None else {}
-        unfinished = {scope for scope, _, _ in cursor.find(name=LISTING)} if cursor is not None else set()
-        out_of_reach = below(self.root, found.unreadable, notes)
+        noted = {scope: head for scope, _, head in notes.find(name="file")} if notes is not None else {}
+        unfinished = {scope for scope, _, _ in notes.find(name=LISTING)} if notes is not None else set()
+        out_of_reach = below(self.root, found.unreadable, noted)
         labels = yield from self._labels_of([*found.files, *out_of_reach])
-        documents = yield from self._read_changed(found.files, notes, labels, unfinished)
+        documents = yield from self._read_changed(found.files, noted, labels, unfinished)
         for place, reason in found.unreadable.items():
             yield Unreadable(document_id=place, scope=place, reason=reason)
         for file in sorted(out_of_reach):
-            if _changed_rights(notes[file], labels[file]):
+            if _changed_rights(noted[file], labels[file]):
                 reason = "others may see it now than before, and it cannot be reached"
                 yield Unreadable(document_id=file, scope=file, reason=reason, withdrawn=True)
         yield SnapshotComplete(
@@ -101,16 +101,16 @@ class FilesSource:
     def _read_changed(
         self,
         files: Collection[str],
-        notes: Mapping[str, Mapping[str, Any]],
+        noted: Mapping[str, Mapping[str, Any]],
         labels: Mapping[str, Visibility],
         unfinished: Collection[str],
     ) -> Generator[SourceEvent, None, list[int | None]]:
         """Yield what changed. Returns how many documents each file has, None where that is not known."""
-        changed = [file for file in files if not self._looks_unchanged(file, notes.get(file), labels[file])]
+        changed = [file for file in files if not self._looks_unchanged(file, noted.get(file), labels[file])]
         sizes = {file: _size(self.place_of(file)) for file in changed}
         yield Expected(size_bytes=sum(sizes.values()))
-        documents = {file: notes[file].get("documents") if file in notes else None for file in files}
-        missing = {head["hash"]: scope for scope, head in notes.items() if scope not in files}
+        documents = {file: noted[file].get("documents") if file in noted else None for file in files}
+        missing = {head["hash"]: scope for scope, head in noted.items() if scope not in files}
         limits = ParserProcess(timeout_s=self.parse_timeout, memory_bytes=self.parse_memory_mb << 20)
         try:
             for file in changed:
@@ -119,7 +119,7 @@ class FilesSource:
                     path=file,
                     size_bytes=sizes[file],
                     labels=labels[file],
-                    note=notes.get(file),
+                    note=noted.get(file),
                     unfinished=file in unfinished,
                     missing=missing,
                     child=limits,

@@ -53,8 +53,8 @@ class SqlSource:
     labels: RowVisibility = RowVisibility()
     limits: Limits = Limits()
 
-    def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
-        """Yield what changed since the cursor's notes, table by table in key order; every row when there are none.
+    def read(self, notes: Notes | None = None, /) -> Iterator[SourceEvent]:
+        """Yield what changed since the notes, table by table in key order; every row when there are none.
 
         A table that cannot be read ends with ScopeFailed, and the others go on. Raises SourceError when the database
         cannot be reached, or holds none of the tables.
@@ -65,7 +65,7 @@ class SqlSource:
                 with explained(self.url), engine.connect() as connection:
                     yield from read_query(self._query, connection)
             else:
-                yield from _read_tables(self, engine, cursor)
+                yield from _read_tables(self, engine, notes)
         finally:
             engine.dispose()
 
@@ -149,7 +149,7 @@ def _require_column(table: Table, column: str | None, setting: str) -> None:
         )
 
 
-def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Notes | None) -> Iterator[SourceEvent]:
+def _read_tables(source: SqlSource, engine: sa.Engine, notes: Notes | None) -> Iterator[SourceEvent]:
     """Each table by itself: what goes wrong with one is told, and the next gets a connection that works."""
     connection = _connected(source, engine)
     rights: dict[tuple[str | None, str], bool] = {}  # whether a table that others refer to may be read
@@ -163,7 +163,7 @@ def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Notes | None) -> 
             else:
                 yield Notice(text=f"exclude names {name!r}, which is not there.")
         counted: set[str] = set()
-        yield Expected(documents=_count_new(source, connection, inspector, chosen.names, relations, cursor, counted))
+        yield Expected(documents=_count_new(source, connection, inspector, chosen.names, relations, notes, counted))
         for name in chosen.names:
             try:
                 with explained(source.url):
@@ -175,7 +175,7 @@ def _read_tables(source: SqlSource, engine: sa.Engine, cursor: Notes | None) -> 
                         text = f"Table {name}: {reference.table} may not be read, so its rows are not named in it."
                         yield Notice(text=text)
                         table = replace(table, references=tuple(r for r in table.references if r is not reference))
-                    yield from _read_table(source, connection, table, cursor, is_counted=name in counted)
+                    yield from _read_table(source, connection, table, notes, is_counted=name in counted)
             except Exception as err:  # noqa: BLE001 whatever one table's schema or driver does; the others go on
                 connection.close()
                 reason = str(err) if isinstance(err, SourceError) else f"{type(err).__name__}: {err}"
@@ -197,14 +197,14 @@ def _count_new(
     inspector: sa.Inspector,
     names: Sequence[str],
     relations: Relations,
-    cursor: Notes | None,
+    notes: Notes | None,
     counted: set[str],
 ) -> int:
     """Rows of the tables that nothing is noted of, so that progress is told of their sum. counted: which they are.
 
     Of a table that cannot be counted the error is told when it is read.
     """
-    noted = {scope for scope, _, _ in cursor.find(name="table")} if cursor is not None else set()
+    noted = {scope for scope, _, _ in notes.find(name="table")} if notes is not None else set()
     rows = 0
     for name in names:
         if name not in noted:
@@ -248,7 +248,7 @@ def _connected(source: SqlSource, engine: sa.Engine) -> sa.Connection:
 
 
 def _read_table(
-    source: SqlSource, connection: sa.Connection, table: Table, cursor: Notes | None, *, is_counted: bool
+    source: SqlSource, connection: sa.Connection, table: Table, notes: Notes | None, *, is_counted: bool
 ) -> Iterator[SourceEvent]:
     if not table.key:
         yield from read_unkeyed(connection, table, source.place)
@@ -257,4 +257,4 @@ def _read_table(
     reader = TableReader(connection, table, source.place, method, source.tombstones.get(table.name, ""))
     if table.name in source.keys:
         _require_unique(reader)
-    yield from read_changes(reader, cursor, source.patience, is_counted=is_counted)
+    yield from read_changes(reader, notes, source.patience, is_counted=is_counted)

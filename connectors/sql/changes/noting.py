@@ -25,7 +25,7 @@ class TableRead:
     """
 
     reader: TableReader
-    cursor: Notes | None
+    notes: Notes | None
     is_counted: bool = False
     is_new: bool = False
     next_number: int = 0
@@ -76,7 +76,7 @@ class TableRead:
         return note_of(self.scope, r, {row.name: row.digest for row in rows}, gone)
 
     def split(self, r: Range) -> "Split":
-        body = self.cursor.body(self.scope, r.name) if self.cursor is not None else b""
+        body = self.notes.body(self.scope, r.name) if self.notes is not None else b""
         return Split(read=self, range=r, old=digests_in(body), low=r.low)
 
 

@@ -26,16 +26,16 @@ from rag.ports import Notes
 
 
 def read_changes(
-    reader: TableReader, cursor: Notes | None, patience: Patience, *, is_counted: bool = False
+    reader: TableReader, notes: Notes | None, patience: Patience, *, is_counted: bool = False
 ) -> Iterator[SourceEvent]:
-    """Yield what changed in a table since the cursor's notes; all of it when there are none that still hold.
+    """Yield what changed in a table since the notes of earlier reads; all of it when there are none that still hold.
 
     is_counted: how many rows a table has of which nothing is noted has been told.
     """
-    read = TableRead(reader=reader, cursor=cursor, is_counted=is_counted)
-    notes = {name: head for _, name, head in cursor.find(scope=read.scope)} if cursor is not None else {}
-    head = notes.get("table")
-    found = [range_of(name, note) for name, note in notes.items() if name.startswith("range-")]
+    read = TableRead(reader=reader, notes=notes, is_counted=is_counted)
+    heads = {name: head for _, name, head in notes.find(scope=read.scope)} if notes is not None else {}
+    head = heads.get("table")
+    found = [range_of(name, note) for name, note in heads.items() if name.startswith("range-")]
     ranges = in_order(found)
     read.next_number = max((r.number for r in found), default=0)
     read.is_new = head is None or head.get("new", False)
@@ -56,8 +56,8 @@ def read_changes(
         yield from list_table(read, now)
     else:
         read.rows = {r.number: r.rows for r in ranges}
-        counts = yield from _changes(read, ranges, notes.get("mark"), patience)
-    without_key = yield from _rows_without_key(read, notes.get("no-key"))
+        counts = yield from _changes(read, ranges, heads.get("mark"), patience)
+    without_key = yield from _rows_without_key(read, heads.get("no-key"))
     yield ScopeComplete(scope=read.scope, documents=sum(read.rows.values()) + without_key if counts else None)
 
 
