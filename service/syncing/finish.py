@@ -5,8 +5,7 @@ from rag.events import ScopeComplete, ScopeFailed, SnapshotComplete
 from service.store.ports import Changes, StoredDocument
 from service.syncing.deletions import Unit, refusal
 from service.syncing.report import TableReport
-from service.syncing.run import Run, is_kept
-from service.syncing.store import remove
+from service.syncing.run import Run, is_kept, remove
 
 
 def end_unit(run: Run, end: ScopeComplete | ScopeFailed | SnapshotComplete) -> None:

@@ -1,8 +1,8 @@
 """A run under way: its parts, what was asked of it, and where it is."""
 
 import threading
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -10,10 +10,11 @@ from rag.boundary.secrets import masked
 from rag.errors import SourceError
 from rag.events import Unreadable
 from rag.ports import Embedder, PointStore, SparseEncoder, TokenCounter
-from service.store.ports import Lease, Ledger
+from service.store.ports import Lease, Ledger, StoredDocument
 from service.syncing.deletions import Unit
 from service.syncing.report import Report
 from service.syncing.threads import WriteBehind
+from service.syncing.writer import Writer
 
 _WRITE_BEHIND = 1
 
@@ -43,23 +44,31 @@ class Options:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """A run under way. `kept`: scopes and folders of scopes that could not be read whole; nothing there is deleted."""
+    """A run under way.
+
+    recovers: from a run that was broken off, or an older index. unit: what the table that is read waits for. kept:
+    scopes and folders of scopes that could not be read whole; nothing there is deleted. done: scopes that were brought
+    in step, or failed, by themselves. failures: by scope; "" for the source as a whole. seen: documents, in a dry run
+    only, where the ledger is not written. twins: how many documents had the id of another one, by that id.
+    """
 
     parts: SyncParts
     lease: Lease
     options: Options
     report: Report
     progress: Callable[[Report], None]
-    writer: WriteBehind = field(default_factory=lambda: WriteBehind(size=_WRITE_BEHIND))
-    in_flight: deque[set[str]] = field(default_factory=lambda: deque(maxlen=2 * _WRITE_BEHIND))
-    kept: set[str] = field(default_factory=set)
-    recovers: bool = False  # from a run that was broken off, or an older index
+    recovers: bool = False
     unit: Unit = field(default_factory=Unit)
-    done: set[str] = field(default_factory=set)  # scopes that were brought in step, or failed, by themselves
-    failures: dict[str, SourceError] = field(default_factory=dict)  # by scope; "" for the source as a whole
-    uncommitted: dict[str, str] = field(default_factory=dict)  # points stored since the last commit, and their document
-    seen: set[str] = field(default_factory=set)  # in a dry run only, where the state is not written
-    twins: Counter[str] = field(default_factory=Counter)  # documents whose id another one had, by that id
+    kept: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
+    failures: dict[str, SourceError] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    twins: Counter[str] = field(default_factory=Counter)
+    behind: WriteBehind = field(default_factory=lambda: WriteBehind(size=_WRITE_BEHIND))
+    writer: Writer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writer = Writer(ledger=self.parts.ledger, index=self.parts.index, lease=self.lease)
 
 
 def count(run: Run, *, added: int = 0, updated: int = 0) -> None:
@@ -78,3 +87,14 @@ def report_unreadable(run: Run, event: Unreadable) -> None:
 def is_kept(run: Run, scope: str) -> bool:
     """Whether a scope, or a folder above it, could not be read."""
     return not run.kept.isdisjoint({scope, *map(str, PurePosixPath(scope).parents)})
+
+
+def remove(run: Run, gone: Sequence[StoredDocument]) -> None:
+    """Delete documents, part by part."""
+    run.report.deleted += len(gone)
+    if run.options.dry_run:
+        return
+    size = run.parts.batch_documents
+    for start in range(0, len(gone), size):
+        run.writer.remove(gone[start : start + size])
+    run.progress(run.report)

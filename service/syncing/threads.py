@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -70,14 +70,14 @@ class WriteBehind:
     def __init__(self, *, size: int) -> None:
         self._size = size
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="citewell-write")
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[Future[None], Set[str]]] = deque()
         self._failed = False
 
-    def submit(self, task: Callable[[], None]) -> None:
-        """Queue a task, waiting for room. Raises what an earlier task raised."""
+    def submit(self, task: Callable[[], None], *, about: Set[str] = frozenset()) -> None:
+        """Queue a task, waiting for room. about: the documents that it writes. Raises what an earlier task raised."""
         while len(self._waiting) >= self._size:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._run, task))
+            self._end_first()
+        self._waiting.append((self._pool.submit(self._run, task), about))
 
     def _run(self, task: Callable[[], None]) -> None:
         if self._failed:
@@ -88,10 +88,19 @@ class WriteBehind:
             self._failed = True
             raise
 
+    def settle(self, documents: Set[str]) -> None:
+        """Wait until no task waits that writes one of the documents. Raises what a task raised."""
+        if any(not about.isdisjoint(documents) for _, about in self._waiting):
+            self.drain()
+
     def drain(self) -> None:
         """Wait until nothing waits. Raises what a task raised."""
         while self._waiting:
-            self._waiting.popleft().result()
+            self._end_first()
+
+    def _end_first(self) -> None:
+        future, _ = self._waiting.popleft()
+        future.result()
 
     def close(self) -> None:
         """Let the queued tasks finish and end the thread; their errors are dropped, so drain first."""

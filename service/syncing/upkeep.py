@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from rag.errors import SourceError
 from rag.ports import PointStore
 from service.store.ports import Ledger
-from service.syncing.recovery import compare, new_generation
+from service.syncing.recovery import compare
+from service.syncing.writer import Writer
 
 _SHOWN = 20
 _PART = 512
@@ -22,15 +23,10 @@ def forget(ledger: Ledger, index: PointStore, source: str, table: str) -> int:
         if not documents and table not in ledger.quarantined_scopes(source):
             known = ", ".join(sorted(ledger.scopes(source))[:40]) or "nothing"
             raise SourceError(f"Nothing of {table!r} is indexed in source {source!r}. What is: {known}.")
-        in_step = index.marked(source) == ledger.generation(source)
+        in_step = index.marked(source) == ledger.generation(source)  # else the next run has to find that it is not
+        writer = Writer(ledger=ledger, index=index, lease=lease, marks=in_step)
         for start in range(0, len(documents), _PART):
-            part = documents[start : start + _PART]
-            if ids := [chunk_id for document in part for chunk_id in document.chunk_ids]:
-                index.delete(ids)
-            generation = new_generation()
-            ledger.remove(lease, [document.document_id for document in part], generation=generation)
-            if in_step:  # else the next run has to find that it is not
-                index.mark(source, generation)
+            writer.remove(documents[start : start + _PART])
         ledger.drop_scope_notes(lease, [table])
     return len(documents)
 
