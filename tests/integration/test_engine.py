@@ -19,7 +19,7 @@ from rag.errors import IndexUnavailable
 from service.http.app import create_app
 from service.knowledge_base import connect
 from tests.conftest import engine_pid, is_running, stop_engine, wait_until
-from tests.contract.test_index import TEXTS, make_index, point, search
+from tests.contract.conftest import TEXTS, make_index, point, search
 
 
 def open_index(folder: Path, *, idle_s: float = 60) -> QdrantIndex:
