@@ -65,7 +65,7 @@ def checked_rate(rate: str) -> str:
         if rate:
             parse_many(rate)
     except ValueError as err:
-        raise ValueError(f'{rate!r} is no rate; write "60/minute" or "5/second;1000/day"') from err
+        raise ValueError(f'{rate!r} is not a rate; write "60/minute" or "5/second;1000/day"') from err
     return rate
 
 

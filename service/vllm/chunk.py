@@ -63,22 +63,22 @@ def _values(data: bytes) -> list[object]:
 
 def _chunk(value: object, *, is_error: bool) -> Chunk:
     if not isinstance(value, dict):
-        raise GeneratorUnavailable(f"The language model sent an event that is no object: {_shown(value)}")
+        raise GeneratorUnavailable(f"The language model sent an event that is not an object: {_shown(value)}")
     error = value.get("error")
     if error is not None or is_error:
         raise error_of(error if error is not None else value)
     choices = value.get("choices")
     if not isinstance(choices, list | None):
-        raise GeneratorUnavailable(f"The language model sent choices that are no list: {_shown(choices)}")
+        raise GeneratorUnavailable(f"The language model sent choices that are not a list: {_shown(choices)}")
     text, thinks, reason = "", False, ""
     for choice in choices or ():
         if choice is None or (isinstance(choice, dict) and choice.get("index") not in (0, None)):
             continue
         if not isinstance(choice, dict):
-            raise GeneratorUnavailable(f"The language model sent a choice that is no object: {_shown(choice)}")
+            raise GeneratorUnavailable(f"The language model sent a choice that is not an object: {_shown(choice)}")
         delta = choice.get("delta") or choice.get("message") or {}
         if not isinstance(delta, dict):
-            raise GeneratorUnavailable(f"The language model sent a delta that is no object: {_shown(delta)}")
+            raise GeneratorUnavailable(f"The language model sent a delta that is not an object: {_shown(delta)}")
         text += _text(delta.get("content"))
         thinks = thinks or bool(delta.get("reasoning_content") or delta.get("reasoning"))
         reason = _reason(choice.get("finish_reason")) or reason
@@ -107,7 +107,7 @@ def _text(content: object) -> str:
         texts = [part.get("text") if isinstance(part, dict) else part for part in content]
         if all(isinstance(text, str) for text in texts):
             return "".join(map(str, texts))
-    raise GeneratorUnavailable(f"The language model sent content that is no text: {_shown(content)}")
+    raise GeneratorUnavailable(f"The language model sent content that is not text: {_shown(content)}")
 
 
 def _reason(value: object) -> str:

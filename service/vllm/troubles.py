@@ -29,7 +29,7 @@ TROUBLES = (
         r"no available memory for the cache blocks|KV cache is needed, which is larger than the available|"
         r"larger than the maximum number of tokens that can be stored in KV cache|is larger than the available KV cache",
         "The window does not fit beside the weights. Start it with a smaller profile, --fp8-cache, --quantization fp8 or more "
-        "GPUs; `citewell engine` reckons it beforehand.",
+        "GPUs; `citewell engine` calculates it beforehand.",
     ),
     _trouble(
         "out of GPU memory",
@@ -91,11 +91,11 @@ class Found:
     remedy: str
 
 
-def read_log(path: Path) -> list[Found]:
+def read_log(path: Path, *, last_bytes: int = _LAST_BYTES) -> list[Found]:
     """The troubles in the last part of a log, each once, with its first line. Raises ConfigError for no such file."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+            file.seek(max(0, path.stat().st_size - last_bytes))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError as err:
         raise ConfigError(f"The engine's log {path} cannot be read: {err.strerror}.") from err

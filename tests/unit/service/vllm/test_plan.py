@@ -1,11 +1,13 @@
 import json
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rag.errors import ConfigError
 from service.vllm.launch.plan import Plan, plan
-from service.vllm.launch.shape import known_shape, shape_of
+from service.vllm.launch.shape import known_shape, read_shape, shape_of
 from service.vllm.launch.wish import wish_of
 
 MODEL = "Qwen/Qwen2.5-7B-Instruct"
@@ -86,3 +88,93 @@ def test_an_unknown_word_lists_those_there_are(name: str, value: str):
 def test_a_config_without_layers_says_so():
     with pytest.raises(ConfigError, match="num_hidden_layers"):
         shape_of({"hidden_size": 1, "num_attention_heads": 1})
+
+
+def test_a_name_is_known_by_its_size_and_family():
+    assert known_shape("/models/Qwen2.5-1.5B-Instruct-AWQ") != known_shape("Qwen/Qwen2.5-0.5B-Instruct")
+    assert known_shape("Qwen/Qwen2.5-Coder") is None
+    assert known_shape("meta-llama/Llama-3.1-7B") is None
+
+
+def test_a_shape_is_read_from_a_folder(tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    assert read_shape(str(tmp_path)) == known_shape(MODEL) == read_shape(MODEL)
+
+
+def test_what_a_config_leaves_out_is_taken_from_the_rest():
+    some = {name: value for name, value in CONFIG.items() if name not in ("num_key_value_heads", "rope_theta")}
+    shape = shape_of(some | {"rope_parameters": {"rope_theta": 5e6}, "head_dim": 256})
+    assert (shape.kv_heads, shape.head_dim, shape.rope_theta) == (28, 256, 5e6)
+    assert shape_of(CONFIG).head_dim == 128
+
+
+def test_tied_embeddings_are_held_once():
+    shape = shape_of(CONFIG)
+    tied = shape_of(CONFIG | {"tie_word_embeddings": True})
+    assert shape.weight_bytes("none") - tied.weight_bytes("none") == 2 * 152_064 * 3584
+
+
+def test_heads_split_over_gpus_only_where_each_gets_as_many():
+    assert [gpus for gpus in range(1, 9) if shape_of(CONFIG).splits(gpus)] == [1, 2, 4]
+
+
+def test_gpus_that_the_heads_do_not_split_over_are_left_out():
+    made = planned(gpus=3, parallel="tensor")
+    assert flag(made, "--tensor-parallel-size") == "2"
+    assert [engine.environment["CUDA_VISIBLE_DEVICES"] for engine in made.engines] == ["0,1"]
+
+
+@pytest.mark.parametrize(
+    ("parallel", "load", "gpus", "why"),
+    [
+        ("tensor", "questions", 2, "as asked"),
+        ("data", "documents", 2, "as asked"),
+        ("auto", "questions", 2, "many requests"),
+        ("auto", "documents", 2, "few long prompts"),
+        ("tensor", "questions", 1, "nothing to split"),
+    ],
+)
+def test_a_plan_says_why_it_splits(parallel: str, load: str, gpus: int, why: str):
+    assert why in planned(load=load, parallel=parallel, gpus=gpus).reasons[0]
+
+
+def test_gpus_that_hold_weights_but_not_four_windows_are_too_few():
+    made = planned("book", gpus=2, gpu_gib=40)
+    assert flag(made, "--tensor-parallel-size") == "2"
+    assert "four full windows" in made.reasons[0]
+
+
+def test_one_full_window_is_enough_where_four_do_not_fit():
+    assert 1 < planned("book", gpu_gib=40).figures["full_windows"] < 4
+
+
+def test_a_plan_tells_the_cache_and_that_a_window_is_stretched():
+    made = planned("book")
+    assert any(f"llm.cache_tokens = {made.figures['cache_tokens']}" in reason for reason in made.reasons)
+    assert any("YaRN" in reason for reason in made.reasons)
+    assert not any("YaRN" in reason or "llm.urls" in reason for reason in planned("chat").reasons)
+
+
+def test_an_engine_has_what_it_was_asked_for():
+    (engine,) = planned(host="0.0.0.0", port=9000, cache_folder="/data/vllm", fast_load=True, memory_share=0.8).engines
+    assert engine.url == "http://0.0.0.0:9000/v1"
+    assert engine.environment == {"VLLM_NO_USAGE_STATS": "1", "VLLM_CACHE_ROOT": "/data/vllm"}
+    assert engine.arguments[0] == MODEL
+    assert {"0.8", "fastsafetensors", "8192"} <= set(engine.arguments)
+
+
+def test_a_plain_engine_has_no_flag_that_was_not_asked_for():
+    made = planned()
+    for name in ("--quantization", "--kv-cache-dtype", "--load-format", "--tensor-parallel-size"):
+        assert flag(made, name) is None
+
+
+def test_int8_weights_are_read_as_compressed_tensors():
+    assert flag(planned(quantization="int8"), "--quantization") == "compressed-tensors"
+    assert flag(planned(quantization="fp8"), "--quantization") == "fp8"
+
+
+def test_a_command_can_be_pasted_into_a_shell():
+    line = planned("book", cache_folder="/my data").engines[0].shell()
+    assert line.startswith("VLLM_NO_USAGE_STATS=1 VLLM_CACHE_ROOT='/my data' vllm serve Qwen/Qwen2.5-7B-Instruct ")
+    assert shlex.split(line)[-1] == flag(planned("book"), "--hf-overrides")

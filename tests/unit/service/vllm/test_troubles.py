@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from service.vllm.troubles import TROUBLES, find
+from rag.errors import ConfigError
+from service.vllm.troubles import TROUBLES, find, read_log
 
 LINES = {
     "no room for the KV cache": "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
@@ -38,3 +41,23 @@ def test_a_log_without_trouble_has_none():
         )
         == []
     )
+
+
+def test_a_compilation_counts_as_slow_in_either_wording():
+    assert [found.trouble for found in find(["INFO init engine took 90 s (compilation: 75.10 s)"])] == ["slow start"]
+
+
+def test_troubles_come_in_the_order_of_the_log_each_with_its_first_line():
+    lines = [LINES["NCCL"], LINES["unknown flag"], "other " + LINES["NCCL"]]
+    assert [(found.trouble, found.line) for found in find(lines)] == [("NCCL", lines[0]), ("unknown flag", lines[1])]
+
+
+def test_the_last_part_of_a_log_is_read(tmp_path: Path):
+    log = tmp_path / "vllm.log"
+    log.write_bytes(LINES["NCCL"].encode() + b"\n" + LINES["unknown flag"].encode() + b"\xff\n")
+    assert [found.trouble for found in read_log(log, last_bytes=80)] == ["unknown flag"]
+
+
+def test_a_log_that_is_not_there_is_said(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"none\.log cannot be read: No such file"):
+        read_log(tmp_path / "none.log")
