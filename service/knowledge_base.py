@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -158,7 +159,7 @@ class KnowledgeBase:
         """A LlamaIndex retriever over this knowledge base, narrowed by LlamaIndex's own filters."""
         from service.llamaindex import CitewellRetriever, narrowed  # LlamaIndex takes seconds to import
 
-        return CitewellRetriever(self, k=k, scope=narrowed(scope or self.scope(sources), filters))
+        return CitewellRetriever(partial(self.retrieve, k=k, scope=narrowed(scope or self.scope(sources), filters)))
 
     def as_query_engine(
         self,
@@ -173,4 +174,4 @@ class KnowledgeBase:
         from service.llamaindex import CitewellQueryEngine, narrowed  # LlamaIndex takes seconds to import
 
         options["scope"] = narrowed(scope or self.scope(sources), filters)
-        return CitewellQueryEngine(self, streaming=streaming, options=options)
+        return CitewellQueryEngine(partial(self.stream, **options), run=self.run, streaming=streaming)

@@ -1,7 +1,9 @@
 """The LlamaIndex entry: a retriever and a query engine over a knowledge base."""
 
-from collections.abc import AsyncIterator, Generator
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
 from llama_index.core.base.response.schema import (
     RESPONSE_TYPE,
@@ -15,53 +17,55 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilters
 
-from rag.answer.answering import Finished, PassagesFound, Restarted, TextDelta
+from rag.answer.answering import Event, Finished, PassagesFound, Restarted, TextDelta
 from rag.documents import Hit, Passage
 from rag.errors import FilterError, GeneratorUnavailable
-from rag.filters import FIELDS
+from rag.filters import FIELDS, All, parse_filter
 from rag.ports import Scope
 from rag.types import Answer
+from service.asking.asker import whole
 
-if TYPE_CHECKING:
-    from service.knowledge_base import KnowledgeBase
+T = TypeVar("T")
+
+
+Ask = Callable[[str], AsyncGenerator[Event, None]]  # gives the events of a question's answer
+
+
+class Run(Protocol):
+    """Runs a coroutine for a synchronous caller."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T]) -> T: ...
 
 
 class CitewellRetriever(BaseRetriever):
     """The k best chunks as nodes, with fused scores; the metadata says where each stands."""
 
-    def __init__(self, knowledge_base: "KnowledgeBase", *, k: int, scope: Scope) -> None:
+    def __init__(self, search: Callable[[str], list[Hit]]) -> None:
         super().__init__()
-        self._knowledge_base = knowledge_base
-        self._k = k
-        self._scope = scope
+        self._search = search
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        hits = self._knowledge_base.retrieve(query_bundle.query_str, k=self._k, scope=self._scope)
-        return [_node_of_hit(hit) for hit in hits]
+        return [_node_of_hit(hit) for hit in self._search(query_bundle.query_str)]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        import asyncio
-
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
 class CitewellQueryEngine(BaseQueryEngine):
     """Cited answers. `response.metadata` holds the citations, and whether the answer was refused or degraded."""
 
-    def __init__(self, knowledge_base: "KnowledgeBase", *, streaming: bool = False, options: dict[str, Any]) -> None:
+    def __init__(self, ask: Ask, *, run: Run, streaming: bool = False) -> None:
         super().__init__(callback_manager=None)
-        self._knowledge_base = knowledge_base
-        self._streaming = streaming
-        self._options = options
+        self._ask, self._run, self._streaming = ask, run, streaming
 
     def _get_prompt_modules(self) -> PromptMixinType:
         return {}
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         if not self._streaming:
-            return _response(self._knowledge_base.ask(query_bundle.query_str, **self._options))
-        run = self._knowledge_base.run
-        stream = _Stream(self._knowledge_base, query_bundle.query_str, self._options)
+            return _response(self._run(whole(self._ask(query_bundle.query_str))))
+        run = self._run
+        stream = _Stream(self._ask(query_bundle.query_str))
         passages = run(stream.passages())
 
         def tokens() -> Generator[str, None, None]:
@@ -76,8 +80,8 @@ class CitewellQueryEngine(BaseQueryEngine):
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         if not self._streaming:
-            return _response(await self._knowledge_base.aask(query_bundle.query_str, **self._options))
-        stream = _Stream(self._knowledge_base, query_bundle.query_str, self._options)
+            return _response(await whole(self._ask(query_bundle.query_str)))
+        stream = _Stream(self._ask(query_bundle.query_str))
         passages = await stream.passages()
 
         async def tokens() -> AsyncIterator[str]:
@@ -94,8 +98,8 @@ class CitewellQueryEngine(BaseQueryEngine):
 class _Stream:
     """An answer under way; `metadata` is filled when it is finished."""
 
-    def __init__(self, knowledge_base: "KnowledgeBase", question: str, options: dict[str, Any]) -> None:
-        self._events = knowledge_base.stream(question, **options)
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self._events = events
         self.metadata: dict[str, Any] = {}
 
     async def passages(self) -> tuple[Passage, ...]:
@@ -140,6 +144,13 @@ def filter_form(filters: MetadataFilters) -> dict[str, Any]:
             return {"not": {"any": parts}}
         case _:
             return {"all": parts}
+
+
+def narrowed(scope: Scope, filters: MetadataFilters | None) -> Scope:
+    """A scope narrowed by LlamaIndex's filters. Raises FilterError for one that cannot be read."""
+    where = parse_filter(filter_form(filters)) if filters is not None else None
+    parts = tuple(part for part in (scope.where, where) if part is not None)
+    return replace(scope, where=All(parts=parts) if len(parts) > 1 else next(iter(parts), None))
 
 
 def _condition_form(condition: Any) -> dict[str, Any]:

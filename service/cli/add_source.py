@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from rag.errors import ConfigError
-from service.knowledge_base import KnowledgeBase
 from service.settings.edit import set_values
 from service.settings.load import load_settings
 from service.settings.sections import Settings
+from service.wiring import build
 
 _SQLITE_ENDINGS = (".sqlite", ".sqlite3", ".db", ".db3")
 
@@ -66,8 +66,7 @@ def add_source(config: Path, name: str, settings: dict[str, Any]) -> str:
         raise ConfigError(f"{config} has a source {name!r} already. Give another name with --name.")
     candidate = Settings.model_validate({"sources": {name: settings}, "root": current.root, "file": current.file})
     candidate = candidate.model_copy(update={"data_dir": current.data_dir})
-    with KnowledgeBase(candidate) as kb:
-        summary = kb.source(name).check()
+    summary = build(candidate).catalogue.connector(name).check()
     set_values(config, f"sources.{name}", **settings)
     os.chmod(config, 0o600)  # the source's URL may hold a password
     return summary

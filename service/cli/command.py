@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rag.boundary.exit_codes import ExitCode
 from rag.errors import CitewellError, ConfigError, QuestionError, SourceBusy
 
 if TYPE_CHECKING:
-    from service.knowledge_base import KnowledgeBase
+    from contextlib import AbstractContextManager
 
-EXIT_FAILED, EXIT_USAGE, EXIT_BUSY = 1, 2, 75
+    from service.wiring import Services
+
 DEFAULT_CONFIG = Path("citewell.toml")
 
 ConfigOption = Annotated[
@@ -35,10 +37,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             _fail(err, as_json=bool(options.get("as_json")))
         except BrokenPipeError:  # the reader of our output has gone: `citewell … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(EXIT_FAILED) from None
+            raise typer.Exit(ExitCode.FAILED) from None
         except KeyboardInterrupt:
             note("Interrupted; what was committed stays.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
 
     return run
 
@@ -48,8 +50,8 @@ def _fail(err: CitewellError, *, as_json: bool) -> None:
         print_json({"error": {"type": type(err).__name__, "message": str(err)}})
     note(f"Error: {err}")
     if isinstance(err, SourceBusy):
-        raise typer.Exit(EXIT_BUSY)
-    raise typer.Exit(EXIT_USAGE if isinstance(err, ConfigError | QuestionError) else EXIT_FAILED)
+        raise typer.Exit(ExitCode.BUSY)
+    raise typer.Exit(ExitCode.USAGE if isinstance(err, ConfigError | QuestionError) else ExitCode.FAILED)
 
 
 def note(text: str) -> None:
@@ -60,7 +62,8 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False))
 
 
-def open_kb(config: Path) -> "KnowledgeBase":
-    from service.knowledge_base import connect
+def opened(config: Path) -> "AbstractContextManager[Services]":
+    """The parts of a configuration file, for the length of a command."""
+    from service import wiring  # the libraries behind it take a second
 
-    return connect(config)
+    return wiring.opened(config)

@@ -12,13 +12,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from rag.boundary.exit_codes import ExitCode
 from rag.errors import CitewellError, RunStopped, SourceBusy
 from service.cli.terminal import ingest_progress, print_report
-from service.knowledge_base import KnowledgeBase
 from service.syncing.background.schedule import Schedule
-from service.syncing.sync import Report
+from service.syncing.report import Report
+from service.syncing.run import Options
+from service.syncing.syncer import Syncer
+from service.wiring import Services
 
-DONE, FAILED, QUARANTINE, BUSY = 0, 1, 3, 75
+_WORST_FIRST = (ExitCode.FAILED, ExitCode.BUSY, ExitCode.QUARANTINE, ExitCode.DONE)
 _ONE_SIGNAL_S = 1.0  # a supervisor may signal the process and its group, which is one request
 
 
@@ -31,69 +34,72 @@ class Request:
     as_json: bool = False
 
 
-def ingest_sources(kb: KnowledgeBase, names: Sequence[str], request: Request) -> int:
+def ingest_sources(syncer: Syncer, names: Sequence[str], request: Request) -> int:
     """Read sources one after another, print what was done, and give the exit code."""
     reports: list[dict[str, Any]] = []
-    codes = {DONE}
+    codes = {ExitCode.DONE}
     said = "" if request.as_json else "Finishing this batch; press again to stop now."
     with _stop_on_signal(said) as stop, ingest_progress(as_json=request.as_json) as progress:
         for name in names:  # one that fails does not keep the others from being read
             if stop.event.is_set():
                 break
-            report, code = _ingest_one(kb, name, request, stop.event, progress)
+            report, code = _ingest_one(syncer, name, request, stop.event, progress)
             reports.append(report)
             codes.add(code)
     if request.as_json:
         print(json.dumps({"sources": reports}, ensure_ascii=False))
     if stop.number:
         return 128 + stop.number
-    return next(code for code in (FAILED, BUSY, QUARANTINE, DONE) if code in codes)
+    return next(code for code in _WORST_FIRST if code in codes)
 
 
 def _ingest_one(
-    kb: KnowledgeBase, name: str, request: Request, stop: threading.Event, progress: Callable[[Report], None]
-) -> tuple[dict[str, Any], int]:
+    syncer: Syncer, name: str, request: Request, stop: threading.Event, progress: Callable[[Report], None]
+) -> tuple[dict[str, Any], ExitCode]:
     latest: dict[str, Any] = {"source": name}
 
     def note(report: Report) -> None:
         latest.update(report.as_dict())
         progress(report)
 
-    outcome = _outcome(kb, name, request, stop, note)
+    outcome = _outcome(syncer, name, request, stop, note)
     if isinstance(outcome, Report):
         if not request.as_json:
             print_report(outcome)
         if outcome.error:
             print(f"Error: {outcome.error}", file=sys.stderr)
-        return outcome.as_dict(), QUARANTINE if outcome.quarantined or outcome.error else DONE
+        return outcome.as_dict(), ExitCode.QUARANTINE if outcome.quarantined or outcome.error else ExitCode.DONE
     _tell(outcome)
-    return latest | {"error": str(outcome)}, BUSY if isinstance(outcome, SourceBusy) else FAILED
+    return latest | {"error": str(outcome)}, ExitCode.BUSY if isinstance(outcome, SourceBusy) else ExitCode.FAILED
 
 
 def _outcome(
-    kb: KnowledgeBase, name: str, request: Request, stop: threading.Event, progress: Callable[[Report], None]
+    syncer: Syncer, name: str, request: Request, stop: threading.Event, progress: Callable[[Report], None]
 ) -> Report | CitewellError:
-    options = {"full": request.full, "dry_run": request.dry_run, "retry": request.retry}
+    options = Options(
+        full=request.full,
+        dry_run=request.dry_run,
+        allow_mass_delete=request.allow_mass_delete,
+        retry=request.retry,
+        stop=stop,
+    )
     try:
-        (report,) = kb.ingest(
-            name, **options, allow_mass_delete=request.allow_mass_delete, stop=stop, progress=progress
-        )
+        return syncer.sync(name, options, progress)
     except CitewellError as err:
         return err
-    return report
 
 
 def _tell(err: CitewellError) -> None:
     print(f"Error: {err}" if not isinstance(err, RunStopped) else str(err), file=sys.stderr)
 
 
-def watch_sources(kb: KnowledgeBase, names: Sequence[str]) -> int:
+def watch_sources(services: Services, names: Sequence[str]) -> int:
     """Read sources by their schedules, and folders as they change, until a signal."""
     told: dict[str, str] = {}  # what is still wrong with a source, which is told once
     with _stop_on_signal("Finishing what is under way; press again to stop now.") as stop:
 
         def sync(name: str) -> bool:
-            outcome = _outcome(kb, name, Request(), stop.event, lambda _: None)
+            outcome = _outcome(services.syncer, name, Request(), stop.event, lambda _: None)
             if isinstance(outcome, Report):
                 print_report(outcome)
             elif told.get(name) != str(outcome):
@@ -101,13 +107,21 @@ def watch_sources(kb: KnowledgeBase, names: Sequence[str]) -> int:
             told[name] = "" if isinstance(outcome, Report) else str(outcome)
             return isinstance(outcome, Report)
 
-        schedule = Schedule(kb, sync, names=names, default_every_s=kb.settings.ingest.every)
+        settings = services.settings
+        schedule = Schedule(
+            {name: settings.sources[name] for name in names},
+            sync,
+            root=settings.root,
+            data_dir=settings.data_dir,
+            note_next=services.overview().set_next_run,
+            default_every_s=settings.ingest.every,
+        )
         for name, plan in schedule.planned.items():
             print(f"{name}: {plan}", file=sys.stderr)
         schedule.start()
         stop.wait()
         schedule.stop()
-    return DONE
+    return ExitCode.DONE
 
 
 @dataclass(slots=True, kw_only=True)

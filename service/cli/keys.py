@@ -108,14 +108,16 @@ def revoke(key: KeyArgument, as_json: JsonOption = False, config: ConfigOption =
 def _opened(config: Path) -> "Iterator[tuple[Settings, Keys]]":
     """The configuration, and the keys in its state store."""
     from service.settings.load import load_settings
-    from service.store.state import State
+    from service.store.database import Database
+    from service.store.keys import Keys
+    from service.wiring import state_url
 
     settings = load_settings(config)
-    state = State.configured(settings)
+    database = Database.open(state_url(settings))
     try:
-        yield settings, state.keys()
+        yield settings, Keys(database)
     finally:
-        state.close()
+        database.close()
 
 
 def _profiles(names: list[str]) -> tuple[str, ...]:

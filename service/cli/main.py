@@ -1,36 +1,35 @@
 """The `citewell` command. Libraries are imported inside the commands, so that --help answers at once."""
 
+import asyncio
 import json
 import os
 import signal
 import sys
 import traceback
-from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rag.boundary.exit_codes import ExitCode
 from rag.boundary.secrets import masked
 from rag.errors import ConfigError, FilterError
 from service.cli.command import (
     DEFAULT_CONFIG,
-    EXIT_FAILED,
     ConfigOption,
     JsonOption,
     command,
     note,
-    open_kb,
+    opened,
     print_json,
 )
+from service.cli.engine import engine
 from service.cli.keys import app as keys_app
 
 if TYPE_CHECKING:
-    from rag.documents import Hit
     from rag.ports import Scope
-    from rag.types import Answer
-    from service.knowledge_base import KnowledgeBase
+    from service.wiring import Services
 
 app = typer.Typer(
     name="citewell",
@@ -41,6 +40,7 @@ app = typer.Typer(
 )
 
 app.add_typer(keys_app, name="keys")
+app.command()(engine)
 
 SourcesOption = Annotated[list[str] | None, typer.Option("--source", "-s", help="Search only this source; repeatable.")]
 FilterOption = Annotated[
@@ -66,12 +66,12 @@ def _terminate(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _scope(kb: "KnowledgeBase", sources: list[str] | None, where: str) -> "Scope":
+def _scope(services: "Services", sources: list[str] | None, where: str) -> "Scope":
     try:
         form = json.loads(where) if where.strip() else None
     except ValueError as err:
         raise FilterError(f"--filter is no JSON: {err}") from err
-    return kb.scope(sources or (), where=form)
+    return services.catalogue.scope(sources or (), where=form)
 
 
 @app.command()
@@ -125,13 +125,10 @@ def ingest(
     if watch and (full or dry_run or as_json):
         raise ConfigError("--watch goes with neither --full nor --dry-run nor --json.")
     request = Request(full=full, dry_run=dry_run, allow_mass_delete=allow_mass_delete, retry=retry, as_json=as_json)
-    with open_kb(config) as kb:
-        names = sources or list(kb.settings.sources)
-        if not names:
-            raise ConfigError("No source is configured. Add one with `citewell add URL_OR_PATH`.")
-        for name in names:
-            kb.source(name)
-        raise typer.Exit(watch_sources(kb, names) if watch else ingest_sources(kb, names, request))
+    with opened(config) as services:
+        names = services.catalogue.names(sources or ())
+        code = watch_sources(services, names) if watch else ingest_sources(services.syncer, names, request)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -145,8 +142,8 @@ def forget(
     """Delete a table's documents from the index. If the source still has the table, the next ingest reads it again."""
     from service.syncing.upkeep import forget
 
-    with open_kb(config) as kb:
-        documents = forget(kb.state, kb.index, source, table)
+    with opened(config) as services:
+        documents = forget(services.ledger(), services.collection.current().index, source, table)
     if as_json:
         print_json({"source": source, "table": table, "forgotten": documents})
     else:
@@ -164,15 +161,15 @@ def verify(
     from service.cli.terminal import print_verified
     from service.syncing.upkeep import verify
 
-    with open_kb(config) as kb:
-        names = sources or list(kb.state.sources())
-        found = [verify(kb.state, kb.index, name) for name in names]
+    with opened(config) as services:
+        names, index = sources or services.overview().sources(), services.collection.current().index
+        found = [verify(services.ledger(), index, name) for name in names]
     if as_json:
         print_json({"sources": [each.as_dict() for each in found]})
     else:
         print_verified(found)
     if not all(each.ok for each in found):
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
@@ -186,11 +183,17 @@ def ask(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Answer a question, every sentence cited."""
+    from service.asking.asker import Ask, whole
     from service.cli.terminal import print_answer
     from service.schemas import answer_out
 
-    with open_kb(config) as kb:
-        answer: Answer = kb.ask(question, profile=profile, scope=_scope(kb, source, where))
+    with opened(config) as services:
+        wanted = Ask(
+            question=question,
+            scope=_scope(services, source, where),
+            profile=profile or services.settings.llm.profile,
+        )
+        answer = asyncio.run(whole(services.asker.events(wanted)))
     if as_json:
         print_json(answer_out(answer).model_dump())
     else:
@@ -211,8 +214,8 @@ def retrieve(
     from service.cli.terminal import print_hits
     from service.schemas import RetrieveOut, hit_out
 
-    with open_kb(config) as kb:
-        hits: list[Hit] = kb.retrieve(question, k=k, scope=_scope(kb, source, where))
+    with opened(config) as services:
+        hits = services.searcher.retrieve(question, k=k, scope=_scope(services, source, where))
     if as_json:
         print_json(RetrieveOut(question=question, hits=[hit_out(hit) for hit in hits]).model_dump())
     else:
@@ -268,28 +271,21 @@ def evaluate(
     {"text": "…", "unanswerable": true}.
     """
     from service.cli.terminal import print_measures
-    from service.evaluation.evaluate import LEGS, SUGGESTED, corpus_index, evaluate, keep, read_cases
+    from service.evaluation.evaluate import LEGS, evaluate_file
     from service.settings.edit import set_values
 
-    cases, corpus = read_cases(file)
-    with open_kb(config) as kb:
-        chosen = list(LEGS) if legs else ["fused"]
-        with corpus_index(kb, corpus) if corpus is not None else nullcontext() as index:
-            found = {leg: evaluate(kb, cases, index=index, leg=leg, profile=profile) for leg in chosen}
-        name = file.resolve().name.partition(".")[0]
-        before = keep(kb.settings.data_dir / "eval", name, found)
-        plot = kb.settings.data_dir / "eval" / f"{name}.svg"
-    threshold = found["fused"].get(SUGGESTED)
-    if set_threshold and threshold is None:
+    with opened(config) as services:
+        found = evaluate_file(services, file, legs=list(LEGS) if legs else ("fused",), profile=profile)
+    if set_threshold and found.threshold is None:
         raise ConfigError("--set-threshold needs questions that have an answer.")
     if set_threshold:
-        set_values(config, "retrieval", threshold=threshold)
-        note(f"Wrote retrieval.threshold = {threshold} into {config}.")
+        set_values(config, "retrieval", threshold=found.threshold)
+        note(f"Wrote retrieval.threshold = {found.threshold} into {config}.")
     if as_json:
-        print_json({"name": name, "measures": found, "before": before, "plot": str(plot)})
+        print_json({"name": found.name, "measures": found.measures, "before": found.before, "plot": str(found.plot)})
     else:
-        print_measures(found, before)
-        print(f"Plot: {plot}")
+        print_measures(found.measures, found.before)
+        print(f"Plot: {found.plot}")
 
 
 @app.command()
@@ -299,8 +295,8 @@ def status(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -
     from service.cli.terminal import print_status
     from service.health.status import status as status_of
 
-    with open_kb(config) as kb:
-        found = status_of(kb)
+    with opened(config) as services:
+        found = status_of(services)
     if as_json:
         print_json(found)
     else:
@@ -323,68 +319,6 @@ def serve(
 
 @app.command()
 @command
-def engine(
-    profile: Annotated[
-        str, typer.Option(help="Longest context: chat, document, log or book; llm.profile if empty.")
-    ] = "",
-    load: Annotated[str, typer.Option(help="What is asked most: questions, documents or conversations.")] = "questions",
-    model: Annotated[str, typer.Option(help="Folder or hub name of the weights; llm.model when empty.")] = "",
-    gpus: Annotated[int | None, typer.Option(min=1, help="How many GPUs; those of this machine if not given.")] = None,
-    gpu_memory: Annotated[float | None, typer.Option(min=1, help="GiB of each; this machine's if not given.")] = None,
-    parallel: Annotated[str, typer.Option(help="auto, tensor or data.")] = "auto",
-    quantization: Annotated[str, typer.Option(help="none, fp8, awq, gptq or int8.")] = "none",
-    fp8_cache: Annotated[bool, typer.Option("--fp8-cache", help="Keep the KV cache in 8 bits.")] = False,
-    memory_share: Annotated[float, typer.Option(min=0.1, max=0.99, help="Share of the GPUs' memory to use.")] = 0.92,
-    fast_load: Annotated[bool, typer.Option("--fast-load", help="Load weights with fastsafetensors.")] = False,
-    host: Annotated[str, typer.Option(help="Address that vLLM listens on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the first process.")] = 8001,
-    run: Annotated[bool, typer.Option("--run", help="Run it instead of printing it.")] = False,
-    as_json: JsonOption = False,
-    config: ConfigOption = DEFAULT_CONFIG,
-) -> None:
-    """Print, or run, the vLLM command that fits the model, the GPUs and the profile, and say why.
-
-    Weights and KV cache are reckoned first, and what does not fit is refused with the arithmetic.
-    """
-    from service.settings.load import load_settings
-    from service.vllm.launch import run as engine_command
-    from service.vllm.launch.plan import plan
-    from service.vllm.launch.shape import read_shape
-    from service.vllm.launch.wish import wish_of
-
-    settings = load_settings(config)
-    found = engine_command.gpus_here() if gpus is None or gpu_memory is None else None
-    weights = model or settings.llm.model
-    wish = wish_of(
-        {"load": load, "parallel": parallel, "quantization": quantization},
-        model=weights,
-        served_name=settings.llm.model,
-        shape=read_shape(weights),
-        gpus=gpus or (found.count if found else 1),
-        gpu_gib=gpu_memory or (found.gib if found else 0),
-        profile=profile or settings.llm.profile,
-        fp8_cache=fp8_cache,
-        memory_share=memory_share,
-        fast_load=fast_load,
-        host=host,
-        port=port,
-        cache_folder=str(settings.data_dir / "vllm"),
-    )
-    made = plan(wish)
-    if as_json:
-        engines = [{"arguments": e.arguments, "environment": e.environment, "url": e.url} for e in made.engines]
-        print_json({"engines": engines, "reasons": made.reasons, "figures": made.figures})
-    else:
-        for reason in made.reasons:
-            note(f"# {reason}")
-    if run:
-        raise typer.Exit(engine_command.run(made))
-    if not as_json:
-        print("\n".join(each.shell() for each in made.engines))
-
-
-@app.command()
-@command
 def doctor(
     engine_log: Annotated[Path | None, typer.Option(help="vLLM's log, to be read for known troubles.")] = None,
     as_json: JsonOption = False,
@@ -403,7 +337,7 @@ def doctor(
     else:
         print_checks(checks)
     if not all(check.ok for check in checks):
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 if __name__ == "__main__":

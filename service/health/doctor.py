@@ -1,24 +1,29 @@
-"""Checks of everything a knowledge base stands on, each with how to mend it."""
+"""`citewell doctor`: checks of everything a deployment stands on, each with how to mend it."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
 from rag.boundary.secrets import masked
 from rag.boundary.urls import without_credentials
 from rag.errors import CitewellError, ConfigError
+from rag.ports import Generator
 from rag.prompt.profiles import PROFILES
-from rag.types import Message, Sampling, Usage
-from service.knowledge_base import KnowledgeBase, connect
+from rag.types import Message, Route, Sampling, Usage
+from service.health.probes import Probe, probes
+from service.settings.load import load_settings
+from service.settings.sections import Settings
 from service.vllm.metrics import engine_metrics
+from service.vllm.routing import engine_name
 from service.vllm.troubles import read_log
+from service.wiring import Services, build
 
-if TYPE_CHECKING:
-    from service.vllm.client import OpenAIGenerator
+_NO_MODEL = "none configured, so answers quote the best sentences; set llm.urls to a vLLM server for written ones"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,32 +38,40 @@ class Check:
 
 def examine(config: Path, *, engine_log: Path | None = None) -> list[Check]:
     """Run every check; one that fails does not stop the others. engine_log: vLLM's, to be read for known troubles."""
-    opened: list[KnowledgeBase] = []
+    opened: list[Services] = []
 
     def load() -> str:
-        opened.append(connect(config))
+        opened.append(build(load_settings(config), config=config))
         return f"{config}: {len(opened[0].settings.sources)} sources, data in {opened[0].settings.data_dir}"
 
-    first = _check("configuration", load)
-    if not opened:
-        return [first]
-    with opened[0] as kb:
-        checks = [first, *(_check(f"source {name}", _source(kb, name)) for name in kb.settings.sources)]
-        checks += [
-            _check("embedder", lambda: _embedder(kb)),
-            _check("index", lambda: _index(kb)),
-            _check("tokenizer", lambda: _tokenizer(kb)),
-            _check("language model", lambda: _language_model(kb)),
-        ]
-        if kb.settings.llm.urls and checks[-1].ok:
-            checks += [
-                _check("context window", lambda: asyncio.run(_window(kb))),
-                _check("token counts", lambda: asyncio.run(_token_counts(kb))),
-                _check("engine", lambda: asyncio.run(_engine(kb))),
-            ]
-    if engine_log is not None:
+    checks = [_check("configuration", load)]
+    for services in opened:
+        try:
+            checks += _examined(services)
+        finally:
+            services.close()
+    if opened and engine_log is not None:
         checks.append(_check("engine's log", lambda: _log(engine_log)))
     return checks
+
+
+def _examined(services: Services) -> list[Check]:
+    parts = [
+        _check(f"source {probe.name}" if probe.kind == "source" else probe.name, partial(_probed, probe))
+        for probe in probes(services, list(services.settings.sources))
+    ]
+    tokenizer = _check("tokenizer", lambda: _tokenizer(services))
+    generator = services.generator()
+    if generator is None:
+        return [*parts, tokenizer, _check("language model", lambda: _NO_MODEL)]
+    parts.insert(-1, tokenizer)
+    if parts[-1].ok:
+        parts += [
+            _check("context window", lambda: asyncio.run(_window(services.settings, generator))),
+            _check("token counts", lambda: asyncio.run(_token_counts(services, generator))),
+            _check("engine", lambda: asyncio.run(_engine(services.settings))),
+        ]
+    return parts
 
 
 def _check(name: str, probe: Callable[[], str]) -> Check:
@@ -68,43 +81,22 @@ def _check(name: str, probe: Callable[[], str]) -> Check:
         return Check(name=name, ok=False, detail=str(err))
 
 
-def _source(kb: KnowledgeBase, name: str) -> Callable[[], str]:
-    return lambda: kb.source(name).check()
+def _probed(probe: Probe) -> str:
+    async def run() -> str:
+        return await probe.run(asyncio.to_thread)
+
+    found = asyncio.run(run())
+    return f"{found}, in {probe.place}" if probe.place else found
 
 
-def _embedder(kb: KnowledgeBase) -> str:
-    vector = kb.embedder.embed(["probe"])[0]
-    return f"{kb.embedder.name} gives vectors of {len(vector)} numbers"
+def _tokenizer(services: Services) -> str:
+    tokens = services.counter().count([Message(role="user", content="Hi")])
+    return f"{services.settings.llm.tokenizer}: a greeting has {tokens} tokens with the chat template"
 
 
-def _index(kb: KnowledgeBase) -> str:
-    where = without_credentials(kb.settings.qdrant.url) or f"embedded engine in {kb.settings.data_dir / 'qdrant'}"
-    return f"{where}: {kb.index.count()} chunks"
-
-
-def _tokenizer(kb: KnowledgeBase) -> str:
-    tokens = kb.counter.count([Message(role="user", content="Hi")])
-    return f"{kb.settings.llm.tokenizer}: a greeting has {tokens} tokens with the chat template"
-
-
-def _language_model(kb: KnowledgeBase) -> str:
-    if not kb.settings.llm.urls:
-        return "none configured, so answers quote the best sentences; set llm.urls to a vLLM server for written ones"
-    from service.vllm.client import all_answer
-
-    return asyncio.run(all_answer(_generator(kb)))
-
-
-def _generator(kb: KnowledgeBase) -> "OpenAIGenerator":
-    from service.vllm.client import OpenAIGenerator
-
-    llm = kb.settings.llm
-    return OpenAIGenerator(llm.urls, model=llm.model, api_key=llm.api_key.get_secret_value(), timeout_s=llm.timeout_s)
-
-
-async def _window(kb: KnowledgeBase) -> str:
-    profile = kb.settings.llm.profile
-    needed, window = PROFILES[profile], await _generator(kb).window_tokens()
+async def _window(settings: Settings, generator: Generator) -> str:
+    profile = settings.llm.profile
+    needed, window = PROFILES[profile], await generator.window_tokens()
     if window is None:
         return f"the server does not say how long a context it takes; profile {profile} needs {needed:,} tokens"
     if window < needed:
@@ -115,26 +107,24 @@ async def _window(kb: KnowledgeBase) -> str:
     return f"{window:,} tokens; the profile {profile} needs {needed:,}"
 
 
-async def _token_counts(kb: KnowledgeBase) -> str:
+async def _token_counts(services: Services, generator: Generator) -> str:
     """Whether Citewell and the engine count a prompt alike: a wrong tokenizer shows here, not in a refused request."""
     chat = [Message(role="system", content="You help."), Message(role="user", content="Hi, 你好, 4711 €\n{}")]
-    ours, usage = kb.counter.count(chat), Usage()
-    async for delta in _generator(kb).stream(chat, Sampling(max_tokens=1)):
+    ours, usage = services.counter().count(chat), Usage()
+    async for delta in generator.stream(chat, Sampling(max_tokens=1), Route()):
         usage = delta.usage or usage
     if usage.prompt_tokens != ours:
         raise ConfigError(
             f"Citewell counts a test prompt as {ours} tokens and the engine as {usage.prompt_tokens}, so prompts may "
-            f"not fit. Set llm.tokenizer (now {kb.settings.llm.tokenizer!r}) to the model's own folder or name."
+            f"not fit. Set llm.tokenizer (now {services.settings.llm.tokenizer!r}) to the model's own folder or name."
         )
     return f"{ours} tokens of a test prompt, as the engine counts them"
 
 
-async def _engine(kb: KnowledgeBase) -> str:
+async def _engine(settings: Settings) -> str:
     """What each vLLM says of its load since it started."""
-    from service.vllm.routing import engine_name
-
     told = []
-    for place, url in enumerate(kb.settings.llm.urls):
+    for place, url in enumerate(settings.llm.urls):
         name = f"{engine_name(place)} ({without_credentials(url)})"
         async with httpx.AsyncClient(timeout=5) as client:
             figures = await engine_metrics(client, url)

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from rag.errors import DeadlineExceeded, ShuttingDown
-from service.http.access.access import ACCESS
+from service.http.access.access import Access
 from service.http.access.session import credentials
 from service.http.edge import ClientGone, Exchange, exchange_of
 from service.http.parts import Parts
@@ -18,11 +18,14 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class GuardedRoute(APIRoute):
-    """Asks the access table before the body is read; a path that is not in the table has no route."""
+    """Asks who calls before the body is read. `guarded` makes the kind for a right; without one there is no route."""
+
+    access: Access
 
     def __init__(self, path: str, *arguments: Any, **options: Any) -> None:
+        if not hasattr(self, "access"):
+            raise LookupError(f"{path} is not in the table of routes")
         super().__init__(path, *arguments, **options)
-        self._access = ACCESS[next(iter(self.methods or ())), path]
 
     def get_route_handler(self) -> Any:
         handler: Handler = super().get_route_handler()
@@ -38,10 +41,9 @@ class GuardedRoute(APIRoute):
         return guarded
 
     async def _admit(self, request: Request, parts: Parts, exchange: Exchange, handler: Handler) -> Response:
-        access = self._access
-        if access == "public" or (self.path == "/metrics" and parts.kb.settings.server.public_metrics):
+        if self.access == "public" or (self.path == "/metrics" and parts.settings.server.public_metrics):
             return await handler(request)
-        needs = None if access == "known" else access
+        needs = None if self.access == "known" else self.access
         caller = await parts.authenticator.caller(credentials(request), needs)
         exchange.caller = caller
         exchange.held.enter_context(parts.limits.share(caller))
@@ -54,10 +56,15 @@ class GuardedRoute(APIRoute):
         return await handler(request)
 
 
+def guarded(access: Access) -> type[GuardedRoute]:
+    """The kind of route that lets in who has a right."""
+    return type("GuardedRoute", (GuardedRoute,), {"access": access})
+
+
 def too_late(parts: Parts) -> Exception:
     """What a request is told whose time is over."""
     if parts.drain.begun:
         return ShuttingDown("The service is shutting down. Ask again: another one takes over.")
     return DeadlineExceeded(
-        f"This took longer than {parts.kb.settings.server.deadline:g} s (server.deadline). Ask again, or ask for less."
+        f"This took longer than {parts.settings.server.deadline:g} s (server.deadline). Ask again, or ask for less."
     )

@@ -6,22 +6,37 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from rag.ports import Generator
+from service.asking.asker import Asker
+from service.asking.searcher import Searcher
+from service.catalogue import Catalogue
 from service.health.checks import Checks
 from service.http.access.access import Authenticator
 from service.http.access.limits import Admission, Limits
 from service.http.edge import Drain, Exchange, exchange_of
-from service.knowledge_base import KnowledgeBase
-from service.settings.sources import FilesSettings, SqlSettings
-from service.store.keys import Caller, Rights
+from service.settings.sections import Settings
+from service.store.conversations import Conversations
+from service.store.jobs import Jobs
+from service.store.keys import Caller
+from service.store.overview import Overview
 from service.syncing.background.job_runner import JobRunner
+from service.telemetry.metrics import Metrics
 from service.threads import Threads
 
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """One worker's parts. runner: None where no jobs can be run."""
+    """One worker's parts. generator: None where none is configured; runner: None where no jobs can be run."""
 
-    kb: KnowledgeBase
+    settings: Settings
+    asker: Asker
+    searcher: Searcher
+    catalogue: Catalogue
+    overview: Overview
+    conversations: Conversations
+    jobs: Jobs
+    generator: Generator | None
+    metrics: Metrics
     authenticator: Authenticator
     limits: Limits
     admission: Admission
@@ -54,32 +69,3 @@ async def _caller(request: Request) -> Caller:
 Shared = Annotated[Parts, Depends(_parts)]
 Who = Annotated[Caller, Depends(_caller)]
 Under = Annotated[Exchange, Depends(_exchange)]
-
-
-def visible_sources(kb: KnowledgeBase, caller: Caller) -> list[str]:
-    """Configured sources that a caller may know of: theirs by key, and with documents for their tenant."""
-    return [
-        name
-        for name, source in kb.settings.sources.items()
-        if (not caller.rights.sources or name in caller.rights.sources)
-        and (not source.tenants or caller.rights.tenant in source.tenants)
-    ]
-
-
-def operated_sources(kb: KnowledgeBase, caller: Caller) -> list[str]:
-    """Configured sources that a caller may read in, and see the state of.
-
-    With the scope admin all, unless the key names some. Else those of the caller's tenant alone; one that several
-    tenants share only where the key names it.
-    """
-    return [
-        name
-        for name, source in kb.settings.sources.items()
-        if (not caller.rights.sources or name in caller.rights.sources)
-        and (caller.rights.may("admin") or _is_theirs(name, source, caller.rights))
-    ]
-
-
-def _is_theirs(name: str, source: SqlSettings | FilesSettings, rights: Rights) -> bool:
-    tenants = set(source.tenants)  # none where each row names its own
-    return tenants == {rights.tenant} or (name in rights.sources and (not tenants or rights.tenant in tenants))

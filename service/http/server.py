@@ -7,8 +7,7 @@ import ipaddress
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,12 +17,13 @@ from fastapi import FastAPI
 
 from rag.errors import ConfigError
 from service.http.app import allowed_hosts, create_app
-from service.http.parts import Parts
+from service.http.edge import Drain
 from service.http.protocol import GuardedProtocol
-from service.knowledge_base import KnowledgeBase, connect
+from service.settings.load import load_settings
 from service.syncing.background.scheduled_sync import ScheduledSync
 from service.telemetry.logs import configure_logs
 from service.telemetry.tracing import configure_traces
+from service.wiring import Services, build
 
 _AFTER_GRACE_S = 3.0  # for the last events to leave, before connections are cut
 _WORKER_CONFIG, _WORKER_HOST = "_CITEWELL_WORKER_CONFIG", "_CITEWELL_WORKER_HOST"
@@ -31,12 +31,12 @@ _WORKER_CONFIG, _WORKER_HOST = "_CITEWELL_WORKER_CONFIG", "_CITEWELL_WORKER_HOST
 
 def run(config: Path, *, host: str = "", port: int | None = None, workers: int = 0) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError for an open address without authentication."""
-    kb = connect(config)
-    server = kb.settings.server
+    services = build(load_settings(config), config=config)
+    server = services.settings.server
     host, port, workers = host or server.host, server.port if port is None else port, workers or server.workers
-    _check_open(kb, host)
-    configure_logs(kb.settings.telemetry.log_format)
-    kb.index.prepare()  # a wrong collection or a dead Qdrant is told here, not at the first question
+    _check_open(services, host)
+    configure_logs(services.settings.telemetry.log_format)
+    services.collection.current().index.prepare()  # what is wrong with it is told here, not at the first question
     options: dict[str, Any] = {
         "host": host,
         "port": port,
@@ -49,14 +49,14 @@ def run(config: Path, *, host: str = "", port: int | None = None, workers: int =
     }
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again after it has shut down
         if workers == 1:
-            uvicorn.run(_worker_app(kb, config, host, ScheduledSync(kb, config)), **options)
+            uvicorn.run(_worker_app(services, config, host, _schedule(services, config)), **options)
         else:
-            _run_workers(kb, config, workers, options)
+            _run_workers(services, config, workers, options)
 
 
-def _run_workers(kb: KnowledgeBase, config: Path, workers: int, options: dict[str, Any]) -> None:
+def _run_workers(services: Services, config: Path, workers: int, options: dict[str, Any]) -> None:
     """Workers on one socket; schedules run here, once for all of them."""
-    schedule = ScheduledSync(kb, config)
+    schedule = _schedule(services, config)
     with tempfile.TemporaryDirectory(prefix="citewell-metrics-") as folder:
         own = {_WORKER_CONFIG: str(config.resolve()), _WORKER_HOST: options["host"], "PROMETHEUS_MULTIPROC_DIR": folder}
         os.environ.update(own)
@@ -66,38 +66,38 @@ def _run_workers(kb: KnowledgeBase, config: Path, workers: int, options: dict[st
             uvicorn.run("service.http.server:worker", **options)
         finally:
             schedule.stop()
-            kb.close()
+            services.close()
 
 
 def worker() -> FastAPI:
     """The application of one of several workers; uvicorn calls it in each."""
     config = Path(os.environ[_WORKER_CONFIG])
-    kb = connect(config)
-    configure_logs(kb.settings.telemetry.log_format)
-    return _worker_app(kb, config, os.environ[_WORKER_HOST], None)
+    services = build(load_settings(config), config=config)
+    configure_logs(services.settings.telemetry.log_format)
+    return _worker_app(services, config, os.environ[_WORKER_HOST], None)
 
 
-def _worker_app(kb: KnowledgeBase, config: Path, host: str, schedule: ScheduledSync | None) -> FastAPI:
-    configure_traces(kb.settings.telemetry)
-    server = kb.settings.server
+def _worker_app(services: Services, config: Path, host: str, schedule: ScheduledSync | None) -> FastAPI:
+    configure_traces(services.settings.telemetry)
+    server = services.settings.server
     hosts = allowed_hosts(host, server.allowed_hosts, is_loopback=_is_loopback(host))
-    app = create_app(kb, schedule, config=config, hosts=hosts)
-    serving = app.router.lifespan_context
 
-    @asynccontextmanager
-    async def lifespan(application: FastAPI) -> AsyncIterator[Any]:
-        with _drained_on_sigterm(app.state.parts, drain_s=server.drain, grace_s=server.grace):
-            async with serving(application) as state:
-                gc.collect()
-                gc.freeze()  # what is loaded stays: to look through it again and again stops all answers for long
-                yield state
+    @contextlib.contextmanager
+    def serving(drain: Drain) -> Iterator[None]:
+        gc.collect()
+        gc.freeze()  # what is loaded stays: to look through it again and again stops all answers for long
+        with _drained_on_sigterm(drain, drain_s=server.drain, grace_s=server.grace):
+            yield
 
-    app.router.lifespan_context = lifespan
-    return app
+    return create_app(services, schedule, config=config, hosts=hosts, serving=serving)
+
+
+def _schedule(services: Services, config: Path) -> ScheduledSync:
+    return ScheduledSync(services.settings, config, note_next=services.overview().set_next_run)
 
 
 @contextlib.contextmanager
-def _drained_on_sigterm(parts: Parts, *, drain_s: float, grace_s: float) -> Iterator[None]:
+def _drained_on_sigterm(drain: Drain, *, drain_s: float, grace_s: float) -> Iterator[None]:
     """Tell at SIGTERM that the service is ending, take connections for drain_s more, and then let uvicorn end.
 
     uvicorn has put its own handlers in place before this runs, and takes them away after it.
@@ -106,8 +106,8 @@ def _drained_on_sigterm(parts: Parts, *, drain_s: float, grace_s: float) -> Iter
     theirs = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if not parts.drain.begun:
-            loop.call_soon_threadsafe(parts.drain.begin, drain_s + grace_s)
+        if not drain.begun:
+            loop.call_soon_threadsafe(drain.begin, drain_s + grace_s)
         if callable(theirs):
             loop.call_soon_threadsafe(loop.call_later, drain_s, theirs, number, None)
 
@@ -118,9 +118,9 @@ def _drained_on_sigterm(parts: Parts, *, drain_s: float, grace_s: float) -> Iter
         signal.signal(signal.SIGTERM, theirs)
 
 
-def _check_open(kb: KnowledgeBase, host: str) -> None:
-    closed = kb.settings.auth.oidc is not None or kb.keys.any()
-    if not _is_loopback(host) and not closed and not kb.settings.server.allow_unauthenticated:
+def _check_open(services: Services, host: str) -> None:
+    closed = services.settings.auth.oidc is not None or services.keys().any()
+    if not _is_loopback(host) and not closed and not services.settings.server.allow_unauthenticated:
         raise ConfigError(
             f"Other machines can reach {host}, and no key has been made, so anybody could ask. Make one with "
             "`citewell keys create NAME`, configure [auth.oidc], or set server.allow_unauthenticated = true behind a "

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from indexes.qdrant.new_version import NewVersion, drop_unused
 from rag.errors import ReindexRefused
-from service.knowledge_base import KnowledgeBase, connect
+from service.collection import Binding
 from service.settings.edit import set_values
+from service.wiring import Services, opened, sharding
 
 _SAMPLE = 50
 _MOST_LOST, _LEAST_BY_MEANING = 0.1, 0.6  # shares of the sample
@@ -32,38 +33,46 @@ def reindex(
     With `model`, the configuration gets its name at the swap, and until then syncs go on with the old one.
     Raises ReindexRefused when the new version finds less than the old one, SourceBusy when a sync does not end.
     """
-    with connect(config) as kb:
-        target = kb.with_embedder(model) if model else kb
-        version = NewVersion(kb.client, kb.settings.qdrant.collection, target.encoders, target.layout)
-        if not version.is_needed:
-            return 0, version.removed
-        told = Copied(total=version.counts()[0])
+    with opened(config) as services:
+        return _reindexed(services, config, model=model, progress=progress)
+
+
+def _reindexed(
+    services: Services, config: Path, *, model: str, progress: Callable[[Copied], None]
+) -> tuple[int, list[str]]:
+    settings = services.settings
+    named = settings.embedder.model_copy(update={"model": model} if model else {})
+    target = services.bind(named)
+    version = NewVersion(services.qdrant(), settings.qdrant.collection, target.encoders, sharding(settings))
+    if not version.is_needed:
+        return 0, version.removed
+    told = Copied(total=version.counts()[0])
+    _catch_up(version, target, told, progress)
+    with ExitStack() as held:
+        sources = services.overview().sources()
+        for source in sources:
+            held.enter_context(services.ledger().lease(source))
         _catch_up(version, target, told, progress)
-        with ExitStack() as held:
-            sources: list[str] = kb.state.sources()
-            for source in sources:
-                held.enter_context(kb.state.lease(source))
-            _catch_up(version, target, told, progress)
-            _compare(target, version)
-            if model:
-                set_values(config, "embedder", model=model)
-            version.swap(sources)
-        return told.copied, version.removed
+        _compare(target, version)
+        if model:
+            set_values(config, "embedder", model=model)
+        version.swap(sources)
+    return told.copied, version.removed
 
 
 def abort(config: Path) -> list[str]:
     """Remove what a broken-off re-index has built. Returns the collections that were removed."""
-    with connect(config) as kb:
-        return drop_unused(kb.client, kb.settings.qdrant.collection)
+    with opened(config) as services:
+        return drop_unused(services.qdrant(), services.settings.qdrant.collection)
 
 
-def _catch_up(version: NewVersion, target: KnowledgeBase, told: Copied, progress: Callable[[Copied], None]) -> None:
+def _catch_up(version: NewVersion, target: Binding, told: Copied, progress: Callable[[Copied], None]) -> None:
     for copied in version.catch_up(target.embedder, target.sparse):
         told.copied += copied
         progress(told)
 
 
-def _compare(target: KnowledgeBase, version: NewVersion) -> None:
+def _compare(target: Binding, version: NewVersion) -> None:
     """Compare counts, and how many chunks are found by their own text. Raises ReindexRefused."""
     old, new = version.counts()
     if old != new:

@@ -1,4 +1,4 @@
-"""Who may use which route: the access table, and how a caller is known."""
+"""How a caller is known."""
 
 import hashlib
 import time
@@ -16,35 +16,7 @@ _KEPT_S = 1.0  # how long a key is taken as it was read: one that is revoked sti
 _KEPT = 10_000
 _THREADS = 2
 
-Access = Literal["public", "known", "ask", "ingest", "admin"]  # known: by any key
-ACCESS: dict[tuple[str, str], Access] = {
-    ("POST", "/v1/ask"): "ask",
-    ("POST", "/v1/retrieve"): "ask",
-    ("POST", "/v1/chat/completions"): "ask",
-    ("GET", "/v1/models"): "ask",
-    ("GET", "/v1/models/{model:path}"): "ask",
-    ("DELETE", "/v1/conversations/{conversation}"): "ask",
-    ("GET", "/v1/me"): "known",
-    ("POST", "/v1/session"): "public",
-    ("DELETE", "/v1/session"): "public",
-    ("GET", "/v1/sources"): "ask",
-    ("GET", "/v1/sources/{source}"): "ingest",
-    ("GET", "/v1/quarantine"): "ingest",
-    ("POST", "/v1/jobs"): "ingest",
-    ("GET", "/v1/jobs"): "ingest",
-    ("GET", "/v1/jobs/{job_id}"): "ingest",
-    ("GET", "/v1/jobs/{job_id}/events"): "ingest",
-    ("POST", "/v1/jobs/{job_id}/cancel"): "ingest",
-    ("GET", "/v1/health"): "ingest",
-    ("GET", "/v1/config"): "admin",
-    ("GET", "/metrics"): "admin",  # public with server.public_metrics
-    ("GET", "/livez"): "public",
-    ("GET", "/readyz"): "public",
-    ("GET", "/"): "public",
-    ("GET", "/static/{version}/{file:path}"): "public",
-    ("GET", "/docs"): "public",
-    ("GET", "/openapi.json"): "public",
-}
+Access = Literal["public", "known", "ask", "ingest", "admin"]  # known: by any key, whatever its rights
 
 
 class Authenticator:

@@ -20,11 +20,12 @@ from rag.deadline import until
 from rag.errors import CitewellError, QuestionError
 from rag.ports import Scope
 from rag.types import Message
-from service.asking.asker import Ask, answer_events, sampling_of, whole
+from service.asking.asker import Ask, sampling_of, whole
+from service.catalogue import no_source
 from service.http.edge import ClientGone, Exchange
 from service.http.guard import too_late
 from service.http.outside import event_for, hit_for, text_for
-from service.http.parts import Parts, Shared, Under, Who, visible_sources
+from service.http.parts import Parts, Shared, Under, Who
 from service.http.problems import FAILED, problem, status_of
 from service.schemas import (
     AskBody,
@@ -54,7 +55,7 @@ async def ask(body: AskBody, request: Request, parts: Shared, caller: Who, excha
         scope=scope_of(parts, caller, body.sources, body.filter),
         profile=profile_of(parts, caller, body.profile or ""),
         sampling=sampling_of(
-            parts.kb.settings.llm,
+            parts.settings.llm,
             max_tokens=body.max_tokens,
             temperature=body.temperature,
             top_p=body.top_p,
@@ -72,9 +73,9 @@ async def ask(body: AskBody, request: Request, parts: Shared, caller: Who, excha
 async def retrieve(body: RetrieveBody, request: Request, parts: Shared, caller: Who) -> RetrieveOut:
     """The best chunks for a question, with fused and per-retriever scores."""
     check_sizes(parts, body.question)
-    question = parts.kb.clean(body.question)
+    question = parts.searcher.clean(body.question)
     scope = scope_of(parts, caller, body.sources, body.filter)
-    search = parts.kb.in_search_thread(lambda: parts.kb.retrieve(question, k=body.k, scope=scope))
+    search = parts.searcher.in_thread(parts.searcher.retrieve, question, k=body.k, scope=scope)
     hits = await while_present(request, search)
     return RetrieveOut(question=question, hits=[hit_out(hit_for(caller, hit)) for hit in hits])
 
@@ -86,7 +87,7 @@ async def forget(
     last: Annotated[int | None, Query(ge=1, le=200, description="Only so many turns from the end")] = None,
 ) -> None:
     """Forget a conversation's turns; one that is unknown is forgotten already."""
-    await parts.state_threads.run(parts.kb.conversations.forget, conversation, caller.identity, last=last)
+    await parts.state_threads.run(parts.conversations.forget, conversation, caller.identity, last=last)
 
 
 def answered(parts: Parts, question: Ask, caller: Caller) -> AsyncGenerator[Event, None]:
@@ -95,12 +96,12 @@ def answered(parts: Parts, question: Ask, caller: Caller) -> AsyncGenerator[Even
     Raises what a question is refused for before any work: its size, or a full engine.
     """
     check_sizes(parts, question.question, question.history)
-    parts.kb.clean(question.question)
+    parts.asker.check(question.question)
     if question.deadline is not None:
         parts.admission.check(question.deadline)
-    if parts.kb.settings.telemetry.log_questions:
+    if parts.settings.telemetry.log_questions:
         _log.info("question: %s", question.question)
-    return _observed(parts, answer_events(parts.kb, question), caller)
+    return _observed(parts, parts.asker.events(question), caller)
 
 
 async def _observed(parts: Parts, events: AsyncGenerator[Event, None], caller: Caller) -> AsyncGenerator[Event, None]:
@@ -116,7 +117,7 @@ async def _observed(parts: Parts, events: AsyncGenerator[Event, None], caller: C
 
 def check_sizes(parts: Parts, question: str, history: Sequence[Message] = ()) -> None:
     """Raises HTTPException (413) for a question or a history that is too long."""
-    limits = parts.kb.settings.limits
+    limits = parts.settings.limits
     size = len(question.encode("utf-8", "replace"))
     if size > limits.question_bytes:
         raise HTTPException(413, f"The question has {size} bytes; {limits.question_bytes} are allowed.")
@@ -130,23 +131,23 @@ def scope_of(parts: Parts, caller: Caller, sources: Sequence[str], where: Filter
 
     Raises QuestionError for a source that is not configured, or not theirs.
     """
-    size, most = len(json.dumps(where).encode()), parts.kb.settings.limits.filter_bytes
+    size, most = len(json.dumps(where).encode()), parts.settings.limits.filter_bytes
     if size > most:
         raise HTTPException(413, f"The filter has {size} bytes; {most} are allowed.")
-    scope = parts.kb.scope(where=where, identity=caller.identity)
+    scope = parts.catalogue.scope(where=where, identity=caller.identity)
     if not caller.rights.sources and not sources:
         return scope
-    allowed = visible_sources(parts.kb, caller)
+    allowed = parts.catalogue.visible(caller.rights)
     for name in sources:
         if name not in allowed:
-            raise QuestionError(f"There is no source {name!r}. Configured sources: {', '.join(allowed) or 'none'}.")
+            raise QuestionError(no_source(name, allowed))
     return replace(scope, sources=tuple(sources) or tuple(allowed) or ("",))
 
 
 def profile_of(parts: Parts, caller: Caller, wanted: str) -> str:
     """The profile that a caller asks with. Raises HTTPException (403) for one that their key does not have."""
     allowed = caller.rights.profiles
-    profile = wanted or parts.kb.settings.llm.profile
+    profile = wanted or parts.settings.llm.profile
     if not allowed or profile in allowed:
         return profile
     if wanted:

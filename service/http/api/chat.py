@@ -28,9 +28,7 @@ async def chat_completions(body: ChatBody, request: Request, parts: Shared, call
     """OpenAI's chat completions: the last message is the question. Citations are annotations, and under `citewell`."""
     profile = profile_of(parts, caller, openai_api.profile_named(body.model))
     scope = scope_of(parts, caller, body.citewell.sources, body.citewell.filter)
-    asked = openai_api.question_of(
-        body, parts.kb.settings.llm, scope=scope, profile=profile, deadline=exchange.deadline
-    )
+    asked = openai_api.question_of(body, parts.settings.llm, scope=scope, profile=profile, deadline=exchange.deadline)
     events = answered(parts, asked, caller)
     if not body.stream:
         return JSONResponse(openai_api.completion(await while_present(request, whole(events)), body))

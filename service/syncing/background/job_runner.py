@@ -1,20 +1,17 @@
-"""Runs jobs, each in a process of its own: embedding never takes the service's time."""
+"""Runs jobs, each in a process of its own, and tells the state store how far they are."""
 
 import asyncio
-import json
 import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rag.boundary.child import child_environment, python_child
 from service.store.jobs import Job, Jobs
+from service.syncing.background.child import ChildIngest
 from service.threads import Threads
 
 _AT_ONCE = 2
 _TELL_EVERY_S = 0.5
 _STOP_S = 20.0
-_CANCELLED = {130, 143}  # 128 + SIGINT, SIGTERM
 _log = logging.getLogger("citewell")
 
 
@@ -23,7 +20,8 @@ class JobRunner:
 
     def __init__(self, jobs: Jobs, config: Path) -> None:
         self._jobs, self._config = jobs, config
-        self._threads = Threads("jobs", _AT_ONCE + 1)
+        self._state = Threads("jobs", _AT_ONCE + 1)
+        self._children = Threads("ingest", _AT_ONCE)
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,14 +47,14 @@ class JobRunner:
             status = "failed"
             told["error"] = "The job failed; the service's log has the reason."
         finally:
-            await asyncio.shield(self._threads.run(self._jobs.end, job.id, status, told))
+            await asyncio.shield(self._state.run(self._jobs.end, job.id, status, told))
 
     async def _may_start(self, job: Job) -> bool:
         """Wait for a free place; whether the job was not cancelled meanwhile."""
         waiting = asyncio.create_task(self._free.acquire())
         try:
             while not (await asyncio.wait([waiting], timeout=_TELL_EVERY_S))[0]:
-                if await self._threads.run(self._jobs.tell, job.id, {}):
+                if await self._state.run(self._jobs.tell, job.id, {}):
                     waiting.cancel()
                     return False
         except asyncio.CancelledError:
@@ -65,61 +63,34 @@ class JobRunner:
         return True
 
     async def _ingest(self, job: Job, told: dict[str, Any]) -> str:
-        options = [f"--{name.replace('_', '-')}" for name, on in job.request.items() if on is True]
-        command = python_child(
-            "service.cli.main", "ingest", "--json", "--config", str(self._config), *options, "--", *job.sources
-        )
+        """Run a job's process; how the job ended."""
+        child = ChildIngest(self._config, job.sources, [name for name, on in job.request.items() if on is True])
+        running = None
         try:
-            await self._threads.run(self._jobs.start, job.id)
-            pipe = asyncio.subprocess.PIPE
-            process = await asyncio.create_subprocess_exec(
-                *command, env=child_environment(secrets=True), stdout=pipe, stderr=pipe
-            )
-            return await self._follow(job, process, told)
+            await self._state.run(self._jobs.start, job.id)
+            running = asyncio.create_task(self._children.run(child.run))
+            while not (await asyncio.wait([running], timeout=_TELL_EVERY_S))[0]:
+                told |= {"sources": dict(child.progress)} if child.progress else {}
+                if await self._state.run(self._jobs.tell, job.id, told):
+                    child.stop()
+            await running
+        except asyncio.CancelledError:
+            child.stop()
+            if running is not None:
+                await asyncio.wait([running], timeout=_STOP_S)
+            raise
         finally:
             self._free.release()
-
-    async def _follow(self, job: Job, process: asyncio.subprocess.Process, told: dict[str, Any]) -> str:
-        errors: list[str] = []
-        reading = asyncio.gather(_all(process.stdout), _read_progress(process.stderr, told, errors))
-        ending, asked = asyncio.create_task(process.wait()), False
-        try:
-            while not (await asyncio.wait([ending], timeout=_TELL_EVERY_S))[0]:
-                cancelled = await self._threads.run(self._jobs.tell, job.id, told)
-                if cancelled and not asked and process.returncode is None:
-                    process.terminate()  # once: a second signal would not let it finish its batch
-                    asked = True
-        except asyncio.CancelledError:
-            with suppress(ProcessLookupError):
-                process.terminate()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(ending, _STOP_S)
-            raise
-        output = (await reading)[0]
-        status = _outcome(process.returncode or 0, output, errors, told)
-        return "cancelled" if asked and status == "failed" else status  # ended early, it may not tell why
+        return _outcome(child, told)
 
 
-def _outcome(code: int, output: bytes, errors: list[str], told: dict[str, Any]) -> str:
-    try:
-        told["reports"] = json.loads(output)["sources"]
-    except (ValueError, KeyError):
-        told["error"] = "\n".join(errors[-5:]) or f"The ingest ended with exit code {code}."
-        return "cancelled" if code in _CANCELLED else "failed"
-    return "done" if code in (0, 3) else "cancelled" if code in _CANCELLED else "failed"
-
-
-async def _all(stream: asyncio.StreamReader | None) -> bytes:
-    return await stream.read() if stream is not None else b""
-
-
-async def _read_progress(stream: asyncio.StreamReader | None, told: dict[str, Any], errors: list[str]) -> None:
-    while stream is not None and (line := await stream.readline()):
-        text = line.decode(errors="replace").strip()
-        try:
-            event = json.loads(text)
-        except ValueError:
-            errors.append(text)
-            continue
-        if isinstance(event, dict) and event.get("event") == "progress":
-            told.setdefault("sources", {})[event.pop("source")] = event
+def _outcome(child: ChildIngest, told: dict[str, Any]) -> str:
+    if child.progress:
+        told["sources"] = dict(child.progress)
+    if child.reports is not None:
+        told["reports"] = child.reports
+    else:
+        told["error"] = child.error or f"The ingest ended with exit code {child.code}."
+    if child.reports is not None and child.ended_well:
+        return "done"
+    return "cancelled" if child.was_stopped else "failed"

@@ -3,8 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -12,8 +13,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from connectors.files.patterns import base_of
-from service.knowledge_base import KnowledgeBase
-from service.settings.sources import FilesSettings, SqlSettings
+from service.settings.sources import FilesSettings, SourceSettings
 from service.syncing.background.watching import follow_files
 
 _JITTER_SHARE = 0.1  # of an interval, so that the sources of many installations do not all begin at once
@@ -26,7 +26,8 @@ _log = logging.getLogger("citewell")
 class Schedule:
     """Calls `sync` with a source's name when the source is due; start it, and stop it to end. sync says how it went.
 
-    names: the sources to run, all when empty.
+    root: the folder that paths are relative to; data_dir: below it no change counts; note_next: is told when a source
+    is due next, None when it is not any more.
     A source never runs twice at once: one that is still running when it is due is run once more after it has ended,
     however often it was due meanwhile. The times of the next runs are kept in the state, for `citewell status`.
     default_every_s: how often a database without a schedule of its own is read, and then folders are watched; 0: they
@@ -35,15 +36,18 @@ class Schedule:
 
     def __init__(
         self,
-        kb: KnowledgeBase,
+        sources: Mapping[str, SourceSettings],
         sync: Callable[[str], bool],
         *,
-        names: Sequence[str] = (),
+        root: Path,
+        data_dir: Path,
+        note_next: Callable[[str, float | None], None],
         default_every_s: float = 0.0,
         rescan_s: float = _RESCAN_S,
     ) -> None:
-        self._kb, self._sync, self._default_every_s, self._rescan_s = kb, sync, default_every_s, rescan_s
-        self._sources = {name: kb.settings.sources[name] for name in names or kb.settings.sources}
+        self._sources, self._sync, self._next_run = sources, sync, note_next
+        self._root, self._data_dir = root, data_dir
+        self._default_every_s, self._rescan_s = default_every_s, rescan_s
         self._stop = threading.Event()
         self._locks = {name: threading.Lock() for name in self._sources}
         self._watchers: list[threading.Thread] = []
@@ -60,17 +64,17 @@ class Schedule:
         planned = {name: self._plan(settings) for name, settings in self._sources.items()}
         return {name: plan for name, plan in planned.items() if plan}
 
-    def _plan(self, settings: SqlSettings | FilesSettings) -> str:
+    def _plan(self, settings: SourceSettings) -> str:
         every = self._every_s(settings)
         parts = [f"every {every:g} s"] if every else [f"at {settings.cron}"] if settings.cron else []
         return ", ".join([*parts, *(["when a file changes"] if self._watches(settings) else [])])
 
-    def _every_s(self, settings: SqlSettings | FilesSettings) -> float:
+    def _every_s(self, settings: SourceSettings) -> float:
         if settings.every is not None:
             return settings.every
         return 0.0 if settings.cron or isinstance(settings, FilesSettings) else self._default_every_s
 
-    def _watches(self, settings: SqlSettings | FilesSettings) -> bool:
+    def _watches(self, settings: SourceSettings) -> bool:
         if not isinstance(settings, FilesSettings):
             return False
         return settings.watch or (self._default_every_s > 0 and settings.every is None and not settings.cron)
@@ -86,7 +90,7 @@ class Schedule:
         for watcher in self._watchers:
             watcher.start()
 
-    def _add_job(self, name: str, settings: SqlSettings | FilesSettings) -> None:
+    def _add_job(self, name: str, settings: SourceSettings) -> None:
         every = self._every_s(settings)
         if every:
             jitter = min(every * _JITTER_SHARE, _LONGEST_JITTER_S)
@@ -105,7 +109,7 @@ class Schedule:
         for watcher in self._watchers:
             watcher.join()
         for name in self._locks:
-            self._kb.state.set_next_run(name, None)
+            self._next_run(name, None)
 
     def _run(self, name: str) -> bool:
         """Sync a source; whether that went well."""
@@ -118,14 +122,13 @@ class Schedule:
     def _note_next(self, name: str) -> None:
         job = self._scheduler.get_job(name)
         if job is not None and job.next_run_time is not None:
-            self._kb.state.set_next_run(name, job.next_run_time.timestamp())
+            self._next_run(name, job.next_run_time.timestamp())
 
     def _watch(self, name: str, settings: FilesSettings) -> None:
         """Sync at once, and again after every change; changes during a sync are not missed."""
-        root, data = self._kb.settings.root, self._kb.settings.data_dir
-        bases = sorted({base_of(root, pattern) for pattern in settings.paths})
+        bases = sorted({base_of(self._root, pattern) for pattern in settings.paths})
         due, retry_s, next_try, next_scan = False, 0.0, 0.0, 0.0
-        for news in follow_files(bases, ignore=data, stop=self._stop):
+        for news in follow_files(bases, ignore=self._data_dir, stop=self._stop):
             now = time.monotonic()
             due = due or bool(news) or now >= next_scan
             if not due or (now < next_try and news != "begun"):

@@ -1,12 +1,12 @@
-"""Scheduled syncs of the service, each in a process of its own: embedding never takes the service's time."""
+"""Scheduled syncs of the service, each in a process of its own."""
 
 import logging
-import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from rag.boundary.child import child_environment, python_child
-from service.knowledge_base import KnowledgeBase
+from service.settings.sections import Settings
+from service.syncing.background.child import ChildIngest
 from service.syncing.background.schedule import Schedule
 
 _log = logging.getLogger("citewell")
@@ -15,13 +15,16 @@ _log = logging.getLogger("citewell")
 class ScheduledSync:
     """Reads the sources that have a schedule, or watch their files, while the service runs."""
 
-    def __init__(self, kb: KnowledgeBase, config: Path) -> None:
+    def __init__(self, settings: Settings, config: Path, *, note_next: Callable[[str, float | None], None]) -> None:
+        """config: the settings' file; note_next: is told when a source is due next."""
         self._config = config
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[ChildIngest] = set()
         self._ended = False
         self._told: dict[str, str] = {}  # what is still wrong with a source, which is told once
-        self._schedule = Schedule(kb, self._sync)
+        self._schedule = Schedule(
+            settings.sources, self._sync, root=settings.root, data_dir=settings.data_dir, note_next=note_next
+        )
 
     def start(self) -> None:
         for name, plan in self._schedule.planned.items():
@@ -32,31 +35,23 @@ class ScheduledSync:
         """Ask the runs under way to finish their batch, and end."""
         with self._lock:
             self._ended = True
-            for process in self._running:
-                process.terminate()
+            for child in self._running:
+                child.stop()
         self._schedule.stop()
 
     def _sync(self, name: str) -> bool:
-        command = python_child("service.cli.main", "ingest", "--config", str(self._config), "--", name)
+        child = ChildIngest(self._config, [name])
         with self._lock:
             if self._ended:
                 return False
-            process = subprocess.Popen(  # noqa: S603 our own module, no shell
-                command,
-                env=child_environment(secrets=True),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            self._running.add(process)
+            self._running.add(child)
         try:
-            errors = process.communicate()[1]
+            child.run()
         finally:
             with self._lock:
-                self._running.discard(process)
-        well = process.returncode in (0, 3)
-        failure = "" if well else f"{process.returncode}: {errors.strip()[-2000:]}"
+                self._running.discard(child)
+        failure = "" if child.ended_well else f"{child.code}: {child.error}"
         if failure and failure != self._told.get(name) and not self._ended:
             _log.warning("the scheduled run of %s ended with %s", name, failure)
         self._told[name] = failure
-        return well
+        return child.ended_well
