@@ -38,6 +38,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 		echo "npm is missing, or has no registry: OpenAI's JavaScript client is not tested"
 	@touch $(VENV)/installed $@
 
+node_modules/.installed: package.json
+	@{ command -v npm && npm install --no-audit --no-fund --silent && touch $@; } >/dev/null || \
+		echo "npm is missing, or has no registry: the page's JavaScript is not checked"
+
 $(VENV)/installed-bench: $(VENV)/installed-dev
 	@$(PIP) -e '.[docs,postgres,mysql,dev,bench]'
 	@touch $@
@@ -81,10 +85,11 @@ test-tokens: $(VENV)/installed-dev  ## count 1,000 prompts beside a real vLLM wi
 test-fuzz: $(VENV)/installed-dev  ## 20,000 generated and 5,000 broken requests, with planted secrets
 	@$(BIN)/python -m tests.fuzz
 
-lint: $(VENV)/installed-dev  ## ruff, mypy --strict, import contracts
+lint: $(VENV)/installed-dev node_modules/.installed  ## ruff, mypy --strict, import contracts; tsc and prettier for the page
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@test ! -e node_modules/.installed || npm run --silent lint
 
 bench: bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service bench-page  ## every measured number of the README
 

@@ -1,6 +1,7 @@
 // The conversation: asking, stopping, asking again, changing a question; each turn goes to the history.
 
 import { call, events, Problem } from "./api.js";
+import { byId } from "./dom.js";
 import * as history from "./history.js";
 import { t } from "./language.js";
 import { LABELS } from "./markdown.js";
@@ -8,15 +9,24 @@ import { asked } from "./options.js";
 import { closePanel } from "./panel.js";
 import { keepingEnd, newTurn, TurnView } from "./turn.js";
 
-const byId = (id) => document.getElementById(id);
+/** @import { Answer, Caller, Conversation, Passage, Turn } from "./types.js" */
+/** @typedef {(why: string, then: () => unknown) => void} OnUnknown what to do when the service asks for a key */
+
 const NEAREST = 5;
+/** @type {Caller | null} */
 let me = null;
 let conversation = begin();
+/** @type {TurnView[]} */
 let views = [];
+/** @type {AbortController | null} */
 let stopping = null;
+/** @type {OnUnknown} */
 let onUnknown = () => {};
 
-/** caller: as /v1/me tells, null before the sign-in; unknown: what to do when the service asks for a key. */
+/**
+ * @param {Caller | null} caller as /v1/me tells, null before the sign-in
+ * @param {OnUnknown} unknown
+ */
 export function setCaller(caller, unknown) {
   me = caller;
   onUnknown = unknown;
@@ -30,7 +40,7 @@ export function newConversation() {
 }
 
 /** Show a conversation of the history, to go on with. */
-export function open(saved) {
+export function open(/** @type {Conversation} */ saved) {
   stop();
   closePanel();
   conversation = saved;
@@ -49,7 +59,7 @@ export function stop() {
   stopping?.abort();
 }
 
-export async function ask(question) {
+export async function ask(/** @type {string} */ question) {
   const options = question ? asked() : null;
   if (!options || stopping) return;
   const turn = newTurn(question, options);
@@ -78,6 +88,13 @@ export async function ask(question) {
   if (turn.problem?.status === 401) onUnknown(t(me ? "signInAgain" : "signInToAsk"), () => again(view, question));
 }
 
+/**
+ * Ask, and show the answer as it comes. Throws a Problem.
+ * @param {Turn} turn
+ * @param {TurnView} view
+ * @param {object} body
+ * @param {AbortSignal} signal
+ */
 async function follow(turn, view, body, signal) {
   const begun = performance.now();
   for await (const [name, data] of events("POST", "v1/ask", body, signal)) {
@@ -105,38 +122,47 @@ async function follow(turn, view, body, signal) {
   throw new Problem(0, "");
 }
 
-/** What an answer is: one in which nothing stands on a source is told as such, whoever says that nothing is known. */
-function stateOf(answer) {
+/** What an answer is: one in which nothing stands on a source is shown as such, whoever says that nothing is known. */
+function stateOf(/** @type {Answer} */ answer) {
   if (answer.refused) return "refused";
   if (answer.degraded) return "degraded";
   return answer.citations.length || answer.value !== null ? "done" : "unfounded";
 }
 
-/** The passages that a refused question came nearest to. */
+/**
+ * The passages that a refused question came nearest to.
+ * @param {Turn} turn
+ * @param {AbortSignal} signal
+ * @returns {Promise<Passage[] | null>}
+ */
 async function nearest(turn, signal) {
   const { sources = [], filter = {} } = turn.options;
+  const question = turn.answer?.standalone || turn.question;
   try {
-    const found = await call("POST", "v1/retrieve", { question: turn.answer.standalone || turn.question, k: NEAREST, sources, filter }, signal);
+    const found = await call("POST", "v1/retrieve", { question, k: NEAREST, sources, filter }, signal);
     return found.hits;
   } catch {
     return null;
   }
 }
 
-function fail(turn, error) {
+/** error: null where the reader stopped it. */
+function fail(/** @type {Turn} */ turn, /** @type {unknown} */ error) {
   turn.state = error ? "error" : "stopped";
   if (!error) return;
   if (!(error instanceof Problem)) console.error(error);
-  const { status = 500, message: detail, retryAfter = 0, requestId = "" } = error;
+  const problem = error instanceof Problem ? error : new Problem(500, String(error));
+  const { status, message: detail, retryAfter, requestId } = problem;
   turn.problem = { status, detail, retryAfter, requestId };
 }
 
-function tell(turn) {
+function tell(/** @type {Turn} */ turn) {
   const ended = ["done", "degraded", "unfounded"].includes(turn.state);
   say(ended ? t("answered", Object.keys(turn.numbers).length) : t(turn.state));
 }
 
-function viewOf(turn) {
+/** @returns {TurnView} */
+function viewOf(/** @type {Turn} */ turn) {
   const view = new TurnView(turn, {
     retry: () => again(view, turn.question),
     edit: (question) => again(view, question),
@@ -145,7 +171,7 @@ function viewOf(turn) {
 }
 
 /** Ask in place of a turn. The conversation as it was stays in the history if later turns go, or an answer does. */
-async function again(view, question) {
+async function again(/** @type {TurnView} */ view, /** @type {string} */ question) {
   if (stopping || !asked()) return;
   const at = views.indexOf(view);
   const gone = conversation.turns.slice(at);
@@ -171,16 +197,24 @@ async function again(view, question) {
 function context() {
   if (!isForgotten()) return { conversation: conversation.id };
   conversation.forgotten = true;
-  const said = conversation.turns.filter((turn) => turn.answer);
-  return { history: said.flatMap((turn) => [{ role: "user", content: turn.question }, { role: "assistant", content: turn.answer.text.replace(LABELS, "") }]) };
+  const history = conversation.turns.flatMap(({ question, answer }) => {
+    if (!answer) return [];
+    const said = answer.text.replace(LABELS, "");
+    return [
+      { role: "user", content: question },
+      { role: "assistant", content: said },
+    ];
+  });
+  return { history };
 }
 
 function isForgotten() {
   const last = conversation.turns.at(-1);
-  return conversation.forgotten || (last !== undefined && me !== null && Date.now() / 1000 - last.at > me.asking.keep_conversations_s);
+  if (conversation.forgotten || !last || !me) return conversation.forgotten;
+  return Date.now() / 1000 - last.at > me.asking.keep_conversations_s;
 }
 
-async function keep(own) {
+async function keep(/** @type {Conversation} */ own) {
   own.title = own.turns[0].question.slice(0, 120);
   const kept = await history.save(structuredClone(own));
   if (own !== conversation) return;
@@ -188,22 +222,24 @@ async function keep(own) {
   if (!kept) byId("conversation-note").textContent = t("historyOff");
 }
 
-function running(now) {
+function running(/** @type {boolean} */ now) {
   byId("send").hidden = now;
   byId("stop").hidden = !now;
 }
 
-function say(text) {
+function say(/** @type {string} */ text) {
   byId("status").textContent = text;
 }
 
+/** @returns {Conversation} */
 function begin() {
   return { id: newId(), title: "", at: Date.now() / 1000, turns: [], forgotten: false };
 }
 
 /** Also where crypto.randomUUID is not to be had: http:// on an intranet. */
 function newId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const bytes = Array.from(crypto.getRandomValues(new Uint8Array(16)));
+  return bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 byId("composer").addEventListener("submit", (event) => {

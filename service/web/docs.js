@@ -1,12 +1,40 @@
 // The REST API as its OpenAPI description tells it, without anything from elsewhere.
 
-import { el } from "./dom.js";
+import { byId, el, wide } from "./dom.js";
 
+/**
+ * @typedef {object} Schema
+ * @property {string} [$ref]
+ * @property {Schema[]} [anyOf]
+ * @property {Schema[]} [oneOf]
+ * @property {unknown[]} [enum]
+ * @property {unknown} [const]
+ * @property {string} [type]
+ * @property {Schema} [items]
+ * @property {string} [description]
+ * @property {string[]} [required]
+ * @property {Record<string, Schema>} [properties]
+ */
+/** @typedef {{ name: string, schema: Schema, required?: boolean, description?: string }} Field */
+/** @typedef {{ content?: Record<string, { schema?: Schema }>, description?: string }} Content */
+/**
+ * @typedef {object} Operation
+ * @property {string} operationId
+ * @property {string} [summary]
+ * @property {string} [description]
+ * @property {Field[]} [parameters]
+ * @property {Content} [requestBody]
+ * @property {Record<string, Content>} [responses]
+ */
+/** @typedef {{ paths: Record<string, Record<string, Operation>>, components?: { schemas?: Record<string, Schema> } }} Api */
+
+/** @type {Api} */
 const api = await (await fetch("openapi.json")).json();
 const schemas = api.components?.schemas ?? {};
-const nameOf = (schema) => schema?.$ref?.split("/").at(-1);
+const nameOf = (/** @type {Schema} */ schema) => schema.$ref?.split("/").at(-1) ?? "";
 
-function typeOf(schema) {
+/** @returns {string} */
+function typeOf(/** @type {Schema | undefined} */ schema) {
   if (!schema) return "";
   if (schema.$ref) return nameOf(schema);
   const kinds = schema.anyOf ?? schema.oneOf;
@@ -16,40 +44,57 @@ function typeOf(schema) {
   return schema.type === "array" ? `${typeOf(schema.items)}[]` : (schema.type ?? "any");
 }
 
-/** Rows of fields: name, type, what it is. */
-function fields(caption, rows) {
-  if (!rows.length) return null;
-  return el(
-    "div", { class: "wide", tabindex: 0, role: "group", "aria-label": caption },
-    el("table", {}, el("caption", {}, caption), el("tbody", {}, rows.map(([name, schema, required, description]) => el(
-      "tr", {}, el("th", { scope: "row" }, el("code", {}, name)), el("td", {}, el("code", {}, typeOf(schema)), required ? ", required" : ""), el("td", {}, description ?? ""),
-    )))),
+function fields(/** @type {string} */ caption, /** @type {Field[]} */ found) {
+  if (!found.length) return null;
+  const lines = found.map(({ name, schema, required, description }) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, el("code", {}, name)),
+      el("td", {}, el("code", {}, typeOf(schema)), required && ", required"),
+      el("td", {}, description ?? ""),
+    ),
   );
+  return wide(caption, el("table", {}, el("caption", {}, caption), el("tbody", {}, lines)));
 }
 
-function propertiesOf(schema) {
+/** @returns {Field[]} */
+function propertiesOf(/** @type {Schema} */ schema) {
   const found = schema.$ref ? schemas[nameOf(schema)] : schema;
-  return Object.entries(found?.properties ?? {}).map(([name, inner]) => [name, inner, found.required?.includes(name), inner.description]);
+  return Object.entries(found?.properties ?? {}).map(([name, inner]) => {
+    return { name, schema: inner, required: found.required?.includes(name), description: inner.description };
+  });
 }
 
-function operation(path, method, told) {
-  const body = told.requestBody?.content?.["application/json"]?.schema;
-  const parameters = (told.parameters ?? []).map((each) => [each.name, each.schema, each.required, each.description ?? each.schema?.description]);
-  const answers = Object.entries(told.responses ?? {}).map(([status, answer]) => {
-    const content = Object.entries(answer.content ?? {}).map(([type, inner]) => `${type} ${typeOf(inner.schema)}`.trim());
-    return el("li", {}, el("code", {}, status), ` ${answer.description}${content.length ? `: ${content.join(", ")}` : ""}`);
+function answerItem(/** @type {string} */ status, /** @type {Content} */ answer) {
+  const content = Object.entries(answer.content ?? {}).map(([type, { schema }]) => `${type} ${typeOf(schema)}`.trim());
+  const kinds = content.length ? `: ${content.join(", ")}` : "";
+  return el("li", {}, el("code", {}, status), ` ${answer.description}${kinds}`);
+}
+
+function operation(/** @type {string} */ path, /** @type {string} */ method, /** @type {Operation} */ described) {
+  const body = described.requestBody?.content?.["application/json"]?.schema;
+  const parameters = (described.parameters ?? []).map((each) => {
+    return { ...each, description: each.description ?? each.schema.description };
   });
+  const answers = Object.entries(described.responses ?? {}).map(([status, answer]) => answerItem(status, answer));
   return el(
-    "section", { class: "turn", id: told.operationId },
+    "section",
+    { class: "turn", id: described.operationId },
     el("h2", {}, el("code", {}, `${method.toUpperCase()} ${path}`)),
-    el("p", {}, told.description ?? told.summary ?? ""),
+    el("p", {}, described.description ?? described.summary ?? ""),
     fields("Parameters", parameters),
-    body ? fields(`Body${nameOf(body) ? `: ${nameOf(body)}` : ""}`, propertiesOf(body)) : null,
+    body ? fields(["Body", nameOf(body)].filter(Boolean).join(": "), propertiesOf(body)) : null,
     el("ul", {}, answers),
   );
 }
 
-const operations = Object.entries(api.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, told]) => operation(path, method, told)));
-const forms = Object.keys(schemas).sort().map((name) => el("section", { id: `schema-${name}` }, el("h3", {}, name), fields(name, propertiesOf(schemas[name]))));
-document.getElementById("api").replaceChildren(...operations, el("h2", {}, "Forms"), ...forms);
+const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, described]) => operation(path, method, described)),
+);
+const names = Object.keys(schemas).sort();
+const forms = names.map((name) =>
+  el("section", { id: `schema-${name}` }, el("h3", {}, name), fields(name, propertiesOf(schemas[name]))),
+);
+byId("api").replaceChildren(...operations, el("h2", {}, "Schemas"), ...forms);
 document.documentElement.dataset.ready = "";

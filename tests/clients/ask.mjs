@@ -14,19 +14,36 @@ async function refused(body) {
   return {};
 }
 
-const plain = await client.chat.completions.create({ ...asked, n: 1, stop: ["\u0000"], seed: 7, logprobs: false, tool_choice: "none", store: true });
+const plain = await client.chat.completions.create({
+  ...asked,
+  n: 1,
+  stop: ["\u0000"],
+  seed: 7,
+  logprobs: false,
+  tool_choice: "none",
+  store: true,
+});
 const message = plain.choices[0].message;
 let streamed = "";
 let usage = null;
-for await (const chunk of await client.chat.completions.create({ ...asked, stream: true, stream_options: { include_usage: true } })) {
+for await (const chunk of await client.chat.completions.create({
+  ...asked,
+  stream: true,
+  stream_options: { include_usage: true },
+})) {
   streamed += chunk.choices[0]?.delta?.content ?? "";
   usage = chunk.usage ?? usage;
 }
-const again = await client.chat.completions.create({ ...asked, messages: [...asked.messages, message, ...asked.messages] });
+const again = await client.chat.completions.create({
+  ...asked,
+  messages: [...asked.messages, message, ...asked.messages],
+});
 const models = (await client.models.list()).data.map((model) => model.id);
 const model = (await client.models.retrieve("citewell")).id;
 const missing = await client.models.retrieve("gpt-4o").catch((err) => ({ status: err.status, code: err.code }));
-const elsewhere = await client.embeddings.create({ model: "m", input: "x" }).catch((err) => ({ status: err.status, message: err.message }));
+const elsewhere = await client.embeddings
+  .create({ model: "m", input: "x" })
+  .catch((err) => ({ status: err.status, message: err.message }));
 const parsed = await client.chat.completions.parse({ ...asked, response_format: { type: "text" } });
 
 console.log(
@@ -42,6 +59,8 @@ console.log(
     elsewhere,
     parsed: parsed.choices[0].message.content,
     tools: await refused({ tools: [{ type: "function", function: { name: "f", parameters: {} } }] }),
-    picture: await refused({ messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "data:," } }] }] }),
+    picture: await refused({
+      messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "data:," } }] }],
+    }),
   }),
 );
