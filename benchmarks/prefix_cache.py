@@ -22,18 +22,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import QUICK, SAMPLE, finish, over_database, percentile, sample
+from benchmarks.common import QUICK, SAMPLE, finish, hits_of, over_database, percentile, sample
 from rag.answer.answering import AnswerSettings, Asked, prompt_for, weighed
 from rag.documents import Hit
 from rag.language.tokens import qwen_encoding
-from rag.ports import Scope
 from rag.prompt.ordering import Arrangement, Block, PrefixOrder
 from rag.prompt.prompt import Prompt
-from rag.question.evidence import understand
 from rag.question.follow_up import joined, passages_beside
+from rag.question.question import understand
 from rag.types import Message, Turn
-from service.evaluation.evaluate import corpus_index
-from service.evaluation.evaluate import read_cases as read_beir
+from service.evaluation.cases import read_cases as read_beir
+from service.evaluation.evaluate import corpus_binding
 from service.knowledge_base import KnowledgeBase
 
 REQUESTS = int(os.environ.get("REQUESTS", 300 if QUICK else 2000))  # of each trace, at most
@@ -122,9 +121,9 @@ def prompts(
             passages=passages_beside(turns, request.hits),
             turns=turns,
             conversation=request.conversation if kept else "",
-            scale=kb.scale_of(question.language),
+            scale=kb.services.collection.current().scale(question.language),
         )
-        settings = AnswerSettings(counter=kb.counter, ordering=ordering)
+        settings = AnswerSettings(counter=kb.services.counter(), ordering=ordering)
         shown, _ = weighed(asked, settings.threshold)
         prompt = prompt_for(asked, shown, settings, "replica")
         yield prompt
@@ -224,12 +223,12 @@ def of_folder(kb: KnowledgeBase, folder: Path) -> list[Request]:
         random.Random(0).shuffle(wanted)
     assert corpus is not None
     found = []
-    with corpus_index(kb, corpus) as index:
+    with corpus_binding(kb.services, corpus) as binding:
         for case in wanted[:REQUESTS]:
             row = rows[case.id]
             before = [t["text"] for t in row.get("history", ()) if t["role"] == "user"]
             turns = [Turn(question=text, asked=text, answer="") for text in before[-1:]]
-            hits = kb.hits_of(joined(row["text"], turns), limit=40, scope=Scope(), index=index)
+            hits = hits_of(kb, joined(row["text"], turns), limit=40, binding=binding)
             talk = case.id.rpartition("#")[0] or case.id.rpartition("<::>")[0]
             answer = str((row.get("answers") or [""])[0])
             found.append(Request(question=row["text"], hits=hits, conversation=talk, answer=answer))
@@ -261,7 +260,7 @@ def main() -> None:
     best: dict[str, Any] = {}
     with sample() as kb:
         if "DATA" in os.environ:
-            kb.index.prepare()
+            kb.services.collection.current().index.prepare()
         else:
             kb.ingest()
         for name, trace in traces(kb):

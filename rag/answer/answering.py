@@ -22,7 +22,9 @@ from rag.prompt import prompt
 from rag.prompt.ordering import PrefixOrder
 from rag.prompt.profiles import DEFAULT_PROFILE, PROFILES
 from rag.prompt.templates import Templates, load_templates
-from rag.question.evidence import THRESHOLD, Question, admissible, refusal, supported
+from rag.question.evidence import THRESHOLD, admissible, supported
+from rag.question.question import Question
+from rag.question.refusals import refusal
 from rag.retrieval.likeness import NO_SCALE, Scale
 from rag.types import Answer, Citation, Route, Sampling, Turn, Usage
 
@@ -125,7 +127,7 @@ async def answer(asked: Asked, settings: AnswerSettings, *, clock: Clock | None 
     backing = prepared.backing
     if not backing:
         yield PassagesFound(passages=())
-        text = refusal(question, aggregate=bool(question.aggregate))
+        text = refusal(question)
         yield TextDelta(text=text)
         yield _finished(asked, clock, Answer(text=text, language=question.language, refused=True))
         return

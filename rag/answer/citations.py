@@ -8,10 +8,12 @@ import hashlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from rag.answer.claims import attributed, locate, says_something, supporting
 from rag.answer.label_forms import LabelReader
 from rag.documents import Passage
+from rag.language.languages import alternatives
 from rag.types import Citation
 
 # A model's bracket that may hold labels: ours (k7f2), bare numbers, or a list of either, with a word such as "passage"
@@ -19,18 +21,21 @@ from rag.types import Citation
 _OURS = r"(?:[a-z]\d){2,8}"
 _ONE = rf"(?:[#^]?(?:{_OURS}|\d{{1,3}}))"
 _SPACE = r"[ \t\u3000]*"
-_WORD = r"(?:(?:passages?|sources?|labels?|refs?\.?|see|cf\.?|段落|来源|文献|参见|见)[:：]?)?"
 _INSIDE = r"[^\]】\n]{0,60}"  # of a bracket: no more is held back while an answer streams, so no more counts
-_LISTED = rf"{_SPACE}{_WORD}{_SPACE}{_ONE}(?:{_SPACE}[,，;；、&]{_SPACE}{_ONE})*{_SPACE}"
 _ROUND = rf"[（(]{_SPACE}{_OURS}(?:{_SPACE}[,，;；、]{_SPACE}{_OURS}){{0,8}}{_SPACE}[)）]"
 _BLANKS = 32  # before a bracket, that are taken with it
-_BRACKET = rf"[ \t]{{0,{_BLANKS}}}(?:[\[【]{{1,2}}(?={_INSIDE}[\]】]){_LISTED}[\]】]{{1,2}}|{_ROUND})"
-_BRACKETS = re.compile(
-    rf"(?:{_BRACKET}){{1,32}}"
-)  # a run that is longer is taken in parts, so that none is read again and again
 _LABEL = re.compile(rf"{_OURS}|\d{{1,3}}")
 _OPEN = re.compile(rf"[ \t]{{0,{_BLANKS}}}(?:[\[【]{{1,2}}{_INSIDE}|[（(][a-z0-9,，;；、 \t\u3000]{{0,60}})$")
 _SPECIAL = re.compile(r"[\[【]|[（(](?=\s{0,32}[a-z]\d|\s{0,32}[a-z]?$)|[。！？\n]|[.!?](?=\s|$)")
+
+
+@lru_cache(maxsize=1)
+def _brackets() -> re.Pattern[str]:
+    """Brackets with labels that follow one another. A longer run is taken in parts, so that none is read again."""
+    word = rf"(?:(?:{alternatives('label_names')})[:：]?)?"
+    listed = rf"{_SPACE}{word}{_SPACE}{_ONE}(?:{_SPACE}[,，;；、&]{_SPACE}{_ONE})*{_SPACE}"
+    square = rf"[\[【]{{1,2}}(?={_INSIDE}[\]】]){listed}[\]】]{{1,2}}"
+    return re.compile(rf"(?:[ \t]{{0,{_BLANKS}}}(?:{square}|{_ROUND})){{1,32}}")
 
 
 def label_passages(passages: Sequence[Passage], *, taken: Collection[str] = ()) -> list[Passage]:
@@ -105,7 +110,7 @@ class CitationWriter:
 
     def _bracket(self, final: bool) -> str | None:
         """The labels at the head of the pending text; None when they may go on."""
-        match = _BRACKETS.match(self._pending)
+        match = _brackets().match(self._pending)
         if match:
             after = self._pending[match.end() :]
             if not final and _may_go_on(after):
@@ -124,7 +129,7 @@ class CitationWriter:
         if stop[-1] == "\n":
             self._pending = rest
             return self._close() + stop
-        trailing = _BRACKETS.match(rest)
+        trailing = _brackets().match(rest)
         after = rest[trailing.end() :] if trailing else rest
         if not final and _may_go_on(after):
             return None

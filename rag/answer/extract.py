@@ -8,7 +8,9 @@ from rag.answer.label_forms import quoted
 from rag.documents import Passage
 from rag.language.terms import coverage, term_set
 from rag.language.text import humanize, line_spans, sentence_spans
-from rag.question.evidence import MORE_ROWS, Question, held_by, words_held
+from rag.question.evidence import held_by, words_held
+from rag.question.question import Question
+from rag.question.refusals import more_rows
 from rag.types import Citation
 
 MAX_ROWS = 8
@@ -42,7 +44,7 @@ def _extract(question: Question, supported: Sequence[tuple[float, Passage]]) -> 
     for passage in rows[:MAX_ROWS]:
         yield _quote_row(question, passage)
     if len(rows) > MAX_ROWS:
-        yield MORE_ROWS.get(question.language, MORE_ROWS["en"]).format(shown=MAX_ROWS), None
+        yield more_rows(question, shown=MAX_ROWS), None
 
 
 def _tie(question: Question, best: Passage, passage: Passage) -> float:

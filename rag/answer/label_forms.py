@@ -9,6 +9,9 @@ something.
 import re
 import unicodedata
 from collections.abc import Collection
+from functools import lru_cache
+
+from rag.language.languages import alternatives, languages
 
 # What a reader does not see between two characters: ignorable ones, emphasis, an escape.
 _IGNORABLE = (
@@ -25,27 +28,40 @@ _ROUND = frozenset("(（`<\"'「『«‹")  # around which people put words of t
 _EMPHASIS = "*_~"
 _BEGINNING = rf"(?<![a-z0-9])[a-z](?={_UNSEEN}(?:[0-9]|$))"  # of a token
 _INTERESTING = re.compile(rf"(?<![*_~])[*_~]*+(?:[{re.escape(_OPENERS)}]|{_BEGINNING})")
-_CITES = re.compile(
-    r"[=#†‡^@§¶>]$"
-    r"|(?:(?<![a-z])(?:passages?|sources?|labels?|refs?\.?|references?|citations?|see|cf\.?|via|per|id|no\.?|nr\.?|quellen?"
-    r"|siehe|vgl\.?|fuentes?|voir|fonte|zie|bron|источник|см\.?)"
-    r"|段落|来源|來源|文献|参见|參見|见|見|出典|参照|출처|標籤|标签)[\s*_~\"'“”‘’:：=#]*$",
-    re.IGNORECASE,
-)
-_SAYS_NOTHING = re.compile(
-    r"(?:passages?|sources?|labels?|refs?|references?|citations?|see|cf|via|per|id|no|nr|and|or|sup|sub|small|cite|a|href|quellen?"
-    r"|siehe|vgl|und|oder|fuentes?|y|voir|et|fonte|e|zie|bron|en|источник|см|и|段落|来源|來源|文献|参见|參見|见|見|出典|参照|和|与|及|출처"
-    r"|標籤|标签|[\W_\d])*+",
-    re.IGNORECASE,
-)
+_MARKUP = "sup|sub|small|cite|a|href"
 _TAG = re.compile(r"<\S")
-_AFTER_LABEL = re.compile(r"\[(?:[a-z][0-9]){2,8}\](?:[\s,;、，；&|/*_~-]|and|or|und|et|和|与|及)*$")
 _LONGEST = 160  # characters of a bracket: one that goes on is text
 _REST = 40  # characters that go with the labels of a bracket that was made for them: [pump.md, k7f2]
 _ENTITY = re.compile(r"&#(?:([0-9]{1,4})|[xX]([0-9a-fA-F]{1,3}));")
 _ENTITY_OPEN = re.compile(r"&(?:#(?:[xX]?[0-9a-fA-F]{0,4})?)?$")
 _MAY_GO_ON = re.compile(rf"(?:[a-z0-9]|{_UNSEEN}|[*_~\\])*")
 _UNSEEN_END = re.compile(rf"(?:{_UNSEEN}[*_~\\]*)*")
+
+
+@lru_cache(maxsize=1)
+def _cites() -> re.Pattern[str]:
+    """What stands before what is cited: a sign, or a word such as 'see'."""
+    words = rf"(?<![a-z])(?:{_label_words(spaced=True)})|{_label_words(spaced=False)}"
+    return re.compile(rf"[=#†‡^@§¶>]$|(?:{words})[\s*_~\"'“”‘’:：=#]*$", re.IGNORECASE)
+
+
+def _label_words(*, spaced: bool) -> str:
+    known = [language for language in languages().values() if language.spaced is spaced]
+    return "|".join(word for language in known for word in (language.label_names, language.label_hints) if word)
+
+
+@lru_cache(maxsize=1)
+def _says_nothing() -> re.Pattern[str]:
+    """What may stand beside labels in a bracket and says nothing. The longest words first: none is tried again."""
+    words = alternatives("label_names", "label_hints", "label_joins", "label_fillers").split("|")
+    longest_first = sorted([*words, *_MARKUP.split("|")], key=lambda word: (-len(word), word))
+    return re.compile(rf"(?:{'|'.join(longest_first)}|[\W_\d])*+", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1)
+def _after_label() -> re.Pattern[str]:
+    joins = alternatives("label_joins")
+    return re.compile(rf"\[(?:[a-z][0-9]){{2,8}}\](?:[\s,;、，；&|/*_~-]|{joins})*$")
 
 
 class LabelReader:
@@ -138,7 +154,7 @@ class LabelReader:
             return start + 1, None
         rest = _TOKENS.sub(" ", inside)
         is_for_labels = folded[start] not in _ROUND and len(rest.strip()) <= _REST and "](" not in inside
-        if is_for_labels or _SAYS_NOTHING.fullmatch(rest):
+        if is_for_labels or _says_nothing().fullmatch(rest):
             return end, _canonical(tokens)
         words = _TOKENS.search(inside)
         if words is None:
@@ -180,8 +196,8 @@ class LabelReader:
             self._in_code
             or start < self._inside_end
             or folded[end : end + 1] in ("<", "]", "】", "］")
-            or _CITES.search(before[-40:]) is not None
-            or _AFTER_LABEL.search(before[-60:]) is not None
+            or _cites().search(before[-40:]) is not None
+            or _after_label().search(before[-60:]) is not None
             or _is_inside(before)
         )
 

@@ -9,47 +9,34 @@ import opencc
 import rjieba
 import Stemmer
 
+from rag.language.languages import languages
 from rag.language.text import fold, has_han, split_identifier, words
 
 _NOTHING: Mapping[str, frozenset[str]] = MappingProxyType({})
 _POSSESSIVE = re.compile(r"['’]s?$")
 _DECIMAL = re.compile(r"(?<!\d)\d++[.]\d++")
-_STOP_EN = frozenset(
-    "a about an and are as at be been but by can could did do does for from get give had has have how i if in into is it "
-    "its list many me much my name of on or our please say says shall should show some such tell that the their them "
-    "there these they this those to us was we were what when where which who whom whose why will with would you your".split()
-)
-_STOP_ZH = frozenset(
-    "的 了 是 在 有 和 与 或 吗 呢 吧 啊 哪 哪些 哪个 哪位 哪里 哪儿 什么 怎么 怎样 如何 谁 多少 几 几个 请 请问 我 我们 你 你们 "
-    "他 她 它 他们 这 那 这个 那个 这些 那些 一个 为 为什么 被 把 对 从 到 以 及 就 都 也 还 会 能 可以 要 需要 告诉 列出 中 里 上 下 "
-    "个 位 是否 有没有 时候 何时 名字 叫".split()
-)
-
-
-# What tells a language in a sentence; a row or a list of names has none of these, and counts as English.
-_TELLING = {
-    "german": "der die das und ist nicht ein eine wie was wer wo wann für mit von auf den dem des im ich wir sie haben hat sind",
-    "french": "le la les des une est et pour dans qui que quel quelle quels où comment du au sur avec pas nous vous sont",
-    "spanish": "el los las una es y para qué quién cómo dónde cuándo por con del al se su está son hay",
-    "portuguese": "o os as uma é para quem como onde quando por com do da dos das no na se são não você",
-    "italian": "il gli una è per chi che come dove quando con del della dei nel nella si sono non quale",
-    "dutch": "de het een is en van voor wie wat waar wanneer hoe met op te zijn niet ik wij heeft",
-}
-_TELLING_WORDS = {language: frozenset(words.split()) for language, words in _TELLING.items()}
+_ENGLISH = "english"
 _MIN_TELLING = 2
 _TRADITIONAL = opencc.OpenCC("t2s")
 
 
 @lru_cache(maxsize=65536)
-def _stem(word: str, language: str = "english") -> str:
+def _stem(word: str, language: str = _ENGLISH) -> str:
     return str(Stemmer.Stemmer(language).stemWord(word))
 
 
 def stemming_language(found: Sequence[str]) -> str:
     """The language of a text's words, for their stems: the one most of whose telling words it has, else English."""
     have = {word.lower() for word in found}
-    language, count = max(((name, len(have & telling)) for name, telling in _TELLING_WORDS.items()), key=lambda x: x[1])
-    return language if count >= _MIN_TELLING and count > len(have & _STOP_EN) else "english"
+    language, count = max(((name, len(have & telling)) for name, telling in _telling_words()), key=lambda x: x[1])
+    return language if count >= _MIN_TELLING else _ENGLISH
+
+
+@lru_cache(maxsize=1)
+def _telling_words() -> tuple[tuple[str, frozenset[str]], ...]:
+    """By stemmer, what tells a language in a sentence. A row or a list of names has none, and counts as English."""
+    stemmed = [each for each in languages().values() if each.stemmer]
+    return tuple((each.stemmer, each.telling_words or each.stop_words) for each in stemmed)
 
 
 def _han_words(run: str, *, search: bool) -> list[str]:
@@ -60,17 +47,22 @@ def _han_words(run: str, *, search: bool) -> list[str]:
 
 @lru_cache(maxsize=1)
 def function_words() -> frozenset[str]:
-    """Terms that carry no meaning of their own in a question, English and Chinese."""
-    return frozenset(_stem(word) for word in _STOP_EN) | _STOP_ZH
+    """Terms that carry no meaning of their own in a question."""
+    return frozenset(word if has_han(word) else _stem(word) for word in _stop_words())
+
+
+@lru_cache(maxsize=1)
+def _stop_words() -> frozenset[str]:
+    return frozenset(word for language in languages().values() for word in language.stop_words)
 
 
 def terms(text: str) -> list[str]:
     """Terms in order, with repeats.
 
-    A run of Chinese gives the words of a search-mode segmentation, in simplified characters. A Latin word gives its English
-    stem and, in a sentence of another language, the one of that language: either finds it. A compound (AC/DC,
-    INV-2024-0042, InvoiceLine) gives its whole folded form and then its parts, so that either finds it. A number
-    after a word gives the pair too: 'invoice 5' is one thing, and not any invoice with a 5 in it.
+    A run of Chinese gives the words of a search-mode segmentation, in simplified characters. A Latin word gives its
+    English stem and, in a sentence of another language, the one of that language: either finds it. A compound (AC/DC,
+    INV-2024-0042, InvoiceLine) gives its whole folded form and then its parts, so that either finds it. A number after
+    a word gives the pair too: 'invoice 5' is one thing, and not any invoice with a 5 in it.
     """
     found: list[str] = []
     previous = ""
@@ -85,7 +77,7 @@ def terms(text: str) -> list[str]:
         new = _bare_terms(word)
         found.extend(new)
         if (
-            language != "english"
+            language != _ENGLISH
             and len(new) == 1
             and (stem := _stem(fold(_POSSESSIVE.sub("", word)), language)) != new[0]
         ):
@@ -128,8 +120,9 @@ def _latin_terms(word: str) -> tuple[str, ...]:
 def content_weights(question: str) -> dict[str, float]:
     """Terms of a question that carry its meaning, each with a weight.
 
-    A name, a code or a number counts 3 (a number after a word as the pair of both): what has a digit, an inner joiner, an accent, or a capital that no
-    sentence start explains. Other words count 1; function words and question words nothing.
+    A name, a code or a number counts 3 (a number after a word as the pair of both): what has a digit, an inner joiner,
+    an accent, or a capital that no sentence start explains. Other words count 1; function words and question words
+    nothing.
     """
     weights: dict[str, float] = {}
     mostly_chinese = has_han(question)
@@ -137,7 +130,7 @@ def content_weights(question: str) -> dict[str, float]:
     for position, word in enumerate(words(question)):
         if has_han(word):
             for term in _han_words(word, search=False):
-                if term not in _STOP_ZH and term.strip():
+                if term not in _stop_words() and term.strip():
                     weights[term] = max(weights.get(term, 0.0), 1.0)
             previous = ""
             continue
@@ -145,7 +138,7 @@ def content_weights(question: str) -> dict[str, float]:
         folded = fold(bare)
         found = _latin_terms(bare)
         pair, previous = _numbered(previous, found), found[0]
-        if folded in _STOP_EN and not (bare.isupper() and len(bare) > 1):
+        if folded in _stop_words() and not (bare.isupper() and len(bare) > 1):
             continue
         weight = 3.0 if mostly_chinese or _is_specific(bare, position) else 1.0
         if pair:

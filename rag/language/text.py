@@ -4,35 +4,19 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from rag.language.languages import languages
+
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HAN_CHAR = re.compile(f"[{HAN}]")
-_KANA = re.compile(r"[\u3040-\u30ff]")
-_HANGUL = re.compile(r"[\uac00-\ud7af]")
 
 # Here and elsewhere: what repeats begins where nothing of its kind stands before it and gives nothing back, so that a
 # long run of it takes time in proportion to its length (tests/unit/test_patterns.py).
 _BOUNDARY = re.compile(r"[。！？]++[”’」』）】]*+\s*+|(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?:\s++|$)|(?<!\s)[^\S\n]*+\n\s*+")
 _LINE_ENDERS = frozenset(".!?:;。！？：；|")
 _LIST_MARK = re.compile(r"[-*+•|#>]|(?<!\d)\d++[.)、]")
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|No|Nr|vs|etc|e\.g|i\.e|cf|al|Fig|Vol|Inc|Ltd|Co|Corp|Jr|Sr|p|pp|approx)\.$"
-)
 # A word keeps its inner joiners, so that AC/DC, INV-2024-0042, 3.5 and a.b@c.org stay whole.
 _WORD = re.compile(rf"[^\W_{HAN}\u3040-\u30ff]+(?:[-_./@:'’+&#][^\W_{HAN}\u3040-\u30ff]+)*|[{HAN}\u3040-\u30ff]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-SCRIPT_LANGUAGES = (
-    (_KANA, "ja"),
-    (_HANGUL, "ko"),
-    (_HAN_CHAR, "zh"),
-    (re.compile(r"[\u0400-\u04ff]"), "ru"),
-    (re.compile(r"[\u0600-\u06ff]"), "ar"),
-    (re.compile(r"[\u0590-\u05ff]"), "he"),
-    (re.compile(r"[\u0370-\u03ff]"), "el"),
-    (re.compile(r"[\u0900-\u097f]"), "hi"),
-    (re.compile(r"[\u0e00-\u0e7f]"), "th"),
-)
-_LATIN_LANGUAGES = ("en", "de", "fr", "es", "pt", "it", "nl")
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
@@ -86,10 +70,16 @@ def _is_wrap(text: str, sentence_start: int, match: re.Match[str]) -> bool:
 def _is_inside_sentence(text: str, match: re.Match[str]) -> bool:
     if text[match.start()] != ".":
         return False
-    if _ABBREVIATION.search(text[max(0, match.start() - 12) : match.start() + 1]):
+    if _abbreviation().search(text[max(0, match.start() - 12) : match.start() + 1]):
         return True
     following = text[match.end() : match.end() + 1]
     return following.islower()
+
+
+@lru_cache(maxsize=1)
+def _abbreviation() -> re.Pattern[str]:
+    known = sorted(word for language in languages().values() for word in language.abbreviations)
+    return re.compile(rf"(?:^|[\s(])(?:[A-Z]|{'|'.join(map(re.escape, known))})\.$")
 
 
 def words(text: str) -> list[str]:
@@ -123,12 +113,17 @@ def has_han(text: str) -> bool:
 
 def language_of(text: str) -> str:
     """ISO 639-1 code of a text: by script, and by py3langid for the Latin one; 'en' when nothing tells."""
-    for pattern, code in SCRIPT_LANGUAGES:
+    for pattern, code in _scripts():
         if len(pattern.findall(text)) * 4 >= len(re.findall(r"\w", text)) > 0:
             return code
     if not re.search(r"[^\W\d_]", text):
         return "en"
     return _latin_language(text)
+
+
+@lru_cache(maxsize=1)
+def _scripts() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(each.script), each.code) for each in languages().values() if each.script)
 
 
 @lru_cache(maxsize=1024)
@@ -142,5 +137,5 @@ def _classifier():  # type: ignore[no-untyped-def]
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(list(_LATIN_LANGUAGES))
+    identifier.set_languages([each.code for each in languages().values() if not each.script])
     return identifier

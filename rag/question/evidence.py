@@ -5,94 +5,19 @@ retriever; the threshold was set with benchmarks/refusal.py (docs/benchmarks.md 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from rag.documents import Passage
-from rag.language.terms import content_weights, coverage, term_set, terms
-from rag.language.text import fold, has_han, humanize, language_of
+from rag.language.languages import alternatives
+from rag.language.terms import coverage, term_set, terms
+from rag.language.text import fold, has_han, humanize
+from rag.question.question import Question
 from rag.retrieval.likeness import Scale
 
 THRESHOLD = 0.45
-_NO_SYNONYMS: Mapping[str, Sequence[str]] = MappingProxyType({})
-
-_HOW_MANY = re.compile(
-    r"\b(?:how many|how much|(?:the|total|what) number of|count of|amount of)\s+(?:of\s+)?(?:the\s+)?([\w-]+)", re.I
-)
-_SUPERLATIVE = re.compile(
-    r"\b(most|least|fewest|highest|lowest|largest|smallest|biggest|longest|shortest|oldest|newest|youngest|earliest|"
-    r"latest|cheapest|best|worst|top|average|mean|median|total|sum|overall|maximum|minimum|count)\b",
-    re.I,
-)
-_AGGREGATE_ZH = re.compile(
-    r"(最多|最少|最大|最小|最高|最低|最长|最短|最早|最晚|最新|最贵|最便宜|平均|总共|一共|总数|总额|合计|总和)"
-)
-_OVER_ALL = re.compile(r"\b(all|every|each|overall|across|altogether|combined)\b|所有|全部|总共|一共|合计", re.I)
 _FIGURE = re.compile(r"\A([^:]+): [-+]?[\d.,]++%?$")
 _NAMED_COVERAGE = 0.75
-_COUNT_ZH = re.compile(r"(?<!是)多少(?!钱)(?=[\u4e00-\u9fff])|几(?=[个张首种条人名位家笔次部件份])")
-
-REFUSALS = {
-    "en": "I found nothing in the connected sources that answers this.",
-    "zh": "在已连接的数据源中没有找到能回答这个问题的内容。",
-    "ja": "接続されたデータソースには、この質問に答える内容が見つかりませんでした。",
-    "ko": "연결된 데이터 소스에서 이 질문에 답하는 내용을 찾지 못했습니다.",
-    "de": "In den angebundenen Quellen habe ich nichts gefunden, das diese Frage beantwortet.",
-    "fr": "Je n'ai rien trouvé dans les sources connectées qui réponde à cette question.",
-    "es": "No encontré nada en las fuentes conectadas que responda a esta pregunta.",
-    "pt": "Não encontrei nada nas fontes conectadas que responda a esta pergunta.",
-    "it": "Nelle fonti collegate non ho trovato nulla che risponda a questa domanda.",
-    "nl": "Ik heb in de gekoppelde bronnen niets gevonden dat deze vraag beantwoordt.",
-    "ru": "В подключённых источниках не нашлось ничего, что отвечало бы на этот вопрос.",
-    "ar": "لم أجد في المصادر المتصلة ما يجيب عن هذا السؤال.",
-}
-AGGREGATE_REFUSALS = {
-    "en": "This asks for a figure over many rows (a count, total or ranking). Citewell quotes rows and pages, and no "
-    "single one states it, so it does not guess.",
-    "zh": "这个问题需要对许多行做统计（计数、合计或排名）。Citewell 只引用具体的行和页，"
-    "而没有任何一处直接给出结果，因此不作猜测。",
-}
-
-
-MORE_ROWS = {"en": "More rows match; these are the first {shown}.", "zh": "还有更多匹配的行，以上是前 {shown} 行。"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A question with what was read from its words."""
-
-    text: str
-    language: str
-    weights: dict[str, float]
-    also: Mapping[str, frozenset[str]] = field(default_factory=dict)  # terms that the synonyms put in place of one
-    expansion: str = ""  # the synonyms themselves, for the retrievers
-    aggregate: str = ""  # the word that asks for a figure over many rows
-    counted: str = ""  # the thing that is counted, where the question says it
-
-
-def understand(text: str, synonyms: Mapping[str, Sequence[str]] = _NO_SYNONYMS) -> Question:
-    """Read a question. synonyms: words of questions with the words that the sources use for them."""
-    match = _HOW_MANY.search(text)
-    superlative = _SUPERLATIVE.search(text) or _AGGREGATE_ZH.search(text)
-    count_zh = _COUNT_ZH.search(text)
-    aggregate = next((m.group(0) for m in (match, superlative, count_zh) if m), "")
-    if superlative:
-        aggregate = superlative.group(1)
-    weights = content_weights(text)
-    used = {word: others for word, others in synonyms.items() if fold(word) in fold(text)}
-    also = {
-        term: frozenset(t for o in others for t in terms(o)) for word, others in used.items() for term in terms(word)
-    }
-    return Question(
-        text=text,
-        language=language_of(text),
-        weights=weights,
-        also={term: others for term, others in also.items() if term in weights},
-        expansion=" ".join(other for others in used.values() for other in others),
-        aggregate=aggregate,
-        counted=match.group(1) if match else "",
-    )
 
 
 def held_by(question: Question, text: str) -> float:
@@ -131,15 +56,10 @@ def _states_figure(question: Question, passage: Passage) -> bool:
     asked = term_set(question.counted or question.aggregate)
     if passage.document.kind == "row":
         return _is_name(question, asked, passage) or (
-            not _OVER_ALL.search(question.text) and bool(asked & _numeric_fields(passage))
+            not _over_all().search(question.text) and bool(asked & _numeric_fields(passage))
         )
-    if question.aggregate in ("多少", "几") or question.counted:
-        return (
-            re.search(
-                r"\d|[一二三四五六七八九十百千两]|\b(one|two|three|four|five|six|seven|eight|nine|ten)\b", passage.text
-            )
-            is not None
-        )
+    if question.is_count:
+        return _number().search(passage.text) is not None
     return bool(asked & term_set(passage.text)) or fold(question.aggregate) in fold(passage.text)
 
 
@@ -167,15 +87,19 @@ def _numeric_fields(passage: Passage) -> set[str]:
     return {term for name in names if name not in keys and not name.lower().endswith(" id") for term in terms(name)}
 
 
-def refusal(question: Question, *, aggregate: bool) -> str:
-    """The refusal in the question's language, English where there is none."""
-    table = AGGREGATE_REFUSALS if aggregate else REFUSALS
-    return table.get(question.language) or REFUSALS.get(question.language) or table["en"]
-
-
 def supported(
     question: Question, passages: Sequence[Passage], *, scale: Scale, threshold: float = THRESHOLD
 ) -> list[tuple[float, Passage]]:
     """Passages above the evidence threshold with their evidence, in the order given."""
     scored = [(evidence(question, passage, scale=scale), passage) for passage in passages]
     return [(value, passage) for value, passage in scored if value >= threshold]
+
+
+@lru_cache(maxsize=1)
+def _over_all() -> re.Pattern[str]:
+    return re.compile(alternatives("over_all"), re.I)
+
+
+@lru_cache(maxsize=1)
+def _number() -> re.Pattern[str]:
+    return re.compile(rf"\d|{alternatives('number')}")

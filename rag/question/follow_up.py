@@ -5,9 +5,11 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from rag.documents import Hit, Passage
 from rag.errors import GeneratorUnavailable
+from rag.language.languages import alternatives
 from rag.language.terms import content_weights, coverage, term_set
 from rag.language.tokens import neutralize
 from rag.ports import Generator
@@ -20,20 +22,18 @@ _TURNS = 4
 _TOKENS = 96
 _LONGEST_S = 8.0
 _KEPT = 2048
-_REFERS = re.compile(
-    r"\b(it|its|they|them|their|theirs|he|him|his|she|her|hers|this|that|these|those|there|then|one|ones|same|such|"
-    r"former|latter|other|others|another|else|also|too|instead|above)\b|"
-    r"^(and|or|but|so|what about|how about|why not)\b|"
-    r"[它他她其这那此该]|还有|呢[？?]?$|上面|刚才|同样|另外|前者|后者",
-    re.I,
-)
 _FEW_WORDS = 3
 _SHARED = 0.5
 
 
 def refers_back(question: str) -> bool:
     """Whether a question leans on what was said before: it points at something, or has hardly a word of its own."""
-    return bool(_REFERS.search(question.strip())) or len(content_weights(question)) < _FEW_WORDS
+    return bool(_refers_back().search(question.strip())) or len(content_weights(question)) < _FEW_WORDS
+
+
+@lru_cache(maxsize=1)
+def _refers_back() -> re.Pattern[str]:
+    return re.compile(alternatives("refers_back"), re.I)
 
 
 def joined(question: str, turns: Sequence[Turn]) -> str:

@@ -7,7 +7,7 @@ from rag.answer.answering import AnswerSettings, Asked, Event, Finished, Restart
 from rag.documents import Document, Passage
 from rag.errors import AnswerCut, GeneratorUnavailable, QuestionError
 from rag.language.tokens import QwenTokenCounter
-from rag.question.evidence import understand
+from rag.question.question import understand
 from rag.types import Answer, Delta, Message, Route, Sampling, Usage
 
 TEXT = "The Edmonton store opens at 11:00 and closes at 20:00. Parking is free."

@@ -1,7 +1,10 @@
 import pytest
 
 from rag.documents import Document, Passage
-from rag.question.evidence import AGGREGATE_REFUSALS, REFUSALS, admissible, evidence, refusal, understand
+from rag.language.languages import languages
+from rag.question.evidence import admissible, evidence
+from rag.question.question import understand
+from rag.question.refusals import refusal
 from rag.retrieval.likeness import NO_SCALE, Scale
 
 
@@ -85,11 +88,11 @@ def test_words_alone_count_where_the_embedder_does_not_know_the_language():
     ("question", "language"), [("Wer ist der Chef von allem hier?", "de"), ("谁是老板？", "zh"), ("Who?", "en")]
 )
 def test_a_refusal_speaks_the_question_s_language(question: str, language: str):
-    assert refusal(understand(question), aggregate=False) == REFUSALS[language]
+    assert refusal(understand(question)) == languages()[language].nothing_found
 
 
 def test_a_refused_figure_is_explained():
-    assert refusal(understand("How many tracks?"), aggregate=True) == AGGREGATE_REFUSALS["en"]
+    assert refusal(understand("How many tracks?")) == languages()["en"].no_figure
 
 
 def test_across_scripts_only_words_count():

@@ -1,6 +1,6 @@
 from rag.answer.extract import extract
 from rag.documents import Document, Passage
-from rag.question.evidence import understand
+from rag.question.question import understand
 
 
 def row(number: int, title: str, artist: str, *, scope: str = "Album") -> Passage:

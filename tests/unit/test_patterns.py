@@ -42,8 +42,8 @@ def patterns() -> dict[str, tuple[re.Pattern[str], str]]:
     found: dict[str, tuple[re.Pattern[Any], str]] = {}
     for module in modules():
         for name, value in vars(module).items():
-            if isinstance(value, re.Pattern):
-                found[f"{module.__name__}.{name}"] = value, "finditer"
+            for number, pattern in enumerate(_held_by(value)):
+                found[f"{module.__name__}.{name}.{number}"] = pattern, "finditer"
         tree = ast.parse(Path(str(module.__file__)).read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CALLS:
@@ -55,6 +55,17 @@ def patterns() -> dict[str, tuple[re.Pattern[str], str]]:
                         re.compile(first.value), node.func.attr if anchored else "finditer"
                     )  # fmt: skip
     return {place: (pattern, use) for place, (pattern, use) in found.items() if isinstance(pattern.pattern, str)}
+
+
+def _held_by(value: object) -> list[re.Pattern[Any]]:
+    """A pattern; or those that a function without parameters compiles on first use, from words that stand in a file."""
+    if isinstance(value, re.Pattern):
+        return [value]
+    made = getattr(getattr(value, "__wrapped__", None), "__annotations__", {})
+    if set(made) != {"return"} or "re.Pattern" not in str(made["return"]):
+        return []
+    given = value()  # type: ignore[operator]
+    return [part for part in (given if isinstance(given, tuple) else (given,)) if isinstance(part, re.Pattern)]
 
 
 def sample(parsed: Any, deep: int = 0) -> list[str]:
