@@ -6,13 +6,16 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from indexes.qdrant.index import QdrantIndex
-from service.evaluation.evaluate import Case, corpus_index, read_cases
+from rag.documents import Hit
+from rag.ports import Scope
+from service.collection import Binding
+from service.evaluation.cases import Case, read_cases
+from service.evaluation.evaluate import corpus_binding
 from service.knowledge_base import KnowledgeBase, connect
 from service.settings.load import load_settings
 from tests.conftest import stop_engine
@@ -58,15 +61,21 @@ def over_database(database: Path) -> Iterator[KnowledgeBase]:
 
 
 @contextmanager
-def beir(folder: Path) -> Iterator[tuple[KnowledgeBase, list[Case], QdrantIndex]]:
+def beir(folder: Path) -> Iterator[tuple[KnowledgeBase, list[Case], Binding]]:
     """A BEIR folder's questions, and its corpus in a collection of its own. Ends the program where it has none."""
     cases, corpus = read_cases(folder)
     if corpus is None:
         sys.exit(f"{folder} has no corpus.")
     with sample() as kb:
-        kb.index.prepare()
-        with corpus_index(kb, corpus) as index:
-            yield kb, cases, index
+        kb.services.collection.current().index.prepare()
+        with corpus_binding(kb.services, corpus) as binding:
+            yield kb, cases, binding
+
+
+def hits_of(kb: KnowledgeBase, question: str, *, limit: int, binding: Binding) -> Sequence[Hit]:
+    """Chunks of a collection for a question."""
+    searcher = kb.services.searcher
+    return searcher.search_in(binding, searcher.understand(question), limit=limit, scope=Scope()).hits
 
 
 def finish(**figures: Any) -> None:

@@ -17,14 +17,16 @@ def main() -> None:
                 update={"tables": ("Album", "Artist", "Customer", "Employee")}
             )
             object.__setattr__(kb, "settings", kb.settings.model_copy(update={"sources": {"shop": shop}}))
-        kb.index.prepare()
-        kb.embedder.embed(["warm"])
+        kb.services.collection.current().index.prepare()
+        kb.services.collection.current().embedder.embed(["warm"])
         (report,) = kb.ingest("shop")
         (again,) = kb.ingest("shop")
-        texts = [event.document.text for event in kb.source("shop").read() if isinstance(event, Upsert)]
+        texts = [
+            event.document.text for event in kb.services.catalogue.connector("shop").read() if isinstance(event, Upsert)
+        ]
         some = texts[:: max(len(texts) // 2000, 1)]
         started = time.perf_counter()
-        kb.embedder.embed(some)
+        kb.services.collection.current().embedder.embed(some)
         ceiling = len(some) / (time.perf_counter() - started)
         rate = report.chunks_embedded / report.seconds
         finish(

@@ -36,7 +36,7 @@ def measure(kb: KnowledgeBase) -> dict[str, Any]:
         kb.retrieve(question, k=10)
         retrieved.append(1000 * (time.perf_counter() - started))
     return {
-        "chunks": kb.index.count(),
+        "chunks": kb.services.collection.current().index.count(),
         "answer_p50_ms": round(percentile(asked, 0.5), 1),
         "answer_p95_ms": round(percentile(asked, 0.95), 1),
         "retrieve_p50_ms": round(percentile(retrieved, 0.5), 1),
@@ -49,11 +49,15 @@ def grow(kb: KnowledgeBase, size: int) -> None:
     rng = np.random.default_rng(0)
     hits = {hit.chunk.id: hit for question in QUESTIONS for hit in kb.retrieve(question, k=200)}
     ids = [row for name in kb.settings.sources for row in _chunk_ids(kb, name)]
-    vectors = [v for start in range(0, len(ids), 1000) for v in kb.index.embedded(ids[start : start + 1000]).values()]
+    vectors = [
+        v
+        for start in range(0, len(ids), 1000)
+        for v in kb.services.collection.current().index.embedded(ids[start : start + 1000]).values()
+    ]
     texts = [hit.chunk for hit in hits.values()]
     encoded = Bm25Encoder().encode([chunk.text for chunk in texts])
     all_vectors = np.array(vectors, dtype=np.float32)
-    have = kb.index.count()
+    have = kb.services.collection.current().index.count()
     while have < size:
         points = []
         for _ in range(min(1000, size - have)):
@@ -66,18 +70,25 @@ def grow(kb: KnowledgeBase, size: int) -> None:
             document = replace(chunk.document, id=f"copy/{have + len(points)}")
             copy = replace(chunk, id=str(uuid.UUID(int=int(rng.integers(2**63)))), document=document)
             points.append(Point(chunk=copy, dense=moved.tolist(), sparse=encoded[pick]))
-        kb.index.upsert(points)
-        have = kb.index.count()
+        kb.services.collection.current().index.upsert(points)
+        have = kb.services.collection.current().index.count()
 
 
 def _chunk_ids(kb: KnowledgeBase, source: str) -> list[str]:
-    return [chunk_id for page in kb.state.pages(source) for document in page for chunk_id in document.chunk_ids]
+    return [
+        chunk_id for page in kb.services.ledger().pages(source) for document in page for chunk_id in document.chunk_ids
+    ]
 
 
 def main() -> None:
     with sample() as kb:
         list(kb.ingest())
-        kb.index.query([0.0] * kb.embedder.dim, Bm25Encoder().encode(["x"])[0], scope=Scope(), limit=1)
+        kb.services.collection.current().index.query(
+            [0.0] * kb.services.collection.current().embedder.dim,
+            Bm25Encoder().encode(["x"])[0],
+            scope=Scope(),
+            limit=1,
+        )
         small = measure(kb)
         print(json.dumps(small))
         grow(kb, 32_000 if QUICK else 100_000)

@@ -9,11 +9,10 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.common import beir, finish
-from rag.ports import Scope
+from benchmarks.common import beir, finish, hits_of
 from rag.question.follow_up import joined, refers_back
 from rag.types import Turn
-from service.evaluation.evaluate import ranked
+from service.evaluation.measures import ranked
 
 WAYS = ("as it stands", "joined", "joined if it refers back")
 
@@ -27,14 +26,14 @@ def main() -> None:
         rows = {row["id"]: row for row in map(json.loads, lines)}
         before = {name: [t["text"] for t in row["history"] if t["role"] == "user"] for name, row in rows.items()}
         runs: dict[str, dict[str, dict[str, float]]] = {way: {} for way in WAYS}
-        with beir(folder) as (kb, cases, index):
+        with beir(folder) as (kb, cases, binding):
             follow_ups = [case for case in cases if before[case.id]]
             for case in follow_ups:
                 last = before[case.id][-1]
                 turns = [Turn(question=last, asked=last, answer="")]
                 texts = (case.text, f"{last} {case.text}", joined(case.text, turns))
                 for way, text in zip(WAYS, texts, strict=True):
-                    hits = kb.hits_of(text, limit=50, scope=Scope(), index=index)
+                    hits = hits_of(kb, text, limit=50, binding=binding)
                     places = reversed(list(enumerate(hits)))
                     runs[way][case.id] = {hit.chunk.document.id: float(-place) for place, hit in places}
         figures[folder.name] = {

@@ -13,14 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import beir, finish
+from benchmarks.common import beir, finish, hits_of
 from rag.language.text import fold
-from rag.ports import Scope
 from rag.prompt.ordering import PrefixOrder
 from rag.prompt.prompt import PromptPlan, build
 from rag.retrieval.retrieval import to_passages
 from rag.types import Message, Sampling
-from service.evaluation.evaluate import holds_answer
+from service.evaluation.measures import holds_answer
 from service.vllm.client import OpenAIGenerator
 from service.vllm.counter import TransformersTokenCounter
 from tests.vllm.conftest import serving
@@ -35,10 +34,10 @@ def main() -> None:
     counter = TransformersTokenCounter(str(MODEL))
     chats: dict[str, list[tuple[Message, ...]]] = {"relevance": [], "ordered": []}
     ordering, moved, in_context = PrefixOrder(), 0, {"relevance": 0, "ordered": 0}
-    with beir(Path(os.environ["DATA"]) / "en" / "squad2_devhalf") as (kb, cases, index):
+    with beir(Path(os.environ["DATA"]) / "en" / "squad2_devhalf") as (kb, cases, binding):
         wanted = random.Random(0).sample([case for case in cases if case.answers and not case.unanswerable], count)
         for case in wanted:
-            hits = kb.hits_of(case.text, limit=HITS, scope=Scope(), index=index)
+            hits = hits_of(kb, case.text, limit=HITS, binding=binding)
             for name, order in (("relevance", None), ("ordered", ordering)):
                 layout = PromptPlan(counter=counter, ordering=order)
                 prompt = build(case.text, to_passages(hits), layout, budget_tokens=BUDGET)

@@ -11,6 +11,7 @@ Memory: the script heap after a garbage collection, after each of several such a
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +138,16 @@ def stop(browser: Browser, url: str, engine: StubEngine) -> dict[str, Any]:
         closed = engine.cancelled
         begun = time.monotonic()
         visit.page.evaluate("document.getElementById('stop').click()")
-        wait_until(lambda closed=closed: engine.cancelled > closed, what="the upstream's end")
+        wait_until(partial(_has_closed_more, engine, closed), what="the upstream's end")
         times.append(engine.closed_at[-1] - begun)
         visit.ended(turn + 1)
     visit.close()
     print(f"stop: upstream closed after at most {max(times) * 1000:.0f} ms")
     return {"stop_ms": round(max(times) * 1000)}
+
+
+def _has_closed_more(engine: StubEngine, closed: int) -> bool:
+    return engine.cancelled > closed
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import httpx
 import numpy as np
 from qdrant_client import QdrantClient
 
-from benchmarks.common import QUESTIONS, QUICK, finish, percentile, sample
+from benchmarks.common import QUESTIONS, QUICK, finish, hits_of, percentile, sample
 from connectors.sql.source import SqlSource
 from indexes.embedded.address import socket_path
 from indexes.embedders.load import load_embedder
@@ -37,7 +37,10 @@ from indexes.sparse import Bm25Encoder
 from rag.documents import Chunk, Document, Point, SparseVector
 from rag.events import Upsert
 from rag.ports import Scope
-from service.evaluation.evaluate import LEGS, Case, corpus_index, evaluate, ranked, read_cases
+from service.collection import Binding
+from service.evaluation.cases import Case, read_cases
+from service.evaluation.evaluate import LEGS, corpus_binding, evaluate
+from service.evaluation.measures import ranked
 from service.knowledge_base import KnowledgeBase
 from tests.conftest import stop_engine
 
@@ -270,7 +273,7 @@ def measure_int8(kb: KnowledgeBase) -> dict[str, float]:
 
 
 def _tracks(kb: KnowledgeBase) -> list[Document]:
-    database = kb.source("shop")
+    database = kb.services.catalogue.connector("shop")
     if not isinstance(database, SqlSource):
         raise SystemExit("the sample's source `shop` is no database")
     events = (event for event in database.read() if isinstance(event, Upsert))
@@ -331,24 +334,25 @@ def measure_stalls(kb: KnowledgeBase) -> float:
 def quality(folder: Path) -> None:
     """A line for each BEIR folder: nDCG@10 and recall@10 of words, meaning and both."""
     with sample() as kb:
-        kb.index.prepare()
+        kb.services.collection.current().index.prepare()
         for path in sorted(path.parent for path in folder.rglob("qrels.tsv")):
             cases, corpus = read_cases(path)
             if corpus is None:
                 continue
-            with corpus_index(kb, corpus) as index:
-                found = {leg: evaluate(kb, cases, index=index, leg=leg) for leg in LEGS}
-                found["rrf"] = reciprocal_ranks(kb, cases, index)
+            with corpus_binding(kb.services, corpus) as binding:
+                found = {leg: evaluate(kb.services, cases, binding=binding, leg=leg) for leg in LEGS}
+                found["rrf"] = reciprocal_ranks(kb, cases, binding)
             print(json.dumps({"set": str(path.relative_to(folder)), "questions": len(cases), **found}), flush=True)
 
 
-def reciprocal_ranks(kb: KnowledgeBase, cases: Sequence[Case], index: QdrantIndex) -> dict[str, float]:
+def reciprocal_ranks(kb: KnowledgeBase, cases: Sequence[Case], binding: Binding) -> dict[str, float]:
     """What reciprocal rank fusion (k 60, equal weights) of the two lists would give."""
     run: dict[str, dict[str, float]] = {}
     for case in cases:
         scores: dict[str, float] = {}
         for leg, name in (("words", "bm25"), ("meaning", "dense")):
-            hits = kb.hits_of(case.text, limit=100, scope=Scope(), index=index.weighted(LEGS[leg]))
+            leg_only = replace(binding, index=binding.index.weighted(LEGS[leg]))
+            hits = hits_of(kb, case.text, limit=100, binding=leg_only)
             documents = dict.fromkeys(hit.chunk.document.id for hit in hits if name in hit.scores)
             for rank, document in enumerate(documents, start=1):
                 scores[document] = scores.get(document, 0.0) + 1 / (60 + rank)

@@ -19,7 +19,8 @@ from benchmarks.common import finish, over_database
 from rag.documents import Document
 from rag.events import Upsert
 from rag.language.text import fold
-from service.evaluation.evaluate import Case, holds_answer
+from service.evaluation.cases import Case
+from service.evaluation.measures import holds_answer
 
 
 def answers(question: dict[str, Any], row: Document) -> bool:
@@ -59,7 +60,9 @@ def read_questions(path: Path) -> Iterator[dict[str, Any]]:
 def measure(questions: Sequence[dict[str, Any]], database: Path) -> list[int | None]:
     """The place of the first answering row for each question, from 0; None when it is not among the first ten."""
     with over_database(database) as kb:
-        rows = {e.document.id: e.document for e in kb.source("db").read() if isinstance(e, Upsert)}
+        rows = {
+            e.document.id: e.document for e in kb.services.catalogue.connector("db").read() if isinstance(e, Upsert)
+        }
         found = []
         for question in questions:
             hits = kb.retrieve(question["text"], k=40)

@@ -79,8 +79,13 @@ def citewell(folder: Path, engine: str, *, more: str = "") -> Iterator[tuple[str
     try:
         with connect(config) as kb:
             kb.ingest("shop")
-            ids = [chunk for page in kb.state.pages("shop") for document in page for chunk in document.chunk_ids]
-            texts = list(kb.index.embedded(ids))
+            ids = [
+                chunk
+                for page in kb.services.ledger().pages("shop")
+                for document in page
+                for chunk in document.chunk_ids
+            ]
+            texts = list(kb.services.collection.current().index.embedded(ids))
         passages = folder / "passages.json"
         passages.write_text(json.dumps(texts))
         with Server(config, "--workers", str(WORKERS)) as server:

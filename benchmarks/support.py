@@ -14,7 +14,7 @@ from benchmarks.common import finish
 from rag.answer.claims import says_something, supporting
 from rag.documents import Document, Passage
 from rag.language.text import sentence_spans
-from service.evaluation.evaluate import read_cases
+from service.evaluation.cases import read_cases
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ import httpx
 import sqlalchemy as sa
 
 from benchmarks.common import QUICK, finish
+from connectors.files.source import FilesSource
 from connectors.sql.source import SqlSource
 from indexes.embedded.address import socket_path
 from indexes.embedders.load import load_embedder
@@ -114,11 +115,16 @@ def _key() -> sa.Column[int]:
     return sa.Column("id", sa.Integer, primary_key=True, autoincrement=False)
 
 
+def _change_and_delete(shop: Shop) -> None:
+    shop.change(0.01)
+    shop.delete(0.005)
+
+
 SCENARIOS: tuple[tuple[str, Callable[[Shop], None]], ...] = (
     ("full", lambda shop: None),
     ("unchanged", lambda shop: None),
     ("1% changed", lambda shop: shop.change(0.01)),
-    ("1% changed, 0.5% deleted", lambda shop: (shop.change(0.01), shop.delete(0.005), None)[-1]),
+    ("1% changed, 0.5% deleted", _change_and_delete),
     ("10% changed", lambda shop: shop.change(0.10)),
 )
 
@@ -162,7 +168,7 @@ class Citewell:
             mass_delete_share=0.2,
         )  # fmt: skip
 
-    def sync(self, source: SqlSource) -> tuple[float, int, int]:
+    def sync(self, source: SqlSource | FilesSource) -> tuple[float, int, int]:
         """Seconds, texts embedded, points after it."""
         started = time.perf_counter()
         report = ingest(self.parts, source.name, source, Options())

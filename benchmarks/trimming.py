@@ -12,12 +12,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.common import QUICK, beir, finish
-from rag.ports import Scope
+from benchmarks.common import QUICK, beir, finish, hits_of
 from rag.prompt.ordering import PrefixOrder
 from rag.prompt.prompt import PromptPlan, build
 from rag.retrieval.retrieval import to_passages
-from service.evaluation.evaluate import holds_answer
+from service.evaluation.measures import holds_answer
 
 BUDGETS = (600, 1000, 2000)
 MOST = 100 if QUICK else 1000
@@ -29,12 +28,15 @@ def main() -> None:
     figures = {}
     for folder in map(Path, sys.argv[1:]):
         held: Counter[str] = Counter()
-        with beir(folder) as (kb, cases, index):
+        with beir(folder) as (kb, cases, binding):
             wanted = [case for case in cases if case.answers and not case.unanswerable]
             wanted = random.Random(0).sample(wanted, min(MOST, len(wanted)))
-            plain, ordered = PromptPlan(counter=kb.counter), PromptPlan(counter=kb.counter, ordering=PrefixOrder())
+            plain, ordered = (
+                PromptPlan(counter=kb.services.counter()),
+                PromptPlan(counter=kb.services.counter(), ordering=PrefixOrder()),
+            )
             for case in wanted:
-                passages = to_passages(kb.hits_of(case.text, limit=40, scope=Scope(), index=index))
+                passages = to_passages(hits_of(kb, case.text, limit=40, binding=binding))
                 for budget in BUDGETS:
                     fitted = build(case.text, passages, plain, budget_tokens=budget)
                     whole = list(fitted.passages)

@@ -11,6 +11,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks.gpu import long_prompt
 from benchmarks.gpu.rag_traces import read
@@ -43,7 +44,7 @@ def replicas(urls: list[str], folder: Path) -> dict[str, dict[str, dict[str, flo
 def main() -> None:
     with serving("tp2", parallel="tensor", window_tokens=131_072, load="documents") as server:
         keep("parallel-tp2", {"512_128": latency(server), "120k": long_prompt.measure(server)})
-    settings = {"parallel": "data", "window_tokens": 131_072, "load": "conversations"}
+    settings: dict[str, Any] = {"parallel": "data", "window_tokens": 131_072, "load": "conversations"}
     starts = [serving(f"dp2-{i}", replica=i, **settings) for i in range(2)]
     with ThreadPoolExecutor(2) as pool, ExitStack() as stack:
         servers = list(pool.map(lambda start: start.__enter__(), starts))

@@ -9,8 +9,8 @@ from benchmarks.gpu.serving import keep, serving
 
 def measure() -> dict[str, object]:
     found: dict[str, object] = {}
-    for name, changes in (("bf16", {}), ("fp8", {"quantization": "fp8"})):
-        with serving(f"quantization-{name}", **changes) as server:
+    for name, quantization in (("bf16", "none"), ("fp8", "fp8")):
+        with serving(f"quantization-{name}", quantization=quantization) as server:
             found[name] = throughput.measure(server) | {"cache_tokens": server.phases.get("cache_tokens")}
     return found
 

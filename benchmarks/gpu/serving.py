@@ -53,7 +53,7 @@ def wish(**changes: Any) -> Wish:
     count = torch.cuda.device_count() or 1
     gib = torch.cuda.get_device_properties(0).total_memory / 2**30 if torch.cuda.is_available() else 80.0
     shape = shape_of(json.loads((Path(MODEL) / "config.json").read_text()))
-    given = {"gpus": count, "gpu_gib": gib, "window_tokens": 32_768, "load": "conversations"} | changes
+    given: dict[str, Any] = {"gpus": count, "gpu_gib": gib, "window_tokens": 32_768, "load": "conversations"} | changes
     return Wish(model=MODEL, served_name="m", shape=shape, **given)
 
 

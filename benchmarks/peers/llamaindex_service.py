@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from llama_index.core import VectorStoreIndex
+from llama_index.core.base.response.schema import AsyncStreamingResponse
 from llama_index.core.schema import TextNode
 from llama_index.llms.openai_like import OpenAILike
 from pydantic import BaseModel
@@ -40,6 +41,7 @@ class Body(BaseModel):
 @app.post("/ask")
 async def ask(body: Body) -> StreamingResponse:
     answer = await _engine.aquery(body.question)
+    assert isinstance(answer, AsyncStreamingResponse)
 
     async def events() -> AsyncIterator[str]:
         async for text in answer.async_response_gen():

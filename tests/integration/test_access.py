@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.testclient import TestClient
 
 from rag.errors import ConfigError
-from service.http.access.access import ACCESS
 from service.http.app import create_app
+from service.http.routes import ROUTES
 from service.knowledge_base import KnowledgeBase
 from service.store.keys import Rights
 from tests.conftest import MakeKb, citewell_here, citewell_json
@@ -51,7 +51,7 @@ def kb(tmp_path: Path, make_kb: MakeKb) -> KnowledgeBase:
 
 @pytest.fixture
 def client(kb: KnowledgeBase) -> TestClient:
-    return TestClient(create_app(kb))
+    return TestClient(create_app(kb.services))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def key(kb: KnowledgeBase) -> Callable[..., str]:
     """Makes a key and gives its token."""
 
     def make(*scopes: Any, expires_s: float | None = None, **rights: Any) -> str:
-        return kb.keys.create("test", Rights(scopes=scopes or ("ask",), **rights), expires_s=expires_s)[1]
+        return kb.services.keys().create("test", Rights(scopes=scopes or ("ask",), **rights), expires_s=expires_s)[1]
 
     return make
 
@@ -75,16 +75,16 @@ def call(client: TestClient, method: str, path: str, token: str = "") -> Any:
 
 def test_the_table_has_every_route_and_no_other(client: TestClient):
     routes = {(method, route.path) for route in client.app.routes for method in route.methods}
-    assert routes == set(ACCESS)
+    assert routes == {(route.method, route.path) for route in ROUTES}
 
 
 def test_each_route_lets_in_whom_the_table_says(client: TestClient, key: Any, kb: KnowledgeBase):
     tokens = {scope: key(scope, tenant="acme") for scope in ("ask", "ingest", "admin")}
     revoked = key("admin")
-    kb.keys.revoke(revoked.split("_")[1])
+    kb.services.keys().revoke(revoked.split("_")[1])
     strangers = ["", "cwk_000000000000_" + "x" * 43, tokens["admin"][:-1] + "!", key("admin", expires_s=-1), revoked]
     allowed = {"ask": {"ask", "admin"}, "ingest": {"ingest", "admin"}, "admin": {"admin"}}
-    for (method, path), access in ACCESS.items():
+    for method, path, access in ((route.method, route.path, route.right) for route in ROUTES):
         for token in strangers:
             answer = call(client, method, path, token)
             assert (answer.status_code == 401) == (access != "public"), (method, path, token)
@@ -101,7 +101,7 @@ def test_no_tenant_sees_another_s_documents_on_any_route(client: TestClient, key
     for tenant, place in SECRETS.items():
         token = key("ask", "ingest", tenant=tenant)
         foreign = {*SECRETS.values(), "Akureyri"} - {place} - ({"Akureyri"} if tenant == "beta" else set())
-        for method, path in ACCESS:
+        for method, path in ((route.method, route.path) for route in ROUTES):
             answer = call(client, method, path, token)
             assert not [name for name in foreign if name in answer.text], (tenant, method, path)
             seen += place in answer.text
@@ -137,12 +137,12 @@ def test_a_key_s_rights_narrow_sources_and_profiles(client: TestClient, key: Any
 def test_an_ingest_key_sees_starts_and_cancels_nothing_of_another_tenant_s(kb: KnowledgeBase, key: Any):
     """`docs` is of three tenants, `private` of beta alone."""
     started: list[Any] = []
-    with TestClient(create_app(kb)) as client:
+    with TestClient(create_app(kb.services)) as client:
         parts = client.app.state.parts
         parts.runner = SimpleNamespace(submit=started.append, stop=AsyncMock())
-        jobs = {name: kb.jobs.add({"sources": [name]}).id for name in ("docs", "private")}
+        jobs = {name: kb.services.jobs().add({"sources": [name]}).id for name in ("docs", "private")}
         for job in jobs.values():
-            kb.jobs.end(job, "done", {})
+            kb.services.jobs().end(job, "done", {})
         beta, acme, admin, named = (
             bearer(key("ask", "ingest", tenant="beta")), bearer(key("ask", "ingest", tenant="acme")),
             bearer(key("admin", tenant="acme")), bearer(key("ask", "ingest", tenant="acme", sources=("docs", "private"))),
@@ -168,7 +168,7 @@ def test_an_ingest_key_sees_starts_and_cancels_nothing_of_another_tenant_s(kb: K
                 assert (answer.status_code == 202) == wanted, answer.text
                 assert len(started) - before == wanted
                 for job_started in started[before:]:
-                    kb.jobs.end(job_started.id, "done", {})
+                    kb.services.jobs().end(job_started.id, "done", {})
                 assert wanted or not [
                     other for other in jobs if other not in mine and f"sources: {other}" in answer.text
                 ]
@@ -188,22 +188,22 @@ def test_until_a_first_key_is_made_everybody_may_and_then_nobody_without(
 ):
     assert client.get("/v1/me").json()["authenticated"] is False
     token = key("ask")
-    fresh = TestClient(create_app(kb))
+    fresh = TestClient(create_app(kb.services))
     assert fresh.get("/v1/me").status_code == 401
     assert fresh.get("/v1/me", headers=bearer(token)).json()["scopes"] == ["ask"]
-    kb.keys.revoke(token.split("_")[1])
-    assert TestClient(create_app(kb)).get("/v1/me").status_code == 401
+    kb.services.keys().revoke(token.split("_")[1])
+    assert TestClient(create_app(kb.services)).get("/v1/me").status_code == 401
 
 
 def test_metrics_can_be_made_public(tmp_path: Path, make_kb: MakeKb):
     made = make_kb(TOML + "[server]\npublic_metrics = true\n")
-    made.keys.create("test", Rights())
-    answer = TestClient(create_app(made)).get("/metrics")
+    made.services.keys().create("test", Rights())
+    answer = TestClient(create_app(made.services)).get("/metrics")
     assert (answer.status_code, "citewell_requests_total" in answer.text) == (200, True)
 
 
 def test_a_forged_host_is_refused(kb: KnowledgeBase):
-    client = TestClient(create_app(kb, hosts=frozenset({"localhost", "::1"})), base_url="http://localhost:8000")
+    client = TestClient(create_app(kb.services, hosts=frozenset({"localhost", "::1"})), base_url="http://localhost:8000")
     assert client.get("/livez").status_code == 200
     assert client.get("/livez", headers={"Host": "[::1]:8000"}).status_code == 200
     for host in ("evil.example", "localhost.evil.example", "", "evil.example:8000"):
@@ -224,7 +224,7 @@ def provider() -> Iterator[Provider]:
 @pytest.fixture
 def oidc(make_kb: MakeKb, kb: KnowledgeBase, provider: Provider) -> TestClient:
     section = f'[auth.oidc]\nissuer = "{provider.url}"\naudience = "citewell"\n'
-    return TestClient(create_app(make_kb(TOML + section)))
+    return TestClient(create_app(make_kb(TOML + section).services))
 
 
 def test_a_token_of_the_provider_says_tenant_groups_and_scopes(oidc: TestClient, provider: Provider):
@@ -271,9 +271,9 @@ def slow_provider() -> Iterator[Provider]:
 
 
 def test_a_slow_provider_holds_up_nobody_with_a_key(make_kb: MakeKb, kb: KnowledgeBase, slow_provider: Provider):
-    key = kb.keys.create("k", Rights())[1]
+    key = kb.services.keys().create("k", Rights())[1]
     section = f'[auth.oidc]\nissuer = "{slow_provider.url}"\naudience = "citewell"\n'
-    app = create_app(make_kb(TOML + section))
+    app = create_app(make_kb(TOML + section).services)
 
     async def ask() -> list[int]:
         transport = httpx.ASGITransport(app)
@@ -308,7 +308,7 @@ def test_a_failing_provider_is_asked_once_and_never_followed(make_kb: MakeKb, sl
     slow_provider.status = status
     slow_provider.answers.set()
     section = f'[auth.oidc]\nissuer = "{slow_provider.url}"\naudience = "citewell"\n'
-    client = TestClient(create_app(make_kb(TOML + section)))
+    client = TestClient(create_app(make_kb(TOML + section).services))
     answers = [client.get("/v1/me", headers=bearer(slow_provider.token(kid=f"k{n}"))) for n in range(5)]
     assert [answer.status_code for answer in answers] == [503] * 5
     assert 20 < int(answers[-1].headers["retry-after"]) <= 30
@@ -317,7 +317,7 @@ def test_a_failing_provider_is_asked_once_and_never_followed(make_kb: MakeKb, sl
 
 def test_a_provider_that_does_not_answer_is_told_as_that(make_kb: MakeKb, provider: Provider):
     token = provider.token()
-    client = TestClient(create_app(make_kb('[auth.oidc]\nissuer = "http://127.0.0.1:1"\naudience = "citewell"\n')))
+    client = TestClient(create_app(make_kb('[auth.oidc]\nissuer = "http://127.0.0.1:1"\naudience = "citewell"\n').services))
     assert client.get("/v1/me", headers=bearer(token)).status_code == 503
 
 
@@ -360,11 +360,11 @@ def test_keys_are_made_listed_rotated_and_revoked(config: Path):
     from service.knowledge_base import connect
 
     with connect(config) as kb:
-        assert kb.keys.find(made["token"]) is not None  # for the overlap
-        assert kb.keys.find(rotated) is not None
+        assert kb.services.keys().find(made["token"]) is not None  # for the overlap
+        assert kb.services.keys().find(rotated) is not None
     citewell_json("keys", "rotate", made["id"], "--overlap", "0s", config=config)
     with connect(config) as kb:
-        assert kb.keys.find(rotated) is None
+        assert kb.services.keys().find(rotated) is None
     assert citewell_json("keys", "revoke", made["id"], config=config)["revoked"] is True
     assert citewell_json("keys", "list", config=config)["keys"][0]["valid"] is False
     stored = b"".join(file.read_bytes() for file in (config.parent / ".citewell").glob("state.sqlite*"))
@@ -395,4 +395,4 @@ def test_an_unknown_key_cannot_be_revoked(config: Path):
 @pytest.mark.parametrize("name", ["", " ", "two\nlines", "a\x1b[2J", "x" * 201])
 def test_a_key_s_name_is_one_printable_line(kb: KnowledgeBase, name: str):
     with pytest.raises(ConfigError, match="no name for a key"):
-        kb.keys.create(name, Rights())
+        kb.services.keys().create(name, Rights())

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi.testclient import TestClient
 
 from service.health.checks import Checks
+from service.health.probes import probes
 from service.http.app import create_app
 from service.store.keys import Rights
 from tests.conftest import MakeKb, free_port, wait_until
@@ -21,7 +22,7 @@ def of_kind(checks: list[dict[str, object]], kind: str) -> dict[str, object]:
 def test_every_part_is_tried(tmp_path: Path, make_kb: MakeKb):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("The shop opens at nine.")
-    with TestClient(create_app(make_kb(DOCS))) as client:
+    with TestClient(create_app(make_kb(DOCS).services)) as client:
 
         def tried() -> list[dict[str, object]]:
             checks: list[dict[str, object]] = client.get("/v1/health").json()["checks"]
@@ -34,7 +35,7 @@ def test_every_part_is_tried(tmp_path: Path, make_kb: MakeKb):
 
 def test_what_fails_says_why_and_hides_its_password(make_kb: MakeKb):
     url = f"postgresql+psycopg://someone:hunter2@127.0.0.1:{free_port()}/shop"
-    client = TestClient(create_app(make_kb(f'[sources.shop]\nkind = "sql"\nurl = "{url}"\n')))
+    client = TestClient(create_app(make_kb(f'[sources.shop]\nkind = "sql"\nurl = "{url}"\n').services))
     answer = client.get("/v1/health")
     failed = of_kind(answer.json()["checks"], "source")
     assert (failed["name"], failed["ok"]) == ("shop", False)
@@ -48,7 +49,7 @@ def test_a_database_that_says_nothing_is_told_in_time_and_tried_once(make_kb: Ma
         kb = make_kb(f'[sources.shop]\nkind = "sql"\nurl = "{url}"\n')
 
         async def twice() -> list[str]:
-            checks = Checks(kb, longest_s=0.3)
+            checks = Checks(lambda sources: probes(kb.services, sources), most=4, longest_s=0.3)
             return [(await checks(["shop"]))[0].detail for _ in range(2)]
 
         told = asyncio.run(twice())
@@ -67,8 +68,8 @@ def test_a_database_that_says_nothing_is_told_in_time_and_tried_once(make_kb: Ma
 def test_an_operator_of_some_sources_sees_no_other_s_checks(make_kb: MakeKb, tmp_path: Path):
     (tmp_path / "docs").mkdir()
     kb = make_kb(DOCS + '[sources.private]\nkind = "files"\npaths = ["private"]\n')
-    token = kb.keys.create("k", Rights(scopes=("ingest",), sources=("docs",)))[1]
-    client = TestClient(create_app(kb))
+    token = kb.services.keys().create("k", Rights(scopes=("ingest",), sources=("docs",)))[1]
+    client = TestClient(create_app(kb.services))
     headers = {"Authorization": f"Bearer {token}"}
     names = [check["name"] for check in client.get("/v1/health", headers=headers).json()["checks"]]
     assert "docs" in names

@@ -76,26 +76,26 @@ def label(chat: list[dict[str, str]]) -> str:
 
 def test_a_conversation_can_be_forgotten(ask: Any):
     kb = ask()
-    client = TestClient(create_app(kb))
+    client = TestClient(create_app(kb.services))
     client.post("/v1/ask", json={"question": QUESTION, "conversation": "c1"})
-    assert len(kb.conversations.turns("c1", kb.scope().identity)) == 1
+    assert len(kb.services.conversations().turns("c1", kb.scope().identity)) == 1
     assert client.delete("/v1/conversations/c1").status_code == 204
-    assert kb.conversations.turns("c1", kb.scope().identity) == []
+    assert kb.services.conversations().turns("c1", kb.scope().identity) == []
 
 
 def test_the_last_turns_of_a_conversation_can_be_forgotten(ask: Any):
     kb = ask()
-    client = TestClient(create_app(kb))
+    client = TestClient(create_app(kb.services))
     questions = [QUESTION, "Is parking in Edmonton free?", "How should vinyl records be stored?"]
     for question in questions:
         client.post("/v1/ask", json={"question": question, "conversation": "c1"})
     assert client.delete("/v1/conversations/c1?last=2").status_code == 204
-    assert [turn.question for turn in kb.conversations.turns("c1", kb.scope().identity)] == questions[:1]
+    assert [turn.question for turn in kb.services.conversations().turns("c1", kb.scope().identity)] == questions[:1]
     assert client.delete("/v1/conversations/c1?last=0").status_code == 422
 
 
 def test_no_more_passages_than_wanted_go_into_the_prompt(ask: Any, engines: list[StubEngine]):
-    client = TestClient(create_app(ask()))
+    client = TestClient(create_app(ask().services))
     body = {"question": "Is parking free in Edmonton, and are vinyl records stored upright and away from heat?"}
     for wanted in ({}, {"max_passages": 1}):
         client.post("/v1/ask", json=body | wanted)
@@ -142,8 +142,8 @@ def test_another_tenant_or_group_has_another_conversation_under_the_same_id(ask:
     kb.ask(QUESTION, conversation="c1")
     for identity in (Identity(tenant="other"), Identity(groups=("staff",))):
         kb.ask(QUESTION, conversation="c1", scope=kb.scope(identity=identity))
-        assert kb.conversations.turns("c1", identity)[0].question == QUESTION
-        assert len(kb.conversations.turns("c1", identity)) == 1
+        assert kb.services.conversations().turns("c1", identity)[0].question == QUESTION
+        assert len(kb.services.conversations().turns("c1", identity)) == 1
 
 
 def test_only_a_tenant_of_its_own_gets_a_salt(ask: Any, engines: list[StubEngine], tmp_path: Path):
@@ -190,14 +190,14 @@ def test_a_conversation_goes_to_one_engine_and_to_the_other_when_it_is_down(ask:
 
 def test_conversations_spread_over_the_engines(ask: Any, engines: list[StubEngine]):
     kb = ask(urls=2)
-    chosen = {kb.generator.replica(f"c{i}") for i in range(20)}
+    chosen = {kb.services.generator().replica(f"c{i}") for i in range(20)}
     assert chosen == {engine.url for engine in engines}
 
 
 def test_a_profile_above_the_engine_s_context_is_refused(ask: Any, engines: list[StubEngine]):
     engines[0].window_tokens = 8192
     engines[0].asked.append({"model": SAYS, "messages": [{"role": "user"}]})
-    client = TestClient(create_app(ask()))
+    client = TestClient(create_app(ask().services))
     assert client.post("/v1/ask", json={"question": QUESTION, "profile": "chat"}).status_code == 200
     problem = client.post("/v1/ask", json={"question": QUESTION, "profile": "book"}).json()
     assert problem["status"] == 422
@@ -207,7 +207,7 @@ def test_a_profile_above_the_engine_s_context_is_refused(ask: Any, engines: list
 
 def test_an_answer_in_json_has_its_citations_beside_it(ask: Any, engines: list[StubEngine]):
     schema = {"type": "object", "properties": {"opens": {"type": "string"}}}
-    client = TestClient(create_app(ask('says:{"opens": "11:00"}')))
+    client = TestClient(create_app(ask('says:{"opens": "11:00"}').services))
     form = {"type": "json_schema", "json_schema": {"name": "hours", "schema": schema}}
     answer = client.post("/v1/ask", json={"question": QUESTION, "response_format": form}).json()
     assert answer["value"] == {"opens": "11:00"}
@@ -220,7 +220,7 @@ def test_an_answer_in_json_has_its_citations_beside_it(ask: Any, engines: list[S
 
 
 def test_the_metrics_tell_the_prefix_cache_s_hit_ratio(ask: Any):
-    client = TestClient(create_app(ask()))
+    client = TestClient(create_app(ask().services))
     client.post("/v1/ask", json={"question": QUESTION})
     lines = client.get("/metrics").text.splitlines()
     assert "citewell_prompt_tokens_total 100.0" in lines

@@ -150,7 +150,7 @@ def test_it_stays_while_a_service_runs_and_ends_after_it(tmp_path: Path):
     folder = tmp_path / ".citewell" / "qdrant"
     with connect(tmp_path / "citewell.toml") as kb:
         kb.ingest()
-        with TestClient(create_app(kb)):
+        with TestClient(create_app(kb.services)):
             pid, until = engine_pid(folder), time.monotonic() + 2.5
             wait_until(lambda: time.monotonic() > until, what="four times its idle time")
             assert pid is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rag.errors import ConfigError
-from service.evaluation.evaluate import read_cases
+from service.evaluation.cases import read_cases
 from service.knowledge_base import connect
 from tests.conftest import citewell_here, citewell_json, stop_engine
 
@@ -66,12 +66,12 @@ def test_a_beir_folder_is_measured_in_a_collection_of_its_own(config: Path, tmp_
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tcats.md\t1\n")
     with connect(config) as kb:
         kb.ingest()
-        before = kb.index.count()
+        before = kb.services.collection.current().index.count()
         try:
             found = citewell_json("eval", str(folder), config=config)["measures"]["fused"]
             assert (found["nDCG@10"], found["questions"]) == (1.0, 1)
-            assert kb.index.count() == before
-            assert [c.name for c in kb.client.get_collections().collections] == ["citewell-1"]
+            assert kb.services.collection.current().index.count() == before
+            assert [c.name for c in kb.services.qdrant().get_collections().collections] == ["citewell-1"]
         finally:
             stop_engine(tmp_path / ".citewell" / "qdrant")
 

@@ -53,7 +53,7 @@ def test_a_second_run_over_an_unchanged_source_does_nothing(tmp_path: Path, make
     kb = make_kb(SHOP)
     assert run(kb)["added"] == 20
     assert run(kb) == {"added": 0, "updated": 0, "unchanged": 20, "deleted": 0, "chunks_embedded": 0}
-    assert kb.index.count() == 20
+    assert kb.services.collection.current().index.count() == 20
 
 
 def test_a_row_deleted_in_the_database_stops_answering(tmp_path: Path, make_kb: MakeKb):
@@ -73,7 +73,7 @@ def test_a_changed_row_answers_with_its_new_text_only(tmp_path: Path, make_kb: M
     change(tmp_path, "UPDATE album SET title = 'Let There Be Rock' WHERE id = 3")
     assert run(kb) == {"added": 0, "updated": 1, "unchanged": 19, "deleted": 0, "chunks_embedded": 1}
     assert titles(kb, "Let There Be Rock")[0] == "Album\nId: 3\nTitle: Let There Be Rock"
-    assert kb.index.count() == 20
+    assert kb.services.collection.current().index.count() == 20
 
 
 def test_a_change_in_a_long_document_embeds_only_what_changed(tmp_path: Path, make_kb: MakeKb):
@@ -84,7 +84,7 @@ def test_a_change_in_a_long_document_embeds_only_what_changed(tmp_path: Path, ma
     whole = run(kb)["chunks_embedded"]
     (tmp_path / "docs" / "a.md").write_text("\n\n".join([*parts[:-1], "## Part 7\n\nNew end."]))
     assert run(kb)["chunks_embedded"] == 1
-    assert kb.index.count() < whole
+    assert kb.services.collection.current().index.count() < whole
     assert "New end." in titles(kb, "the new end of part 7")[0]
 
 
@@ -95,9 +95,9 @@ def test_a_run_that_would_delete_much_stops_until_it_is_allowed(tmp_path: Path, 
     change(tmp_path, "DELETE FROM album WHERE id >= 30")
     with pytest.raises(MassDeleteRefused, match=r"30 of its 60 .*--allow-mass-delete"):
         run(kb)
-    assert kb.index.count() == 60
+    assert kb.services.collection.current().index.count() == 60
     assert run(kb, allow_mass_delete=True)["deleted"] == 30
-    assert kb.index.count() == 30
+    assert kb.services.collection.current().index.count() == 30
 
 
 def test_a_dropped_table_is_told_and_keeps_its_rows(tmp_path: Path, make_kb: MakeKb):
@@ -109,7 +109,7 @@ def test_a_dropped_table_is_told_and_keeps_its_rows(tmp_path: Path, make_kb: Mak
     change(tmp_path, "DROP TABLE genre")
     (report,) = kb.ingest()
     assert "Table 'genre' was indexed before and is not read now" in report.error
-    assert kb.index.count() == 21
+    assert kb.services.collection.current().index.count() == 21
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(tmp_path: Path, make_kb: MakeKb):
@@ -120,7 +120,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(tmp_path: Path, ma
     change(tmp_path, "UPDATE album SET title = 'x' WHERE id = 1")
     planned = run(kb, dry_run=True)
     assert (planned["updated"], planned["unchanged"], planned["deleted"]) == (1, 18, 1)
-    assert kb.index.count() == 20
+    assert kb.services.collection.current().index.count() == 20
     assert run(kb)["deleted"] == 1
 
 
@@ -129,7 +129,7 @@ def test_full_indexes_every_document_again(tmp_path: Path, make_kb: MakeKb):
     kb = make_kb(SHOP)
     run(kb)
     assert run(kb, full=True)["chunks_embedded"] == 20
-    assert kb.index.count() == 20
+    assert kb.services.collection.current().index.count() == 20
 
 
 class Interrupted:
@@ -145,11 +145,11 @@ class Interrupted:
 
 def parts(kb: KnowledgeBase) -> SyncParts:
     return SyncParts(
-        ledger=kb.state,
-        index=kb.index,
-        embedder=kb.embedder,
-        sparse=kb.sparse,
-        counter=kb.counter,
+        ledger=kb.services.ledger(),
+        index=kb.services.collection.current().index,
+        embedder=kb.services.collection.current().embedder,
+        sparse=kb.services.collection.current().sparse,
+        counter=kb.services.counter(),
         max_tokens=256,
         mass_delete_share=0.2,
     )
@@ -159,11 +159,11 @@ def test_a_read_that_breaks_deletes_nothing_and_a_rerun_completes_it(tmp_path: P
     shop(tmp_path)
     kb = make_kb(SHOP)
     run(kb)
-    events = list(kb.source("shop").read())
+    events = list(kb.services.catalogue.connector("shop").read())
     with pytest.raises(SourceError, match="the connection broke"):
         ingest(parts(kb), "shop", Interrupted(events, 5), Options())
-    assert kb.index.count() == 20
-    assert kb.state.summary("shop")["last_run"]["status"] == "failed"
+    assert kb.services.collection.current().index.count() == 20
+    assert kb.services.overview().summary("shop")["last_run"]["status"] == "failed"
     assert run(kb)["unchanged"] == 20
 
 
@@ -172,17 +172,17 @@ def test_a_crash_between_storing_and_committing_is_made_good_by_a_rerun(tmp_path
     shop(tmp_path)
     kb = make_kb(SHOP)
     run(kb)
-    with kb.state.lease("shop") as lease:
-        kb.state.remove(lease, [f"album/{i}" for i in range(20)])
-        kb.state.forget_scopes(lease, ["album"], [])
+    with kb.services.ledger().lease("shop") as lease:
+        kb.services.ledger().remove(lease, [f"album/{i}" for i in range(20)])
+        kb.services.ledger().forget_scopes(lease, ["album"], [])
     assert run(kb)["added"] == 20
-    assert kb.index.count() == 20
+    assert kb.services.collection.current().index.count() == 20
 
 
 def test_a_second_run_of_a_source_is_refused_while_the_first_lives(tmp_path: Path, make_kb: MakeKb):
     shop(tmp_path)
     kb = make_kb(SHOP)
-    with kb.state.lease("shop"), pytest.raises(SourceBusy, match="is being ingested by"):
+    with kb.services.ledger().lease("shop"), pytest.raises(SourceBusy, match="is being ingested by"):
         run(kb)
     assert run(kb)["added"] == 20
 
@@ -190,11 +190,11 @@ def test_a_second_run_of_a_source_is_refused_while_the_first_lives(tmp_path: Pat
 def test_a_run_that_lost_its_lease_cannot_commit(tmp_path: Path, make_kb: MakeKb):
     shop(tmp_path)
     kb = make_kb(SHOP)
-    with kb.state.lease("shop") as lease:
-        with kb.state._engine.begin() as connection:
+    with kb.services.ledger().lease("shop") as lease:
+        with kb.services.database().engine.begin() as connection:
             connection.exec_driver_sql("UPDATE citewell_leases SET token = 'another'")
         with pytest.raises(SourceBusy, match="taken over"):
-            kb.state.commit(lease, Changes())
+            kb.services.ledger().commit(lease, Changes())
 
 
 def test_the_state_store_works_on_postgresql():
@@ -222,7 +222,7 @@ def test_the_state_store_works_on_postgresql():
 def test_the_lease_of_a_dead_process_is_taken_over(tmp_path: Path, make_kb: MakeKb):
     shop(tmp_path)
     kb = make_kb(SHOP)
-    with kb.state._engine.begin() as connection:
+    with kb.services.database().engine.begin() as connection:
         place = f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
         values = {"source": "shop", "holder": "host:999999", "place": place, "token": "old"}
         connection.execute(sa.insert(leases).values(**values, expires_at=time.time() + 3600))
@@ -238,11 +238,11 @@ def test_an_unreadable_file_is_set_aside_and_its_old_text_stays(tmp_path: Path, 
     (tmp_path / "docs" / "a.json").write_text("{ broken")
     (report,) = kb.ingest()
     assert [entry["document_id"] for entry in report.unreadable] == ["docs/a.json"]
-    assert (report.deleted, kb.index.count()) == (0, 2)
-    assert kb.state.quarantined("docs")[0]["reason"].startswith("the JSON is not valid")
+    assert (report.deleted, kb.services.collection.current().index.count()) == (0, 2)
+    assert kb.services.ledger().quarantined("docs")[0]["reason"].startswith("the JSON is not valid")
     (tmp_path / "docs" / "a.json").write_text('{"opening": "at eleven"}')
     run(kb)
-    assert kb.state.quarantined("docs") == []
+    assert kb.services.ledger().quarantined("docs") == []
 
 
 def test_a_source_taken_out_of_the_configuration_stops_answering(tmp_path: Path, make_kb: MakeKb):

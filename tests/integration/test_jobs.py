@@ -126,7 +126,7 @@ def test_metrics_add_up_the_workers(api: httpx.Client):
 
 def test_a_job_whose_process_is_gone_is_broken_and_holds_nothing(folder: Path, api: httpx.Client):
     with connect(folder / "citewell.toml") as kb:
-        store: Jobs = kb.jobs
+        store: Jobs = kb.services.jobs()
         left = store.add({"sources": ["gone"]})
         with sa.create_engine(f"sqlite:///{folder / '.citewell' / 'state.sqlite'}").begin() as connection:
             connection.execute(
@@ -144,10 +144,10 @@ def test_a_failed_job_says_why(folder: Path, tmp_path: Path, api: httpx.Client):
     config.write_text('[sources.shop]\nkind = "sql"\nurl = "postgresql+psycopg://u:hunter2@127.0.0.1:1/none"\n')
 
     async def run(kb: KnowledgeBase) -> Any:
-        runner = JobRunner(kb.jobs, config)
-        job = kb.jobs.add({"sources": ["shop"]})
+        runner = JobRunner(kb.services.jobs(), config)
+        job = kb.services.jobs().add({"sources": ["shop"]})
         runner.submit(job)
-        while (found := kb.jobs.get(job.id)).is_active:
+        while (found := kb.services.jobs().get(job.id)).is_active:
             await asyncio.sleep(0.05)
         return found
 

@@ -38,8 +38,8 @@ def asked(client: TestClient, question: str, token: str) -> list[httpx.Response]
 
 
 def test_a_citation_names_a_place_to_operators_and_a_document_to_others(kb: KnowledgeBase, tmp_path: Path):
-    client = TestClient(create_app(kb))
-    token = {scope: kb.keys.create("k", Rights(scopes=(scope,)))[1] for scope in ("ask", "admin")}  # type: ignore[arg-type]
+    client = TestClient(create_app(kb.services))
+    token = {scope: kb.services.keys().create("k", Rights(scopes=(scope,)))[1] for scope in ("ask", "admin")}  # type: ignore[arg-type]
     for question, uri in (
         ("When does the Edmonton store open?", "citewell:docs/docs/hours%20a.md"),
         ("When does the store in Calgary open?", "citewell:shop/store/1"),
@@ -53,8 +53,8 @@ def test_a_citation_names_a_place_to_operators_and_a_document_to_others(kb: Know
 
 
 def test_an_unknown_source_is_told_with_those_of_the_caller_alone(kb: KnowledgeBase):
-    client = TestClient(create_app(kb))
-    token = kb.keys.create("k", Rights(scopes=("ask",), sources=("docs",)))[1]
+    client = TestClient(create_app(kb.services))
+    token = kb.services.keys().create("k", Rights(scopes=("ask",), sources=("docs",)))[1]
     answer = client.post(
         "/v1/ask", json={"question": "x y", "sources": ["shop"]}, headers={"Authorization": f"Bearer {token}"}
     )
@@ -69,7 +69,7 @@ def test_a_turn_that_cannot_be_kept_costs_the_conversation_not_the_answer(
         tmp_path / "state.sqlite",
         "CREATE TRIGGER full BEFORE INSERT ON citewell_conversations BEGIN SELECT RAISE(FAIL, 'disk full'); END",
     )
-    client = TestClient(create_app(kb))
+    client = TestClient(create_app(kb.services))
     answer = client.post(
         "/v1/ask", json={"question": "When does the Edmonton store open? MARKER", "conversation": "c1"}
     )

@@ -55,7 +55,7 @@ def together(kb: KnowledgeBase, tokens: list[str]) -> list[httpx.Response]:
     """The answers to a question asked by all keys at once."""
 
     async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(create_app(kb))
+        transport = httpx.ASGITransport(create_app(kb.services))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             asked = [
                 client.post("/v1/ask", json={"question": QUESTION}, headers={"Authorization": f"Bearer {token}"})
@@ -68,8 +68,8 @@ def together(kb: KnowledgeBase, tokens: list[str]) -> list[httpx.Response]:
 
 def test_a_key_over_its_rate_is_told_when_to_come_back_and_others_go_on(serve: Any):
     kb = serve('[limits]\nrate = "100/hour"\n')
-    client = TestClient(create_app(kb))
-    tight, free = (kb.keys.create("k", Rights(rate=rate))[1] for rate in ("2/minute", ""))
+    client = TestClient(create_app(kb.services))
+    tight, free = (kb.services.keys().create("k", Rights(rate=rate))[1] for rate in ("2/minute", ""))
     statuses = []
     for _ in range(3):
         answer = client.get("/v1/me", headers={"Authorization": f"Bearer {tight}"})
@@ -86,20 +86,20 @@ def test_rates_in_redis_are_shared_by_workers(serve: Any):
     except redis.ConnectionError:
         pytest.skip("Redis does not run: start it with `redis-server --daemonize yes`")
     kb = serve(f'[limits]\nrate = "1/minute"\nstorage = "{REDIS}"\n')
-    kb.keys.create(uuid.uuid4().hex, Rights())
-    token = kb.keys.create("k", Rights())[1]
-    answers = [TestClient(create_app(kb)).get("/v1/me", headers={"Authorization": f"Bearer {token}"}) for _ in range(2)]
+    kb.services.keys().create(uuid.uuid4().hex, Rights())
+    token = kb.services.keys().create("k", Rights())[1]
+    answers = [TestClient(create_app(kb.services)).get("/v1/me", headers={"Authorization": f"Bearer {token}"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
 
 
 def test_a_rate_store_that_is_away_stops_nobody(serve: Any):
-    client = TestClient(create_app(serve('[limits]\nrate = "1/minute"\nstorage = "redis://127.0.0.1:1"\n')))
+    client = TestClient(create_app(serve('[limits]\nrate = "1/minute"\nstorage = "redis://127.0.0.1:1"\n').services))
     assert [client.get("/v1/me").status_code for _ in range(3)] == [200] * 3
 
 
 def test_requests_at_once_are_limited_by_key(serve: Any, engine: StubEngine):
     kb = serve(llm(engine, SLOW))
-    one, other = (kb.keys.create("k", Rights(concurrent=2))[1] for _ in range(2))
+    one, other = (kb.services.keys().create("k", Rights(concurrent=2))[1] for _ in range(2))
     answers = together(kb, [one, one, one, other])
     assert sorted(answer.status_code for answer in answers[:3]) == [200, 200, 429]
     assert answers[3].status_code == 200
@@ -115,7 +115,7 @@ def test_requests_of_all_are_limited_by_worker(serve: Any, engine: StubEngine):
 
 def test_a_question_is_refused_early_when_the_engine_s_queue_is_long(serve: Any, engine: StubEngine):
     kb = serve(llm(engine, "stub:tokens=4", max_waiting=5))
-    client = TestClient(create_app(kb))
+    client = TestClient(create_app(kb.services))
     engine.waiting = 5
     try:
         with client:
@@ -132,7 +132,7 @@ def _refused(client: TestClient) -> Any:
 
 
 def test_an_engine_that_says_it_is_full_is_a_503_with_retry_after(serve: Any, engine: StubEngine):
-    answer = TestClient(create_app(serve(llm(engine, "busy")))).post("/v1/ask", json={"question": QUESTION})
+    answer = TestClient(create_app(serve(llm(engine, "busy")).services)).post("/v1/ask", json={"question": QUESTION})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
@@ -147,7 +147,7 @@ def test_an_engine_that_says_it_is_full_is_a_503_with_retry_after(serve: Any, en
 )
 def test_sizes_are_limited_in_bytes(serve: Any, body: dict[str, Any], told: str):
     limits = "[limits]\nquestion_bytes = 3000\nhistory_bytes = 1000\nfilter_bytes = 200\nbody_bytes = 8000\n"
-    client = TestClient(create_app(serve(limits)))
+    client = TestClient(create_app(serve(limits).services))
     raw = json.dumps(body, ensure_ascii=False).encode()
     for headers in ({}, {"transfer-encoding": "chunked"}):
         answer = client.post(
@@ -160,7 +160,7 @@ def test_sizes_are_limited_in_bytes(serve: Any, body: dict[str, Any], told: str)
 
 def test_a_request_ends_with_its_deadline(serve: Any, engine: StubEngine):
     kb = serve(llm(engine, "hang") + "[server]\ndeadline = 3.0\n")
-    client = TestClient(create_app(kb))
+    client = TestClient(create_app(kb.services))
     client.post("/v1/search", json={"query": QUESTION})  # which loads the embedder, however long that takes here
     assert client.post("/v1/ask", json={"question": QUESTION}).json()["degraded"]
     form = {"type": "json_object"}

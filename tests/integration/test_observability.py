@@ -59,7 +59,7 @@ def spans() -> InMemorySpanExporter:
 
 
 def test_metrics_tell_of_every_stage_and_the_dashboard_shows_no_other(serve: Any):
-    client = TestClient(create_app(serve()))
+    client = TestClient(create_app(serve().services))
     for question in (QUESTION, "What is the capital of Mongolia?"):
         client.post("/v1/ask", json={"question": question})
     text = client.get("/metrics").text
@@ -88,7 +88,7 @@ def _queries(dashboard: dict[str, Any]) -> list[str]:
 def test_a_trace_has_the_search_and_the_model_under_the_caller_s_span(serve: Any, spans: InMemorySpanExporter):
     spans.clear()
     parent = f"00-{'a' * 32}-{'b' * 16}-01"
-    TestClient(create_app(serve())).post("/v1/ask", json={"question": QUESTION}, headers={"traceparent": parent})
+    TestClient(create_app(serve().services)).post("/v1/ask", json={"question": QUESTION}, headers={"traceparent": parent})
     found = {span.name.split(" ")[0]: span for span in spans.get_finished_spans()}
     assert {"POST", "retrieval", "chat"} <= found.keys()
     assert {span.context.trace_id for span in found.values()} == {int("a" * 32, 16)}
@@ -103,7 +103,7 @@ def test_a_trace_has_the_search_and_the_model_under_the_caller_s_span(serve: Any
 def test_content_is_in_traces_only_where_it_is_asked_for(serve: Any, spans: InMemorySpanExporter):
     spans.clear()
     kb = serve("[telemetry]\ncontent = true\n")
-    TestClient(create_app(kb)).post("/v1/ask", json={"question": QUESTION})
+    TestClient(create_app(kb.services)).post("/v1/ask", json={"question": QUESTION})
     retrieval = next(span for span in spans.get_finished_spans() if span.name == "retrieval")
     assert retrieval.attributes["gen_ai.retrieval.query.text"] == QUESTION
 
@@ -111,7 +111,7 @@ def test_content_is_in_traces_only_where_it_is_asked_for(serve: Any, spans: InMe
 def test_the_json_log_has_a_line_for_each_request_and_no_question(serve: Any, capsys: pytest.CaptureFixture[str]):
     before = {name: list(logging.getLogger(name).handlers) for name in ("citewell", "uvicorn", "uvicorn.error")}
     try:
-        client = TestClient(create_app(serve()))
+        client = TestClient(create_app(serve().services))
         configure_logs("json")
         client.post("/v1/ask", json={"question": QUESTION}, headers={"X-Request-ID": "r-1"})
         client.get("/v1/jobs/12345678", headers={"X-Request-ID": "bad id\n"})
@@ -130,7 +130,7 @@ def test_the_json_log_has_a_line_for_each_request_and_no_question(serve: Any, ca
 
 
 def test_readiness_writes_a_token_and_is_kept_for_a_while(serve: Any, engine: StubEngine):
-    client = TestClient(create_app(serve()))
+    client = TestClient(create_app(serve().services))
     asked = len(engine.asked)
     answers = [client.get("/readyz") for _ in range(5)]
     assert [answer.json() for answer in answers] == [{"status": "ready", "index": "ok", "llm": "ok"}] * 5
@@ -139,13 +139,13 @@ def test_readiness_writes_a_token_and_is_kept_for_a_while(serve: Any, engine: St
 
 
 def test_a_dead_engine_is_not_ready(serve: Any):
-    answer = TestClient(create_app(serve(model="error"))).get("/readyz")
+    answer = TestClient(create_app(serve(model="error").services)).get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "index": "ok", "llm": "failed"})
 
 
 def test_nothing_holds_the_event_loop_while_questions_are_answered(serve: Any, monkeypatch: pytest.MonkeyPatch):
     """No call that blocks, and no turn of the loop that computes for 50 ms (of its own time: others may be busy)."""
-    app = create_app(serve())
+    app = create_app(serve().services)
     longest_s = 0.0
     run_handle = asyncio.events.Handle._run
 

@@ -34,7 +34,7 @@ def client(tmp_path: Path, make_kb: MakeKb, engine: StubEngine) -> Any:
         llm = f"[llm]\nurls = [{json.dumps(engine.url)}]\nmodel = {json.dumps(model)}\n"
         kb = make_kb(f'[sources.docs]\nkind = "files"\npaths = ["docs"]\n{llm}')
         list(kb.ingest())
-        transport = TestClient(create_app(kb), base_url="http://test", raise_server_exceptions=False)
+        transport = TestClient(create_app(kb.services), base_url="http://test", raise_server_exceptions=False)
         return openai.OpenAI(base_url="http://test/v1", api_key="none", http_client=transport, max_retries=0)
 
     return start

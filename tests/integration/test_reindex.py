@@ -11,6 +11,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,11 @@ from indexes.embedders.bundled import unpacked_model
 from indexes.qdrant.new_version import NewVersion
 from indexes.qdrant.schema import point_alias, target_of, versions_of
 from rag.errors import CitewellError, IndexMismatch, ReindexRefused
+from service.collection import Binding
 from service.knowledge_base import KnowledgeBase, connect
 from service.settings.edit import set_values
 from service.syncing import reindex as work
+from service.wiring import sharding
 from tests.conftest import citewell_json, sqlite_with, stop_engine, wait_until
 
 QUERIES = int(os.environ.get("TEST_QUERIES", "200"))
@@ -71,7 +74,7 @@ def embedder_of(config: Path) -> str:
 
 
 def versions(kb: KnowledgeBase) -> tuple[list[str], str]:
-    return sorted(versions_of(kb.client, "kb").values()), target_of(kb.client, "kb")
+    return sorted(versions_of(kb.services.qdrant(), "kb").values()), target_of(kb.services.qdrant(), "kb")
 
 
 def test_questions_are_answered_all_along_and_changes_followed(config: Path, other_model: str):
@@ -115,9 +118,9 @@ def test_questions_are_answered_all_along_and_changes_followed(config: Path, oth
         assert set(failures) <= failures_expected
         assert asked[0] >= QUERIES
         assert copied >= ROWS
-        assert kb.index.count() == ROWS - 10 + 1
+        assert kb.services.collection.current().index.count() == ROWS - 10 + 1
         assert kb.retrieve("product 9000")[0].chunk.document.id == "products/9000"
-        assert kb.embedder.name == "other-e5/int8"
+        assert kb.services.collection.current().embedder.name == "other-e5/int8"
         assert versions(kb) == (["kb-2"], "kb-2")
     assert embedder_of(config) == other_model
     assert "a comment that stays" in config.read_text()
@@ -139,11 +142,11 @@ def test_a_killed_build_goes_on_where_it_stopped(config: Path, other_model: str)
     with connect(config) as kb:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(
-            lambda: "kb-2" in versions(kb)[0] and kb.client.count("kb-2").count > 0, what="the first copied points"
+            lambda: "kb-2" in versions(kb)[0] and kb.services.qdrant().count("kb-2").count > 0, what="the first copied points"
         )
         process.send_signal(signal.SIGKILL)
         process.wait()
-        copied = kb.client.count("kb-2").count
+        copied = kb.services.qdrant().count("kb-2").count
         assert versions(kb)[1] == "kb-1"
         assert kb.retrieve("product 7")
         assert embedder_of(config) == ""
@@ -152,10 +155,14 @@ def test_a_killed_build_goes_on_where_it_stopped(config: Path, other_model: str)
     assert citewell_json("reindex", "--model", other_model, config=config)["reindexed"] == ROWS - copied
 
 
+def with_embedder(kb: KnowledgeBase, model: str) -> Binding:
+    return kb.services.bind(kb.settings.embedder.model_copy(update={"model": model}))
+
+
 def test_a_run_that_ends_between_configuration_and_swap_is_finished_by_the_next(config: Path, other_model: str):
     with connect(config) as kb:
-        target = kb.with_embedder(other_model)
-        version = NewVersion(kb.client, "kb", target.encoders, target.layout)
+        target = with_embedder(kb, other_model)
+        version = NewVersion(kb.services.qdrant(), "kb", target.encoders, sharding(kb.settings))
         assert sum(version.catch_up(target.embedder, target.sparse)) == ROWS
         set_values(config, "embedder", model=other_model)
         assert kb.retrieve("product 7")  # a service that runs goes on
@@ -167,20 +174,20 @@ def test_a_run_that_ends_between_configuration_and_swap_is_finished_by_the_next(
 
 def test_a_run_that_ends_between_swap_and_removal_is_cleaned_up(config: Path, other_model: str):
     with connect(config) as kb:
-        target = kb.with_embedder(other_model)
-        version = NewVersion(kb.client, "kb", target.encoders, target.layout)
+        target = with_embedder(kb, other_model)
+        version = NewVersion(kb.services.qdrant(), "kb", target.encoders, sharding(kb.settings))
         list(version.catch_up(target.embedder, target.sparse))
         assert kb.retrieve("product 7")
         set_values(config, "embedder", model=other_model)
-        point_alias(kb.client, "kb", "kb-2")
+        point_alias(kb.services.qdrant(), "kb", "kb-2")
         assert kb.retrieve("product 7")
     assert citewell_json("reindex", config=config) == {"reindexed": 0, "removed": ["kb-1"]}
 
 
 def test_a_build_can_be_rolled_back(config: Path, other_model: str):
     with connect(config) as kb:
-        target = kb.with_embedder(other_model)
-        next(NewVersion(kb.client, "kb", target.encoders, target.layout).catch_up(target.embedder, target.sparse))
+        target = with_embedder(kb, other_model)
+        next(NewVersion(kb.services.qdrant(), "kb", target.encoders, sharding(kb.settings)).catch_up(target.embedder, target.sparse))
         assert versions(kb) == (["kb-1", "kb-2"], "kb-1")
         assert citewell_json("reindex", "--abort", config=config)["removed"] == ["kb-2"]
         assert versions(kb) == (["kb-1"], "kb-1")
@@ -198,9 +205,9 @@ def test_a_model_that_finds_nothing_is_not_swapped_in(config: Path, other_model:
             return vectors
 
     with connect(config) as kb:
-        target = kb.with_embedder(other_model)
-        version = NewVersion(kb.client, "kb", target.encoders, target.layout)
-        target._parts["embedder"] = Blind()
+        target = with_embedder(kb, other_model)
+        version = NewVersion(kb.services.qdrant(), "kb", target.encoders, sharding(kb.settings))
+        target = replace(target, embedder=Blind())
         list(version.catch_up(target.embedder, target.sparse))
         with pytest.raises(ReindexRefused, match="by meaning"):
             work._compare(target, version)

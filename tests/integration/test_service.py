@@ -36,7 +36,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     (folder / "citewell.toml").write_text(DOCS)
     with connect(folder / "citewell.toml") as kb:
         list(kb.ingest())
-        yield TestClient(create_app(kb), raise_server_exceptions=False)
+        yield TestClient(create_app(kb.services), raise_server_exceptions=False)
     stop_engine(folder / ".citewell" / "qdrant")
 
 
@@ -48,7 +48,7 @@ def serve(tmp_path: Path, make_kb: MakeKb) -> Any:
     def start(llm: str = "") -> TestClient:
         kb = make_kb(DOCS + llm)
         list(kb.ingest())
-        return TestClient(create_app(kb), raise_server_exceptions=False)
+        return TestClient(create_app(kb.services), raise_server_exceptions=False)
 
     return start
 
@@ -211,7 +211,7 @@ def test_everything_that_the_openapi_refers_to_is_in_it(client: TestClient):
 
 def test_not_ready_when_the_index_does_not_answer(tmp_path: Path, make_kb: MakeKb):
     kb = make_kb(f'[qdrant]\nurl = "http://127.0.0.1:{free_port()}"\n' + DOCS)
-    client = TestClient(create_app(kb), raise_server_exceptions=False)
+    client = TestClient(create_app(kb.services), raise_server_exceptions=False)
     assert client.get("/readyz").status_code == 503
     answer = client.post("/v1/ask", json={"question": QUESTION})
     assert (answer.status_code, answer.json()["status"]) == (503, 503)

@@ -20,7 +20,7 @@ from service.knowledge_base import KnowledgeBase
 from service.settings.load import load_settings
 from service.store.ports import Changes
 from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
-from tests.support.synced import Notes
+from tests.support.synced import KeptNotes
 from tests.support.users import AsNobody, nobody, open_folder
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
@@ -34,7 +34,7 @@ def write(path: Path, text: str, *, at: int = LONG_AGO) -> Path:
     return path
 
 
-def read(source: FilesSource, notes: Notes) -> list[SourceEvent]:
+def read(source: FilesSource, notes: KeptNotes) -> list[SourceEvent]:
     events = list(source.read(notes))
     for event in events:
         notes.keep(event if isinstance(event, Checkpoint) else event.checkpoint if isinstance(event, Listed) else None)
@@ -45,7 +45,7 @@ def upserted(events: list[SourceEvent]) -> list[str]:
     return [event.document.id for event in events if isinstance(event, Upsert)]
 
 
-def let_time_pass(notes: Notes) -> None:
+def let_time_pass(notes: KeptNotes) -> None:
     """Have the last read be later than it was, so that files made by this test count as old by then."""
     for key, note in notes.kept.items():
         notes.kept[key] = replace(note, head={**note.head, "read_at_ns": note.head["read_at_ns"] + 10**10})
@@ -67,7 +67,7 @@ def summary(kb: KnowledgeBase, **options: bool) -> dict[str, int]:
 
 def test_an_untouched_file_is_not_opened(tmp_path: Path, hashed: list[str]):
     write(tmp_path / "a.md", "first")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
     assert upserted(read(source, notes)) == ["a.md"]
     let_time_pass(notes)
     del hashed[:]
@@ -114,7 +114,7 @@ def swap_folders(folder: Path) -> None:
 def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, change: Callable[[Path], None], changed: list[str]):
     for name, text in {"a.md": "first", "b.md": "other", "one/c.md": "third", "two/c.md": "forth"}.items():
         write(tmp_path / name, text)
-    source, notes = FilesSource(name="d", paths=("**/*.md",), root=tmp_path), Notes()
+    source, notes = FilesSource(name="d", paths=("**/*.md",), root=tmp_path), KeptNotes()
     read(source, notes)
     let_time_pass(notes)
     change(tmp_path)
@@ -132,7 +132,7 @@ def test_a_restored_file_with_its_old_time_answers_with_its_content(tmp_path: Pa
 
 def test_notes_of_an_earlier_version_have_files_hashed_once_and_not_parsed(tmp_path: Path, hashed: list[str]):
     write(tmp_path / "a.md", "first")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
     read(source, notes)
     let_time_pass(notes)
     (note,) = notes.kept.values()
@@ -149,7 +149,7 @@ def test_notes_of_an_earlier_version_have_files_hashed_once_and_not_parsed(tmp_p
 
 def test_a_file_that_was_touched_is_not_parsed(tmp_path: Path):
     file = write(tmp_path / "a.md", "first")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
     read(source, notes)
     os.utime(file, (LONG_AGO + 5, LONG_AGO + 5))
     assert upserted(read(source, notes)) == []
@@ -160,7 +160,7 @@ def test_a_file_changed_right_after_it_was_read_is_read_again(tmp_path: Path):
     import time
 
     now = int(time.time())
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
     write(tmp_path / "a.md", "first", at=now)
     read(source, notes)
     write(tmp_path / "a.md", "other", at=now)
@@ -183,7 +183,7 @@ def test_a_table_file_that_loses_rows_or_becomes_empty_forgets_them(tmp_path: Pa
     kb = make_kb(DOCS)
     assert summary(kb)["added"] == 20
     write(file, "id,name\n" + "\n".join(rows[:-2]), at=LONG_AGO + 1)
-    assert (summary(kb)["deleted"], kb.index.count()) == (2, 18)
+    assert (summary(kb)["deleted"], kb.services.collection.current().index.count()) == (2, 18)
     write(file, "", at=LONG_AGO + 2)
     assert summary(kb, allow_mass_delete=True)["deleted"] == 18
     assert summary(kb) == {"read": 0, "added": 0, "updated": 0, "deleted": 0, "chunks_embedded": 0}
@@ -207,12 +207,12 @@ def test_a_file_reached_by_links_is_one_document_and_loops_end(tmp_path: Path):
     write(tmp_path / "elsewhere" / "far.md", "far text")
     (tmp_path / "docs" / "far.md").symlink_to(tmp_path / "elsewhere" / "far.md")
     source = FilesSource(name="d", paths=("docs",), root=tmp_path)
-    assert upserted(read(source, Notes())) == ["docs/far.md", "docs/real.md"]
+    assert upserted(read(source, KeptNotes())) == ["docs/far.md", "docs/real.md"]
 
 
 def test_a_table_file_changed_while_it_is_read_is_read_again_by_the_next_run(tmp_path: Path):
     file = write(tmp_path / "a.csv", "id,name\n" + "\n".join(f"{i},first" for i in range(5000)))
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
     events = source.read(notes)
     begun = [next(events) for _ in range(10)]
     write(file, "id,name\n" + "\n".join(f"{i},second" for i in range(5000)), at=LONG_AGO + 9)
@@ -228,7 +228,7 @@ def test_a_large_table_file_is_read_in_constant_memory(tmp_path: Path):
     write(tmp_path / "a.csv", "id,name\n" + "\n".join(f"{i},item number {i}" for i in range(20_000)))
     source = FilesSource(name="d", paths=("*",), root=tmp_path)
     tracemalloc.start()
-    count = sum(isinstance(event, Upsert) for event in source.read(Notes()))
+    count = sum(isinstance(event, Upsert) for event in source.read(KeptNotes()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 20_000
@@ -238,7 +238,7 @@ def test_a_large_table_file_is_read_in_constant_memory(tmp_path: Path):
 def test_thousands_of_small_files_are_followed(tmp_path: Path):
     for number in range(3000):
         write(tmp_path / f"{number % 50}" / f"{number}.md", f"text {number}")
-    source, notes = FilesSource(name="d", paths=("**/*",), root=tmp_path), Notes()
+    source, notes = FilesSource(name="d", paths=("**/*",), root=tmp_path), KeptNotes()
     assert len(upserted(read(source, notes))) == 3000
     write(tmp_path / "7" / "7.md", "new text", at=LONG_AGO + 1)
     (tmp_path / "8" / "8.md").unlink()
@@ -281,7 +281,7 @@ def test_retry_reads_what_was_set_aside_again(tmp_path: Path, make_kb: MakeKb):
 # How many documents a source holds.
 
 
-def held(source: FilesSource, notes: Notes) -> int | None:
+def held(source: FilesSource, notes: KeptNotes) -> int | None:
     return read(source, notes)[-1].documents
 
 
@@ -289,7 +289,7 @@ def test_a_read_says_how_many_documents_the_source_holds(tmp_path: Path):
     write(tmp_path / "a.md", "first")
     table = write(tmp_path / "b.csv", "id,name\n1,one\n2,two\n3,three\n")
     write(tmp_path / "empty.txt", "")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
     assert held(source, notes) == 4
     let_time_pass(notes)
     assert held(source, notes) == 4  # by the notes
@@ -302,7 +302,7 @@ def test_a_read_says_how_many_documents_the_source_holds(tmp_path: Path):
 def test_a_read_that_met_something_unreadable_does_not_say_how_many(tmp_path: Path):
     write(tmp_path / "a.md", "first")
     bad = write(tmp_path / "bad.json", "{")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), Notes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
     assert held(source, notes) is None
     let_time_pass(notes)
     assert held(source, notes) is None  # what was indexed of it before is not known here
@@ -356,7 +356,7 @@ def test_all_that_was_indexed_stays_when_the_folder_itself_is_locked(restricted:
         docs.chmod(mode)
         for full in (False, True):
             report = kb.ingest(full=full)[0]
-            assert (report.deleted, report.quarantined, kb.state.counts("docs")[0]) == (0, 1, 6)
+            assert (report.deleted, report.quarantined, kb.services.ledger().counts("docs")[0]) == (0, 1, 6)
 
 
 def test_a_link_that_leads_into_a_locked_folder_keeps_its_document(restricted: tuple[KnowledgeBase, Path]):
@@ -482,13 +482,13 @@ def test_records_of_a_file_whose_read_was_broken_off_go_when_it_has_none_any_mor
     file = write(tmp_path / "docs" / "a.csv", "id,note\n1,one\n2,two\n3,three\n")
     kb = make_kb(DOCS)
     kb.ingest()
-    with kb.state.lease("docs") as lease:
-        kb.state.commit(lease, Changes(listings=["docs/a.csv"]))
-        kb.state.forget_scopes(lease, ["docs/b.csv"], [])
+    with kb.services.ledger().lease("docs") as lease:
+        kb.services.ledger().commit(lease, Changes(listings=["docs/a.csv"]))
+        kb.services.ledger().forget_scopes(lease, ["docs/b.csv"], [])
     write(file, "id,note\n", at=LONG_AGO + 1)
     other.unlink()
     write(tmp_path / "docs" / "b.csv", "", at=LONG_AGO + 1)
     write(tmp_path / "docs" / "c.md", "Parking is free.")
     (report,) = kb.ingest()
-    assert (report.deleted, report.read, report.error, kb.index.count()) == (5, 1, "", 1)
+    assert (report.deleted, report.read, report.error, kb.services.collection.current().index.count()) == (5, 1, "", 1)
     assert kb.ingest()[0].deleted == 0

@@ -117,7 +117,7 @@ def test_generated_filters_find_all_that_passes_and_nothing_foreign(kb: Knowledg
 def test_every_way_to_ask_keeps_to_the_identity(kb: KnowledgeBase):
     """The identity of REST is the configured one here: tenant `default`, of which there is nothing."""
     wide = {"any": [{"metadata.city": list(CITIES)}, {"not": {"source": "x"}}]}
-    client = TestClient(create_app(kb))
+    client = TestClient(create_app(kb.services))
     assert client.post("/v1/retrieve", json={"question": "orders", "filter": wide, "k": 200}).json()["hits"] == []
     answer = client.post("/v1/ask", json={"question": "Which orders are kept?", "filter": wide}).json()
     assert answer["refused"]
@@ -193,7 +193,7 @@ def test_a_change_of_rights_alone_reaches_the_index(make_kb: MakeKb, tmp_path: P
 
 @pytest.mark.parametrize("form", [{"tenant": "acme"}, {"acl": "hr"}, {"metadata.city": {"$ne": 1}}])
 def test_rest_refuses_a_filter_that_it_cannot_read(kb: KnowledgeBase, form: dict[str, Any]):
-    response = TestClient(create_app(kb)).post("/v1/retrieve", json={"question": "orders", "filter": form})
+    response = TestClient(create_app(kb.services)).post("/v1/retrieve", json={"question": "orders", "filter": form})
     assert response.status_code == 422
     assert "field" in response.json()["detail"] or "range" in response.json()["detail"].lower()
     assert json.loads(response.text)["status"] == 422

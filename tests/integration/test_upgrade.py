@@ -78,13 +78,13 @@ def upgraded(tmp_path: Path) -> Iterator[KnowledgeBase]:
 
 def test_an_older_data_folder_goes_on_with_typed_ids(upgraded: KnowledgeBase):
     before = {
-        name: {d.document_id for page in upgraded.state.pages(name) for d in page} for name in upgraded.settings.sources
+        name: {d.document_id for page in upgraded.services.ledger().pages(name) for d in page} for name in upgraded.settings.sources
     }
     reports = {report.source: report for report in upgraded.ingest()}
     assert {name: (r.error, r.chunks_embedded, r.quarantined) for name, r in reports.items()} == dict.fromkeys(
         reports, ("", 0, 0)
     )
-    after = {name: {d.document_id for page in upgraded.state.pages(name) for d in page} for name in before}
+    after = {name: {d.document_id for page in upgraded.services.ledger().pages(name) for d in page} for name in before}
     assert {name: len(ids) for name, ids in after.items()} == {"shop": 5, "pg": 41, "my": 3, "docs": 3}
     kept = ("plain/", "coded/", "global/", "album/", "moment/", "docs/", "loose/1", "loose/two")
     for name in before:
@@ -97,16 +97,16 @@ def test_an_older_data_folder_goes_on_with_typed_ids(upgraded: KnowledgeBase):
     assert after["shop"] - before["shop"] == {"loose/%blob:ff"}
     again = upgraded.ingest()
     assert [(r.added, r.updated, r.deleted, r.chunks_embedded) for r in again] == [(0, 0, 0, 0)] * 4
-    assert upgraded.index.count() == 52
+    assert upgraded.services.collection.current().index.count() == 52
 
 
 def test_a_conversation_that_stands_on_a_row_with_a_new_id_is_not_forgotten(upgraded: KnowledgeBase):
-    turns = upgraded.conversations.turns("before", Identity())
+    turns = upgraded.services.conversations().turns("before", Identity())
     assert turns[0].passages[0].document.id == "event/2026-03-01 12:00:00 UTC"
     label = turns[0].passages[0].label
     upgraded.ingest("pg")
-    turns = upgraded.conversations.turns("before", Identity())
+    turns = upgraded.services.conversations().turns("before", Identity())
     assert turns[0].passages[0].document.id == "event/%time:2026-03-01 12:00:00.25+00"
     assert turns[0].passages[0].label == label
-    visible = upgraded.index.visible(list(turns[0].stands_on), Scope())
+    visible = upgraded.services.collection.current().index.visible(list(turns[0].stands_on), Scope())
     assert without_lost(turns, visible) == turns

@@ -30,7 +30,14 @@ def write(path: Path, text: str = "Parking is free.") -> None:
 
 @contextmanager
 def watched(kb: KnowledgeBase, sync: Callable[[str], bool], *, rescan_s: float = 300) -> Iterator[None]:
-    schedule = Schedule(kb, sync, rescan_s=rescan_s)
+    schedule = Schedule(
+        kb.settings.sources,
+        sync,
+        root=kb.settings.root,
+        data_dir=kb.settings.data_dir,
+        note_next=kb.services.overview().set_next_run,
+        rescan_s=rescan_s,
+    )
     schedule.start()
     try:
         yield
@@ -119,16 +126,16 @@ def test_a_folder_that_is_away_for_a_moment_is_followed_again_and_nothing_is_del
         return True
 
     with watched(kb, sync):
-        wait_until(lambda: kb.state.counts("docs")[0] == 1, timeout_s=120, what="the first sync")
+        wait_until(lambda: kb.services.ledger().counts("docs")[0] == 1, timeout_s=120, what="the first sync")
         (tmp_path / "docs").rename(tmp_path / "away")
         wait_until(lambda: failures, timeout_s=20, what="a sync without the folder")
         assert "no file matches" in failures[0]
-        assert kb.state.counts("docs")[0] == 1
+        assert kb.services.ledger().counts("docs")[0] == 1
         write(tmp_path / "away" / "b.md", "The shop opens at ten.")
         (tmp_path / "away").rename(tmp_path / "docs")
-        wait_until(lambda: kb.state.counts("docs")[0] == 2, timeout_s=20, what="the sync after its return")
+        wait_until(lambda: kb.services.ledger().counts("docs")[0] == 2, timeout_s=20, what="the sync after its return")
         write(tmp_path / "docs" / "c.md", "The shop closes at six.")
-        wait_until(lambda: kb.state.counts("docs")[0] == 3, timeout_s=20, what="the sync of a new file")
+        wait_until(lambda: kb.services.ledger().counts("docs")[0] == 3, timeout_s=20, what="the sync of a new file")
 
 
 def test_a_watched_folder_is_read_now_and_then_though_nothing_is_told(tmp_path: Path):
@@ -219,7 +226,7 @@ def test_watching_goes_on_after_a_re_index(tmp_path: Path):
         change(url, "INSERT INTO album VALUES (2, 'Powerage')")
         wait_until(lambda: committed(tmp_path) == 4, timeout_s=120, what="the syncs after the re-index")
         with connect(config) as kb:
-            assert kb.index.count() == 4
+            assert kb.services.collection.current().index.count() == 4
             assert kb.retrieve("Powerage")[0].chunk.document.id == "album/2"
             assert kb.retrieve("when does the shop open")[0].chunk.document.id == "docs/b.md"
     finally:

@@ -204,7 +204,7 @@ def serve(tmp_path: Path, make_kb: MakeKb) -> Callable[..., TestClient]:
         urls = json.dumps([engine.url for engine in engines])
         kb = make_kb(f'{DOCS}[llm]\nurls = {urls}\nmodel = "m"\n')
         list(kb.ingest())
-        return TestClient(create_app(kb), raise_server_exceptions=False)
+        return TestClient(create_app(kb.services), raise_server_exceptions=False)
 
     return start
 

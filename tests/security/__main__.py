@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.security import callers, redirects, tokens, trap
 from tests.security import leaks as leaking
 from tests.security.labels import answers, leaks, write
 from tests.security.streams import TEXT, ending, streams
-from tests.support.raw_engine import RawEngine, whole
+from tests.support.raw_engine import Answer, RawEngine, whole
 from tests.support.rights import ALL, FORMS
 
 QUICK = os.environ.get("QUICK") == "1"
@@ -54,6 +55,10 @@ def labels(number: int) -> Kind:
 
     attack()
     return {"attacks": made, "through": len(found), "examples": found[:5]}
+
+
+def _always(answer: Answer, body: dict[str, Any]) -> Answer:
+    return answer
 
 
 def secrets() -> Kind:
@@ -87,12 +92,12 @@ def rights(number: int) -> Kind:
     """Requests of tenants that may name each other's places in nothing they get; forms of lists; ingest keys."""
     found: list[str] = []
     rng = random.Random(1)
-    with tenants() as kb, TestClient(create_app(kb)) as client:
+    with tenants() as kb, TestClient(create_app(kb.services)) as client:
         keys = {
-            tenant: {"Authorization": f"Bearer {kb.keys.create('k', Rights(scopes=('ask', 'ingest'), tenant=tenant))[1]}"}
+            tenant: {"Authorization": f"Bearer {kb.services.keys().create('k', Rights(scopes=('ask', 'ingest'), tenant=tenant))[1]}"}
             for tenant in TENANTS
         }  # fmt: skip
-        jobs = {tenant: kb.jobs.add({"sources": [tenant]}).id for tenant in TENANTS}
+        jobs = {tenant: kb.services.jobs().add({"sources": [tenant]}).id for tenant in TENANTS}
         client.app.state.parts.runner = None  # type: ignore[attr-defined]
         for _ in range(number):
             tenant, other = rng.sample(sorted(TENANTS), 2)
@@ -117,7 +122,11 @@ def rights(number: int) -> Kind:
             touched = call[1].startswith(f"/v1/jobs/{jobs[other]}") and answer.status_code != 404
             if named or operated or started or touched:
                 found.append(f"{tenant}: {call} gave {answer.status_code}")
-        found += [f"job of {t} cancelled" for t, job in jobs.items() if (kept := kb.jobs.get(job)) and kept.cancelled]
+        found += [
+            f"job of {t} cancelled"
+            for t, job in jobs.items()
+            if (kept := kb.services.jobs().get(job)) and kept.cancelled
+        ]
     for form, who in FORMS:
         try:
             acl = RowVisibility(acl=("staff",), acl_column="c").of({"c": form}, {})["acl"]
@@ -147,7 +156,7 @@ def asked_of(engine: str) -> Iterator[TestClient]:
         (folder / "citewell.toml").write_text(toml)
         with connect(folder / "citewell.toml") as kb:
             kb.ingest()
-            with TestClient(create_app(kb), raise_server_exceptions=False) as client:
+            with TestClient(create_app(kb.services), raise_server_exceptions=False) as client:
                 yield client
         stop_engine(folder / ".citewell" / "qdrant")
 
@@ -163,7 +172,7 @@ def hostile_streams(number: int) -> Kind:
     with RawEngine(lambda body: good) as engine, asked_of(engine.url) as client:
         for stream in (every := streams(number)):
             for streamed, (path, body) in itertools.product((False, True), ways):
-                engine.answer = lambda body, answer=stream.answer: answer
+                engine.answer = partial(_always, stream.answer)
                 answer = client.post(path, json=body | {"stream": streamed})
                 how = ending(answer.status_code, answer.text, streamed=streamed)
                 if how not in ("whole", "degraded") or stream.ends not in ("either", how):

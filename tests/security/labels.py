@@ -72,7 +72,7 @@ def forms(draw: st.DrawFn) -> str:
     inner = draw(st.sampled_from(WORDS)) + listed
     inside = f"{left}{inner}{right}"
     if draw(st.booleans()) and len(inside) < 60:
-        left, right = draw(st.sampled_from(["[]", "()", "【】", "「」", "<>"]))
+        left, right = draw(st.sampled_from([("[", "]"), ("(", ")"), ("【", "】"), ("「", "」"), ("<", ">")]))
         inside = f"{left}{inside}{right}"
     return draw(st.sampled_from(["", " ", " ", "  "])) + inside
 

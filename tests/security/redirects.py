@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -81,7 +81,7 @@ def attack() -> tuple[int, list[str]]:
         for code in CODES:
             asked: list[str] = []
             with _server(code, trap, asked) as url:
-                clients = {
+                clients: dict[str, Callable[[], object]] = {
                     "engine": lambda: asyncio.run(_ask_engine(url)),
                     "engine's metrics": lambda: asyncio.run(_figures(url)),
                     "embedder": lambda: EndpointEmbedder("m", url=f"{url}/v1", api_key="k", timeout_s=5).embed(

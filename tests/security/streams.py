@@ -98,7 +98,8 @@ def _odd_but_right() -> Iterator[tuple[str, Answer]]:
     for name in ("reasoning_content", "reasoning"):
         choice = {"index": 0, "delta": {name: "The store may open at nine.", "content": None}}
         yield f"reasoning in {name}", [HEAD, event({"choices": [choice]}), *map(event, halves)]
-    for value in (None, "abc", 1.5, -3, 2**70, [], {}, True):
+    counts: tuple[object, ...] = (None, "abc", 1.5, -3, 2**70, [], {}, True)
+    for value in counts:
         yield f"usage of {value!r}", [HEAD, *map(event, halves), event(usage | {"usage": {"prompt_tokens": value, "completion_tokens": value, "prompt_tokens_details": {"cached_tokens": value}}})]  # fmt: skip
     for value in ("abc", 7, [1], {"prompt_tokens_details": "x"}):
         yield f"usage {value!r}", [HEAD, *map(event, halves), event(usage | {"usage": value})]
@@ -130,7 +131,7 @@ def _wrong() -> Iterator[tuple[str, Answer]]:
     yield "blanks", whole(" \n\t ")
     for reason in ("content_filter", "abort", "error", "cancelled", "no such reason", 7, ["stop"], {"a": 1}, True):
         yield f"finish_reason {reason!r}", [*begun, event(chunk("", finish=reason)), DONE]
-    for error in (
+    errors: tuple[object, ...] = (
         "out of memory",
         {"message": "oom", "code": 500},
         {"message": None},
@@ -138,7 +139,8 @@ def _wrong() -> Iterator[tuple[str, Answer]]:
         [],
         7,
         {"message": {"a": [1]}},
-    ):
+    )
+    for error in errors:
         yield f"error {error!r}", [*begun, event({"error": error}), DONE]
         yield f"error {error!r} first", [HEAD, event({"error": error}), DONE]
     yield "event: error", [*begun, b'event: error\ndata: {"message": "oom"}\n\n']

@@ -51,7 +51,12 @@ class PipelineWrapper(BasePipelineWrapper):
         self.pipeline.connect("retrieve.documents", "build.documents")
         self.pipeline.connect("build.prompt", "llm.messages")
 
-    async def run_chat_completion_async(self, model: str, messages: list[dict], body: dict) -> AsyncGenerator:
+    async def run_chat_completion_async(
+        self, model: str, messages: list[dict[str, Any]], body: dict[str, Any]
+    ) -> AsyncGenerator[Any, None]:
         question = get_last_user_message(messages)
         arguments = {"embed": {"text": question}, "build": {"question": question}}
-        return async_streaming_generator(pipeline=self.pipeline, pipeline_run_args=arguments)
+        parts: AsyncGenerator[Any, None] = async_streaming_generator(
+            pipeline=self.pipeline, pipeline_run_args=arguments
+        )
+        return parts
