@@ -80,21 +80,21 @@ def ask_in_turn(of: OpenAIGenerator, times: int) -> list[str]:
 
 
 @pytest.mark.parametrize("wrong", [status(500), status(401), down], ids=["500", "401", "down"])
-def test_a_server_that_fails_is_passed_over_and_then_left_alone(wrong: Answer):
+def test_a_server_that_fails_is_passed_over_and_then_left_alone(wrong: Answer) -> None:
     hosts, before, _ = two(wrong, good)
     asked = client(hosts)
     assert ask_in_turn(asked, 3) == [TEXT] * 3
     assert asked.left_alone == (f"http://{before}/v1",)
 
 
-def test_two_failures_are_not_yet_enough():
+def test_two_failures_are_not_yet_enough() -> None:
     hosts, _, _ = two(status(500), good)
     asked = client(hosts)
     ask_in_turn(asked, 2)
     assert asked.left_alone == ()
 
 
-def test_a_success_between_failures_starts_the_count_again():
+def test_a_success_between_failures_starts_the_count_again() -> None:
     hosts, before, _ = two(status(500), good)
     asked = client(hosts)
     for answer in (status(500), status(500), good, status(500), status(500)):
@@ -103,45 +103,45 @@ def test_a_success_between_failures_starts_the_count_again():
     assert asked.left_alone == ()
 
 
-def test_a_request_that_all_refuse_is_nobody_s_fault():
+def test_a_request_that_all_refuse_is_nobody_s_fault() -> None:
     hosts, _, _ = two(status(400), status(422))
     asked = client(hosts)
     assert ask(asked, 4) == ["RequestRefused"] * 4
     assert asked.left_alone == ()
 
 
-def test_a_request_that_one_refuses_and_another_answers_is_the_fault_of_the_one():
+def test_a_request_that_one_refuses_and_another_answers_is_the_fault_of_the_one() -> None:
     hosts, before, _ = two(status(400), good)
     asked = client(hosts)
     assert ask_in_turn(asked, 3) == [TEXT] * 3
     assert asked.left_alone == (f"http://{before}/v1",)
 
 
-def test_a_refusal_is_what_is_told_when_the_other_server_fails():
+def test_a_refusal_is_what_is_told_when_the_other_server_fails() -> None:
     hosts, _, _ = two(status(400), status(500))
     assert ask(client(hosts)) == ["RequestRefused"]
 
 
-def test_full_queues_are_nobody_s_fault():
+def test_full_queues_are_nobody_s_fault() -> None:
     hosts, _, _ = two(status(503), status(429))
     asked = client(hosts)
     assert ask(asked, 5) == ["EngineBusy"] * 5
     assert asked.left_alone == ()
 
 
-def test_a_full_queue_sends_the_request_to_the_next_server():
+def test_a_full_queue_sends_the_request_to_the_next_server() -> None:
     hosts, _, _ = two(status(503), good)
     assert ask(client(hosts)) == [TEXT]
 
 
-def test_a_filtered_answer_is_not_asked_for_again():
+def test_a_filtered_answer_is_not_asked_for_again() -> None:
     hosts, _, after = two(filtered, good)
     with pytest.raises(AnswerFiltered):
         asyncio.run(text_of(client(hosts)))
     assert hosts.asked[after] == []
 
 
-def test_an_answer_that_breaks_off_is_neither_asked_again_nor_counted():
+def test_an_answer_that_breaks_off_is_neither_asked_again_nor_counted() -> None:
     hosts, _, after = two(broken_off, good)
     asked = client(hosts)
     assert ask(asked, 4) == ["GeneratorUnavailable"] * 4
@@ -149,7 +149,7 @@ def test_an_answer_that_breaks_off_is_neither_asked_again_nor_counted():
     assert asked.left_alone == ()
 
 
-def test_a_late_first_token_counts_for_a_short_prompt_only():
+def test_a_late_first_token_counts_for_a_short_prompt_only() -> None:
     long = [Message(role="user", content="word " * 10_000)]
     for messages, left_alone in ((HELLO, ("http://a/v1",)), (long, ())):
         asked = client(Hosts(a=silent), first_token_s=0.01)
@@ -157,7 +157,7 @@ def test_a_late_first_token_counts_for_a_short_prompt_only():
         assert asked.left_alone == left_alone
 
 
-def test_a_server_that_writes_for_others_meanwhile_is_not_at_fault():
+def test_a_server_that_writes_for_others_meanwhile_is_not_at_fault() -> None:
     came, over = asyncio.Event(), asyncio.Event()
 
     async def slowly() -> AsyncIterator[bytes]:
@@ -188,7 +188,7 @@ def test_a_server_that_writes_for_others_meanwhile_is_not_at_fault():
     assert asyncio.run(run()) == ()
 
 
-def test_a_whole_answer_that_is_late_is_an_error_of_its_own():
+def test_a_whole_answer_that_is_late_is_an_error_of_its_own() -> None:
     async def stuck() -> AsyncIterator[bytes]:
         yield event(chunk("The store"))
         await asyncio.Event().wait()
@@ -198,19 +198,19 @@ def test_a_whole_answer_that_is_late_is_an_error_of_its_own():
         asyncio.run(text_of(client(hosts, timeout_s=0.02)))
 
 
-def test_what_json_cannot_carry_is_refused_before_any_attempt():
+def test_what_json_cannot_carry_is_refused_before_any_attempt() -> None:
     hosts = Hosts(a=good)
     with pytest.raises(QuestionError):
         asyncio.run(text_of(client(hosts), sampling=Sampling(json_schema={"a": float("nan")})))
     assert hosts.asked == {"a": []}
 
 
-def test_without_a_server_nothing_is_configured():
+def test_without_a_server_nothing_is_configured() -> None:
     with pytest.raises(GeneratorUnavailable, match="No language model is configured"):
         asyncio.run(text_of(OpenAIGenerator([], model="m")))
 
 
-def test_the_window_is_the_smallest_of_the_servers_and_asked_for_once():
+def test_the_window_is_the_smallest_of_the_servers_and_asked_for_once() -> None:
     def serving(tokens: int) -> Answer:
         listed = b'{"data": [{"id": "m", "max_model_len": %d}]}' % tokens
         return lambda body: streamed([listed], content_type="application/json")
@@ -225,11 +225,11 @@ def test_the_window_is_the_smallest_of_the_servers_and_asked_for_once():
     assert len(hosts.requests) == 2
 
 
-def test_a_window_that_no_server_tells_is_none():
+def test_a_window_that_no_server_tells_is_none() -> None:
     assert asyncio.run(client(Hosts(a=status(404))).window_tokens()) is None
 
 
-def test_a_check_says_what_is_wrong_with_each_server():
+def test_a_check_says_what_is_wrong_with_each_server() -> None:
     hosts = Hosts(a=good, b=status(404))
     found = asyncio.run(client(hosts).check())
     assert found["engine 1"] == ""
@@ -237,11 +237,11 @@ def test_a_check_says_what_is_wrong_with_each_server():
     assert hosts.asked["a"][0]["max_tokens"] == 1
 
 
-def test_a_check_does_not_wait_for_ever():
+def test_a_check_does_not_wait_for_ever() -> None:
     assert asyncio.run(client(Hosts(a=silent)).check(0.01)) == {"engine 1": "it gave no token in 0.01 s"}
 
 
-def test_all_answer_only_when_each_does():
+def test_all_answer_only_when_each_does() -> None:
     assert asyncio.run(all_answer(client(Hosts(a=good, b=good)))) == "a token from engine 1, engine 2"
     with pytest.raises(GeneratorUnavailable, match=r"^engine 2: it does not serve"):
         asyncio.run(all_answer(client(Hosts(a=good, b=down))))

@@ -35,7 +35,7 @@ def metrics(answer: httpx.Response | Exception, url: str = "http://engine/v1") -
 
 
 @pytest.mark.parametrize("url", ["http://engine/v1", "http://engine/v1/", "http://engine"])
-def test_gauges_and_counters_are_summed_over_labels(url: str):
+def test_gauges_and_counters_are_summed_over_labels(url: str) -> None:
     assert metrics(httpx.Response(200, text=TEXT), url) == {"num_requests_waiting": 7.0, "prompt_tokens": 100.0}
 
 
@@ -49,5 +49,5 @@ def test_gauges_and_counters_are_summed_over_labels(url: str):
     ],
     ids=["missing", "nonsense", "endless", "down"],
 )
-def test_a_server_without_readable_metrics_has_none(answer: httpx.Response | Exception):
+def test_a_server_without_readable_metrics_has_none(answer: httpx.Response | Exception) -> None:
     assert metrics(answer) == {}

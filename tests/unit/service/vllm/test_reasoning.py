@@ -28,29 +28,29 @@ def written(text: str, size: int, *, is_json: bool = False) -> str:
     ],
 )
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])
-def test_reasoning_is_taken_out_in_any_pieces(text: str, answer: str, size: int):
+def test_reasoning_is_taken_out_in_any_pieces(text: str, answer: str, size: int) -> None:
     assert written(text, size) == answer
 
 
-def test_reasoning_that_was_given_already_is_an_error():
+def test_reasoning_that_was_given_already_is_an_error() -> None:
     with pytest.raises(GeneratorUnavailable, match="reasoning-parser"):
         written("It may be nine.\n</think>\n\nAt ten.", 3)
 
 
-def test_json_may_hold_any_mark():
+def test_json_may_hold_any_mark() -> None:
     assert written('{"a": "b\\n</think> <think>"}', 3, is_json=True) == '{"a": "b\\n</think> <think>"}'
 
 
 @pytest.mark.parametrize("text", ["It says “</think>” there.", "He wrote '</think>' in it.", "`</think>`"])
-def test_a_quoted_mark_is_text(text: str):
+def test_a_quoted_mark_is_text(text: str) -> None:
     assert written(f"Yes. {text}", 4) == f"Yes. {text}"
 
 
-def test_text_before_a_possible_mark_is_given_at_once():
+def test_text_before_a_possible_mark_is_given_at_once() -> None:
     reader = AnswerText()
     assert reader.feed("At ten <thi") == "At ten "
     assert reader.feed("rty>") == "<thirty>"
 
 
-def test_spaces_before_the_answer_are_left_out_and_within_it_kept():
+def test_spaces_before_the_answer_are_left_out_and_within_it_kept() -> None:
     assert written("\n\n At ten.\n\n At nine. ", 3) == "At ten.\n\n At nine. "

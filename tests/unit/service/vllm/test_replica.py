@@ -35,7 +35,7 @@ def text_of(answer: httpx.Response, **options: Any) -> str:
     return "".join(delta.text for delta in deltas(answer, **options))
 
 
-def test_an_answer_begins_has_its_text_and_ends_with_its_usage():
+def test_an_answer_begins_has_its_text_and_ends_with_its_usage() -> None:
     found = deltas(streamed(stream_of(TEXT)))
     assert found[0] == Delta()
     assert "".join(delta.text for delta in found) == TEXT
@@ -44,31 +44,31 @@ def test_an_answer_begins_has_its_text_and_ends_with_its_usage():
     assert not found[-1].cut
 
 
-def test_thinking_is_a_beginning():
+def test_thinking_is_a_beginning() -> None:
     thinking = event({"choices": [{"delta": {"reasoning": "Hm."}}]})
     assert deltas(streamed([thinking, *stream_of(TEXT)]))[0] == Delta()
 
 
-def test_an_answer_that_max_tokens_ended_is_cut():
+def test_an_answer_that_max_tokens_ended_is_cut() -> None:
     assert deltas(streamed([event(chunk("The", finish="length"))]))[-1].cut
 
 
-def test_text_past_what_the_tokens_can_have_is_not_read():
+def test_text_past_what_the_tokens_can_have_is_not_read() -> None:
     found = deltas(streamed([event(chunk("x" * 60))] * 3), max_tokens=2)
     assert (len("".join(delta.text for delta in found)), found[-1].cut) == (120, True)
 
 
-def test_a_long_piece_is_given_in_several():
+def test_a_long_piece_is_given_in_several() -> None:
     found = deltas(streamed([event(chunk("x" * 5_000, finish="stop"))]))
     assert [len(delta.text) for delta in found if delta.text] == [2_000, 2_000, 1_000]
 
 
-def test_a_server_that_does_not_stream_is_read_too():
+def test_a_server_that_does_not_stream_is_read_too() -> None:
     whole = {"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}], "usage": USAGE}
     assert text_of(streamed([json.dumps(whole).encode()], content_type="application/json; charset=utf-8")) == TEXT
 
 
-def test_an_answer_without_an_end_is_an_error_that_callers_are_told():
+def test_an_answer_without_an_end_is_an_error_that_callers_are_told() -> None:
     with pytest.raises(GeneratorUnavailable, match="engine 1 cut its answer off") as raised:
         deltas(streamed([event(chunk("The store"))]))
     assert "cut off before its end" in raised.value.public
@@ -87,7 +87,7 @@ def test_an_answer_without_an_end_is_an_error_that_callers_are_told():
         (500, GeneratorUnavailable, "status 500 .*too long"),
     ],
 )
-def test_another_status_says_whose_fault_it_is(status: int, kind: type[Exception], said: str):
+def test_another_status_says_whose_fault_it_is(status: int, kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said) as raised:
         deltas(streamed([b'{"error": {"message": "too long"}}'], status=status, location="/elsewhere"))
     assert type(raised.value) is kind
@@ -97,12 +97,12 @@ def test_another_status_says_whose_fault_it_is(status: int, kind: type[Exception
     ("body", "said"),
     [(b'{"detail": "no route"}', "no route"), (b"plain words", "plain words"), (b"", "it said nothing"), (b"[3]", "3")],
 )
-def test_an_error_of_any_form_is_shown(body: bytes, said: str):
+def test_an_error_of_any_form_is_shown(body: bytes, said: str) -> None:
     with pytest.raises(GeneratorUnavailable, match=said):
         deltas(streamed([body], status=500))
 
 
-def test_of_a_packed_error_the_status_says_enough():
+def test_of_a_packed_error_the_status_says_enough() -> None:
     with pytest.raises(RequestRefused, match="it said nothing"):
         deltas(streamed([b"\x1f\x8b"], status=400, content_encoding="gzip"))
 
@@ -116,12 +116,12 @@ def test_of_a_packed_error_the_status_says_enough():
     ],
     ids=["packed", "a long event", "a long body"],
 )
-def test_what_cannot_be_read_is_no_answer(answer: httpx.Response, said: str):
+def test_what_cannot_be_read_is_no_answer(answer: httpx.Response, said: str) -> None:
     with pytest.raises(GeneratorUnavailable, match=said):
         deltas(answer)
 
 
-def test_a_server_that_is_down_does_not_answer():
+def test_a_server_that_is_down_does_not_answer() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("Connection refused")
 
@@ -136,7 +136,7 @@ def test_a_server_that_is_down_does_not_answer():
         asyncio.run(ask())
 
 
-def test_a_request_has_the_key_and_asks_for_a_stream_that_is_not_packed():
+def test_a_request_has_the_key_and_asks_for_a_stream_that_is_not_packed() -> None:
     async def ask() -> httpx.Request:
         one, hosts = replica(streamed(stream_of(TEXT)))
         async for _ in one.stream(b'{"model": "m"}', max_tokens=9, is_json=False):
@@ -155,16 +155,16 @@ def window(*rows: object, status: int = 200) -> int | None:
     return asyncio.run(replica(answer)[0].window_tokens("m"))
 
 
-def test_a_window_is_that_of_the_model():
+def test_a_window_is_that_of_the_model() -> None:
     assert window({"id": "other", "max_model_len": 1}, {"id": "m", "max_model_len": 8192}) == 8192
 
 
 @pytest.mark.parametrize("rows", [[], [3], [{"id": "n", "max_model_len": 9}], *([{"id": "m", "max_model_len": n}] for n in (None, True, 0, "9"))])  # fmt: skip
-def test_a_window_that_is_not_told_is_none(rows: Sequence[object]):
+def test_a_window_that_is_not_told_is_none(rows: Sequence[object]) -> None:
     assert window(*rows) is None
 
 
-def test_a_window_in_an_error_is_none():
+def test_a_window_in_an_error_is_none() -> None:
     assert window({"id": "m", "max_model_len": 8192}, status=404) is None
 
 
@@ -173,7 +173,7 @@ def body(sampling: Sampling = Sampling(), route: Route = Route()) -> dict[str, A
     return found
 
 
-def test_a_plain_request_has_nothing_that_a_plain_server_does_not_know():
+def test_a_plain_request_has_nothing_that_a_plain_server_does_not_know() -> None:
     assert body(Sampling(max_tokens=9, temperature=0.5)) == {
         "model": "m",
         "messages": [{"role": "user", "content": "Hello"}],
@@ -185,12 +185,12 @@ def test_a_plain_request_has_nothing_that_a_plain_server_does_not_know():
     }
 
 
-def test_what_is_asked_beyond_stands_in_the_request():
+def test_what_is_asked_beyond_stands_in_the_request() -> None:
     found = body(Sampling(stop=("END",), options={"seed": 7}), Route(affinity="a", cache_salt="tenant"))
     assert (found["stop"], found["seed"], found["cache_salt"]) == (["END"], 7, "tenant")
 
 
-def test_any_json_and_json_of_a_schema_are_asked_for_differently():
+def test_any_json_and_json_of_a_schema_are_asked_for_differently() -> None:
     assert body(Sampling(json_schema={}))["response_format"] == {"type": "json_object"}
     asked = body(Sampling(json_schema={"type": "object"}))["response_format"]
     assert asked["type"] == "json_schema"
@@ -198,6 +198,6 @@ def test_any_json_and_json_of_a_schema_are_asked_for_differently():
 
 
 @pytest.mark.parametrize("value", [float("nan"), "\ud800"])
-def test_what_json_cannot_carry_is_the_question_s_fault(value: object):
+def test_what_json_cannot_carry_is_the_question_s_fault(value: object) -> None:
     with pytest.raises(QuestionError, match="JSON cannot carry"):
         body(Sampling(json_schema={"a": value}))

@@ -12,37 +12,37 @@ def fail(server: Server, times: int = 3) -> None:
         server.breaker.failed()
 
 
-def test_an_affinity_always_goes_to_the_same_server():
+def test_an_affinity_always_goes_to_the_same_server() -> None:
     assert {Routing(URLS).ranked("topic")[0].url for _ in range(5)} == {Routing(URLS[::-1]).ranked("topic")[0].url}
 
 
-def test_affinities_are_spread_over_the_servers():
+def test_affinities_are_spread_over_the_servers() -> None:
     firsts = Counter(Routing(URLS).ranked(f"topic {number}")[0].url for number in range(300))
     assert min(firsts[url] for url in URLS) > 60
 
 
-def test_one_server_less_moves_only_its_own_affinities():
+def test_one_server_less_moves_only_its_own_affinities() -> None:
     topics = [f"topic {number}" for number in range(50)]
     before = {topic: Routing(URLS).ranked(topic)[0].url for topic in topics}
     after = {topic: Routing(URLS[:2]).ranked(topic)[0].url for topic in topics}
     assert all(after[topic] == before[topic] for topic in topics if before[topic] != URLS[2])
 
 
-def test_without_an_affinity_the_server_with_the_fewest_requests_is_first():
+def test_without_an_affinity_the_server_with_the_fewest_requests_is_first() -> None:
     routing = Routing(URLS)
     for server, under_way in zip(routing.servers, (2, 0, 1), strict=True):
         server.under_way = under_way
     assert [server.url for server in routing.ranked("")] == [URLS[1], URLS[2], URLS[0]]
 
 
-def test_with_an_affinity_its_server_is_first_however_much_it_has_to_do():
+def test_with_an_affinity_its_server_is_first_however_much_it_has_to_do() -> None:
     routing = Routing(URLS)
     first = routing.ranked("topic")[0]
     first.under_way = 100
     assert routing.ranked("topic")[0] is first
 
 
-def test_a_server_that_fails_is_last_and_gets_no_request_while_another_works():
+def test_a_server_that_fails_is_last_and_gets_no_request_while_another_works() -> None:
     routing = Routing(URLS)
     first = routing.ranked("topic")[0]
     fail(first)
@@ -51,7 +51,7 @@ def test_a_server_that_fails_is_last_and_gets_no_request_while_another_works():
     assert all(routing.takes(server) for server in routing.ranked("topic")[:2])
 
 
-def test_where_none_works_each_is_tried_once_in_a_while():
+def test_where_none_works_each_is_tried_once_in_a_while() -> None:
     routing = Routing(URLS[:1])
     (only,) = routing.servers
     fail(only)
@@ -59,11 +59,11 @@ def test_where_none_works_each_is_tried_once_in_a_while():
     assert not routing.takes(only)  # it failed just now
 
 
-def test_a_trial_is_due_only_after_a_rest():
+def test_a_trial_is_due_only_after_a_rest() -> None:
     routing = Routing(URLS)
     fail(routing.servers[0])
     assert routing.trials() == []
 
 
-def test_servers_are_called_by_their_place():
+def test_servers_are_called_by_their_place() -> None:
     assert [server.name for server in Routing(URLS).servers] == ["engine 1", "engine 2", "engine 3"]
