@@ -57,15 +57,13 @@ def grow(kb: KnowledgeBase, size: int) -> None:
     texts = [hit.chunk for hit in hits.values()]
     encoded = Bm25Encoder().encode([chunk.text for chunk in texts])
     all_vectors = np.array(vectors, dtype=np.float32)
+    dim = all_vectors.shape[1]
     have = kb.services.collection.current().index.count()
     while have < size:
-        points = []
+        points: list[Point] = []
         for _ in range(min(1000, size - have)):
             pick, row = int(rng.integers(len(texts))), int(rng.integers(len(all_vectors)))
-            moved = (
-                all_vectors[row]
-                + rng.normal(size=all_vectors.shape[1]).astype(np.float32) * 0.1 / all_vectors.shape[1] ** 0.5
-            )
+            moved = all_vectors[row] + rng.normal(scale=0.1 / dim**0.5, size=dim)
             chunk = texts[pick]
             document = replace(chunk.document, id=f"copy/{have + len(points)}")
             copy = replace(chunk, id=str(uuid.UUID(int=int(rng.integers(2**63)))), document=document)

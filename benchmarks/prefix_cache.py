@@ -17,7 +17,7 @@ import re
 import sqlite3
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,12 @@ class ByPopularity(ById):
         return Arrangement(order=tuple(order), predicted_tokens=0)
 
 
-ORDERS = {"retrieval": lambda: None, "id": ById, "popularity": ByPopularity, "ours": PrefixOrder}
+ORDERS: Mapping[str, Callable[[], PrefixOrder | None]] = {
+    "retrieval": lambda: None,
+    "id": ById,
+    "popularity": ByPopularity,
+    "ours": PrefixOrder,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +102,7 @@ class Request:
     """A question with its hits. conversation: the one that it is a turn of; answer: what was answered to it."""
 
     question: str
-    hits: list[Hit]
+    hits: Sequence[Hit]
     conversation: str = ""
     answer: str = ""
 
@@ -164,10 +169,11 @@ def write(path: Path, sent: Sequence[Prompt]) -> None:
     path.write_text("".join(json.dumps(chat, ensure_ascii=False) + "\n" for chat in chats), encoding="utf-8")
 
 
-class _Timed:
+class _Timed(PrefixOrder):
     """An ordering with the time that each of its calls takes."""
 
     def __init__(self, ordering: PrefixOrder) -> None:
+        super().__init__()
         self._ordering = ordering
         self.times: list[float] = []
 

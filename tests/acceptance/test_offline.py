@@ -25,7 +25,7 @@ def files(folder: Path) -> set[str]:
 
 @pytest.mark.timeout(900)  # it turns the model into ONNX anew, half a minute of two quiet cores
 @pytest.mark.skipif(not can_unshare(), reason="no network namespace can be made here")
-def test_the_demo_runs_without_a_network_and_writes_nothing_beside_its_data(tmp_path: Path):
+def test_the_demo_runs_without_a_network_and_writes_nothing_beside_its_data(tmp_path: Path) -> None:
     home, folder = tmp_path / "home", tmp_path / "shop"
     home.mkdir()
     shutil.copytree(SAMPLE / "handbook", folder / "handbook")

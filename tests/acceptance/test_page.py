@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.sync_api import expect
+from playwright.sync_api import Dialog, expect
 
 from tests.acceptance.hostile import HOSTILE_QUESTION, write_hostile
 from tests.conftest import SAMPLE, Server, citewell_here, citewell_json, sqlite_with, stop_engine, wait_until
@@ -41,6 +41,8 @@ urls = ["{url}"]
 model = "stub"
 max_waiting = 5
 """
+Visits = Callable[..., Visit]
+Says = Callable[..., None]
 OPENING = "When does the Edmonton store open?"
 
 
@@ -90,7 +92,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Visit]]:
+def visit(browser: Browser, server: Server) -> Iterator[Visits]:
     """Opens the page; options as of a browser's context."""
     opened: list[Visit] = []
 
@@ -104,7 +106,7 @@ def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Visit]]:
 
 
 @pytest.fixture
-def says(engine: StubEngine) -> Iterator[Callable[..., None]]:
+def says(engine: StubEngine) -> Iterator[Says]:
     """Sets what the model answers: text in which {Edmonton} becomes the label of the passage with that word."""
 
     def set_text(text: str = "", *, behaviour: str = "") -> None:
@@ -374,7 +376,7 @@ def test_passages_are_listed_used_and_not_used_with_scores(visit: Visits, says: 
     page.ask(OPENING)  # the buying guide tells of the Edmonton store too
     page.page.click("button.all-sources")
     headings = page.page.locator("#panel section h3").all_inner_texts()
-    used, unused = (int(re.search(r"\d+", heading).group()) for heading in headings)
+    used, unused = (int(re.findall(r"\d+", heading)[0]) for heading in headings)
     choices = page.page.locator(".passage-choice")
     assert (used, choices.count()) == (1, used + unused)
     assert unused >= 1
@@ -422,7 +424,9 @@ def test_options_reach_the_service_and_outlive_the_page(visit: Visits, says: Say
     assert page.ask("Who recorded the album Let There Be Rock?") == "refused"  # what only the shop knows
 
 
-def test_an_option_that_cannot_be_read_is_told_before_anything_is_sent(visit: Visits, says: Says, engine: StubEngine) -> None:
+def test_an_option_that_cannot_be_read_is_told_before_anything_is_sent(
+    visit: Visits, says: Says, engine: StubEngine
+) -> None:
     page = visit()
     page.page.click("#options summary")
     page.page.fill("#option-filter", '{"table": ')
@@ -434,7 +438,9 @@ def test_an_option_that_cannot_be_read_is_told_before_anything_is_sent(visit: Vi
     assert (page.page.locator(".turn").count(), len(engine.asked)) == (0, before)
 
 
-def test_an_answer_in_json_is_shown_with_a_citation_for_its_value(visit: Visits, says: Says, engine: StubEngine) -> None:
+def test_an_answer_in_json_is_shown_with_a_citation_for_its_value(
+    visit: Visits, says: Says, engine: StubEngine
+) -> None:
     page = visit()
     page.page.click("#options summary")
     page.page.check("#option-json")
@@ -623,6 +629,7 @@ def test_a_phone_s_width_is_enough(visit: Visits, says: Says) -> None:
     assert page.page.evaluate(wide) <= 0
     page.page.click(".cited button")
     box = page.page.locator("#panel").bounding_box()
+    assert box is not None
     assert (box["x"], box["width"]) == (0, 360)
     page.page.click("#panel-close")
     page.open("/#/operate")
@@ -713,7 +720,12 @@ def test_two_hundred_hostile_documents_run_nothing_load_nothing_and_lead_nowhere
 ) -> None:
     page = visit()
     dialogs: list[str] = []
-    page.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.page.on("dialog", dismiss)
     page.page.add_init_script("window.hit = () => { window.ran = true; }")
     page.open()
     page.page.click("#options summary")

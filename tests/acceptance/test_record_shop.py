@@ -83,7 +83,7 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize(("question", "cited", "said"), QUESTIONS)
-def test_an_answer_says_it_and_cites_the_right_place(server: Server, question: str, cited: set[str], said: str):
+def test_an_answer_says_it_and_cites_the_right_place(server: Server, question: str, cited: set[str], said: str) -> None:
     answer = ask(server, question)
     assert said in answer["text"]
     assert {citation["document_id"] for citation in answer["citations"]} == cited
@@ -105,13 +105,13 @@ def test_an_answer_says_it_and_cites_the_right_place(server: Server, question: s
         "Wann wurde die Berliner Mauer gebaut?",
     ],
 )
-def test_what_no_row_and_no_page_says_is_refused(server: Server, question: str):
+def test_what_no_row_and_no_page_says_is_refused(server: Server, question: str) -> None:
     answer = ask(server, question)
     assert answer["refused"]
     assert answer["citations"] == []
 
 
-def test_a_page_of_a_pdf_is_cited_by_its_number(server: Server):
+def test_a_page_of_a_pdf_is_cited_by_its_number(server: Server) -> None:
     (citation,) = ask(server, "What happens if shellac touches alcohol?")["citations"]
     assert citation["page"] == 4
     assert (
@@ -120,7 +120,7 @@ def test_a_page_of_a_pdf_is_cited_by_its_number(server: Server):
     )
 
 
-def test_ingest_and_ask_work_beside_the_service_on_one_folder(server: Server, shop: Path):
+def test_ingest_and_ask_work_beside_the_service_on_one_folder(server: Server, shop: Path) -> None:
     """Two commands and the service at once; what was ingested is answered at once by all."""
     (shop.parent / "handbook" / "parking.md").write_text(
         "# Parking\n\nThe garage in Turin Street is free for Platinum customers.\n"
@@ -140,14 +140,14 @@ def test_ingest_and_ask_work_beside_the_service_on_one_folder(server: Server, sh
     assert ask(server, question)["refused"]
 
 
-def test_the_service_ends_cleanly_on_sigterm(shop: Path):
+def test_the_service_ends_cleanly_on_sigterm(shop: Path) -> None:
     with Server(shop) as running:
         ask(running, "Who does Jane Peacock report to?")
         running.process.terminate()
         assert running.process.wait(timeout=30) == 0
 
 
-def test_python_opens_the_same_knowledge_base(shop: Path):
+def test_python_opens_the_same_knowledge_base(shop: Path) -> None:
     code = f"from service import connect; kb = connect({str(shop)!r}); print(kb.ask('What is the total of invoice 5?').text)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "13.86" in done.stdout, done.stderr

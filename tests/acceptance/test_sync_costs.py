@@ -64,7 +64,7 @@ def counts(report: dict[str, Any]) -> tuple[int, ...]:
     return tuple(report[name] for name in ("added", "updated", "unchanged", "deleted", "chunks_embedded"))
 
 
-def test_a_sync_reads_and_embeds_what_changed_and_nothing_else(shop: Shop):
+def test_a_sync_reads_and_embeds_what_changed_and_nothing_else(shop: Shop) -> None:
     whole = ROWS + 10
     report, first = shop.sync()
     assert counts(report) == (whole, 0, 0, 0, whole)

@@ -25,7 +25,7 @@ from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
 from rag.language.tokens import QwenTokenCounter
-from rag.ports import Embedder, Source
+from rag.ports import Embedder
 from service.store.database import Database
 from service.store.ledger import StoredLedger
 from service.syncing.run import SyncParts
@@ -47,6 +47,7 @@ _WRITES = {
     ),
     "index": ("upsert", "delete", "mark"),
 }
+Connector = SqlSource | FilesSource
 Snapshot = dict[str, tuple[Any, Any]]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
@@ -75,7 +76,7 @@ class Setting:
     """One index and state to ingest a source into. engine: the embedded engine's folder, shared by all settings."""
 
     engine: Path
-    source: Source
+    source: Connector
     batch_documents: int
     folder: Path
     collection: str = field(default_factory=lambda: f"crash-{uuid.uuid4().hex[:10]}")
@@ -119,7 +120,7 @@ class Setting:
             )
             found += more
         points = [p for p in found if "source" in (p.payload or {})]  # the others are marks, which tell of runs
-        return {str(p.id): (p.payload, {k: _plain(v) for k, v in dict(p.vector or {}).items()}) for p in points}
+        return {str(p.id): (p.payload, _plain(p.vector)) for p in points}
 
     def drop(self) -> None:
         """Delete the collection: an engine that is killed has fewer to load."""
@@ -128,8 +129,10 @@ class Setting:
         self.state_file.unlink()
 
 
-def _plain(vector: Any) -> Any:
-    return vector if isinstance(vector, list) else (vector.indices, vector.values)
+def _plain(vectors: Any) -> dict[str, Any]:
+    """A point's vectors by name, sparse ones as indices and values."""
+    named = dict(vectors or {})
+    return {name: v if isinstance(v, list) else (v.indices, v.values) for name, v in named.items()}
 
 
 class _Boundaries:
@@ -213,7 +216,7 @@ def _ingest(
     setting: Setting,
     kill_at: int,
     victim: str,
-    flags: Mapping[str, bool],
+    flags: Mapping[str, Any],
     boundaries: Any,
     embedded: Any,
     sender: Any,
@@ -253,7 +256,7 @@ def difference(clean: Snapshot, found: Snapshot) -> Difference:
 class Data:
     """A source that can be put into its first state and into its second one, always with the same content."""
 
-    source: SqlSource | FilesSource
+    source: Connector
     first: Callable[[], None]
     second: Callable[[], None]
 

@@ -56,7 +56,8 @@ class _Disturbing(Loader):
         self._loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
+        made: ModuleType | None = self._loader.create_module(spec)
+        return made
 
     def exec_module(self, module: Any) -> None:
         self._loader.exec_module(module)

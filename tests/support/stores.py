@@ -45,7 +45,7 @@ def line(report: Report, table: str) -> TableReport:
 
 
 def adds_up(report: Report) -> bool:
-    sums = [report, *report.tables]
+    sums: list[Report | TableReport] = [report, *report.tables]
     return all(r.read == r.added + r.updated + r.unchanged + r.quarantined for r in sums)
 
 

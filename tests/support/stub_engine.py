@@ -101,6 +101,15 @@ class StubEngine:
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         return JSONResponse({"object": "list", "data": rows[::-1], "model": body["model"], "usage": usage})
 
+    async def rerank(self, request: Request) -> Response:
+        """How many of the question's words each text holds: as TEI says it for the model `tei`, as Cohere for others."""
+        body = await request.json()
+        asked = set(body["query"].split())
+        scores = [float(len(asked & set(text.split()))) for text in body["texts"]]
+        if body["model"] == "tei":
+            return JSONResponse([{"index": i, "score": score} for i, score in enumerate(scores)])
+        return JSONResponse({"results": [{"index": i, "relevance_score": score} for i, score in enumerate(scores)]})
+
     async def _watched(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self.under_way += 1
         try:
@@ -143,7 +152,7 @@ class StubEngine:
             yield part
 
     def app(self) -> Starlette:
-        routes = [("/v1/chat/completions", self.chat), ("/v1/embeddings", self.embeddings)]
+        routes = [("/v1/chat/completions", self.chat), ("/v1/embeddings", self.embeddings), ("/v1/rerank", self.rerank)]
         posts = [Route(path, endpoint, methods=["POST"]) for path, endpoint in routes]
         return Starlette(routes=[*posts, Route("/v1/models", self.models), Route("/metrics", self.metrics)])
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rag.ports import Source
-from tests.crash.harness import Setting
+from tests.crash.harness import Connector, Setting
 from tests.sync_fuzz.product import (
     Copies,
     Outcome,
@@ -76,7 +75,7 @@ class Campaign:
     seed: str
     world: World
     apply: Callable[[Step], None]
-    sources: Callable[[], Sequence[Source]]
+    sources: Callable[[], Sequence[Connector]]
     setting: Setting
     copies: Path
     tally: Tally
@@ -180,12 +179,12 @@ class Campaign:
             self._ingest(source)
         return self._kept or self._keep()
 
-    def _any_source(self) -> Source:
+    def _any_source(self) -> Connector:
         """The first source, mostly."""
         sources = self.sources()
         return sources[0] if self._rng.random() < 0.75 else self._rng.choice(sources)
 
-    def _ingest(self, source: Source, *, kill_at: int = 0, **flags: bool) -> Outcome:
+    def _ingest(self, source: Connector, *, kill_at: int = 0, **flags: bool) -> Outcome:
         """One run, and a judgement of how it ended."""
         allowed = self._may_fail(source)
         outcome = ingest_once(self.setting, source, kill_at=kill_at, **flags)
@@ -200,13 +199,13 @@ class Campaign:
             self._report(f"run of {source.name}: {error}")
         return outcome
 
-    def _may_fail(self, source: Source) -> set[str]:
+    def _may_fail(self, source: Connector) -> set[str]:
         """Scopes of a source that may end in an error: those in trouble, and those that are gone."""
         there = self.world.expected()[source.name].keys()
         gone = held_scopes(self.setting, source.name) - there if source.name == TABLES else set()
         return {*self.world.trouble, *self.world.missing(), *gone}
 
-    def _unexpected(self, source: Source, outcome: Outcome, allowed: set[str]) -> list[str]:
+    def _unexpected(self, source: Connector, outcome: Outcome, allowed: set[str]) -> list[str]:
         """Errors of a run that nothing explains. A whole run may fail only where every table of it may."""
         scopes = self.world.expected()[source.name].keys()
         failed_whole = ended_for_all(outcome) and (len(scopes) == 1 or source.name == FOLDER)
@@ -239,7 +238,7 @@ class Campaign:
             self.setting, self._kept = self.setting.anew(), None
             self._begin()
 
-    def _source(self, name: str) -> Source:
+    def _source(self, name: str) -> Connector:
         return next(source for source in self.sources() if source.name == name)
 
     def _bring_in_step(self, name: str) -> bool:

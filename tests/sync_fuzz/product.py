@@ -12,11 +12,10 @@ from typing import Any
 
 from connectors.files.source import FilesSource
 from connectors.sql.source import SqlSource
-from rag.ports import Source
 from service.store.ledger import StoredLedger
 from service.syncing.upkeep import forget as forget_table
 from tests.conftest import stop_engine
-from tests.crash.harness import Difference, Setting, Snapshot, difference, run
+from tests.crash.harness import Connector, Difference, Setting, Snapshot, difference, run
 from tests.sync_fuzz.database import QUERY, VIEW
 from tests.sync_fuzz.steps import ASKED, FOLDER, TABLES, World
 
@@ -27,7 +26,7 @@ _SAME = 1e-5  # between two vectors' numbers: what is stored and stored again is
 # Sources and runs.
 
 
-def database_sources(world: World, url: str) -> list[Source]:
+def database_sources(world: World, url: str) -> list[Connector]:
     """The source of a database's tables, and that of a query over one of them."""
     tables = tuple(world.names) if world.listed else ()
     keys = {VIEW: ("id",)} if world.listed else {}
@@ -37,7 +36,7 @@ def database_sources(world: World, url: str) -> list[Source]:
     ]
 
 
-def folder_sources(world: World, root: Path) -> list[Source]:
+def folder_sources(world: World, root: Path) -> list[Connector]:
     return [FilesSource(name=FOLDER, paths=("docs",), root=root)]
 
 
@@ -90,7 +89,7 @@ class Outcome:
         return [*([ended] if ended else []), *(f"{line.table}: {line.error}" for line in lines)]
 
 
-def ingest_once(setting: Setting, source: Source, *, kill_at: int = 0, **flags: bool) -> Outcome:
+def ingest_once(setting: Setting, source: Connector, *, kill_at: int = 0, **flags: bool) -> Outcome:
     """One run in a process of its own. flags: those of the run's Options."""
     done = run(replace(setting, source=source), kill_at=kill_at, flags=flags)
     killed = done.report is None and not done.error and 0 < kill_at <= done.boundaries

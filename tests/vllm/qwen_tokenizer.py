@@ -27,11 +27,9 @@ def write_tokenizer(folder: Path) -> None:
     def text(token: bytes) -> str:
         return "".join(letters[byte] for byte in token)
 
-    merges = [
-        tuple(map(text, _last_merge(token, rank, ranks)))
-        for token, rank in sorted(ranks.items(), key=lambda pair: pair[1])
-        if len(token) > 1
-    ]
+    by_rank = sorted(ranks.items(), key=lambda pair: pair[1])
+    last = (_last_merge(token, rank, ranks) for token, rank in by_rank if len(token) > 1)
+    merges = [(text(left), text(right)) for left, right in last]
     tokenizer = Tokenizer(BPE(vocab={text(token): rank for token, rank in ranks.items()}, merges=merges))
     tokenizer.normalizer = normalizers.NFC()
     words = pre_tokenizers.Split(Regex(encoding._pat_str), behavior="isolated")

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import subprocess
+from typing import get_args
 
 import pytest
 
 from benchmarks.prefix_cache import Cache, tokens_of
+from rag.prompt.profiles import PROFILES
 from rag.types import Message, Route, Sampling
 from service.vllm.client import OpenAIGenerator
 from service.vllm.launch.plan import plan
 from service.vllm.launch.shape import known_shape
-from service.vllm.launch.wish import wish_of
+from service.vllm.launch.wish import Load, wish_of
 from tests.vllm.environment import CannotInstall, prepare
 from tests.vllm.tokens import compare, prompts
 
@@ -31,13 +33,13 @@ for arguments in json.load(sys.stdin):
 """
 
 
-def test_every_prompt_has_the_tokens_that_vllm_counts(qwen: str):
+def test_every_prompt_has_the_tokens_that_vllm_counts(qwen: str) -> None:
     found = compare(qwen, prompts(90, seed=1))
     assert (found["equal"], found["over_budget"]) == (90, 0), found
     assert found["least_filled"] >= 0.95
 
 
-def test_the_simulated_prefix_cache_is_vllm_s(qwen: str):
+def test_the_simulated_prefix_cache_is_vllm_s(qwen: str) -> None:
     cache = Cache(block=CPU_BLOCK)
     generator = OpenAIGenerator([qwen], model="qwen", timeout_s=120)
     salted = Route(cache_salt="of this test")
@@ -56,7 +58,7 @@ def test_the_simulated_prefix_cache_is_vllm_s(qwen: str):
     assert asyncio.run(all_in_turn()) == [cache.ask(tokens_of(prompt.messages)) for prompt in made]
 
 
-def test_tenants_do_not_share_cached_tokens(qwen: str):
+def test_tenants_do_not_share_cached_tokens(qwen: str) -> None:
     generator = OpenAIGenerator([qwen], model="qwen", timeout_s=120)
     chat = prompts(1, seed=3)[0][0].messages
 
@@ -70,11 +72,11 @@ def test_tenants_do_not_share_cached_tokens(qwen: str):
     assert asyncio.run(cached("one")) > 0
 
 
-def test_the_engine_says_its_context(qwen: str):
+def test_the_engine_says_its_context(qwen: str) -> None:
     assert asyncio.run(OpenAIGenerator([qwen], model="qwen").window_tokens()) == 8192
 
 
-def test_an_answer_in_json_fits_its_schema(vllm: str):
+def test_an_answer_in_json_fits_its_schema(vllm: str) -> None:
     schema = {"type": "object", "properties": {"days": {"type": "integer"}}, "required": ["days"]}
     generator = OpenAIGenerator([vllm], model="smollm2", timeout_s=120)
     chat = [Message(role="user", content="Records can be returned within 30 days. How many days? Answer in JSON.")]
@@ -85,35 +87,27 @@ def test_an_answer_in_json_fits_its_schema(vllm: str):
     assert isinstance(json.loads(asyncio.run(written()))["days"], int)
 
 
-def test_every_flag_of_a_plan_is_accepted_by_vllm_s_own_parser():
+def test_every_flag_of_a_plan_is_accepted_by_vllm_s_own_parser() -> None:
     shape = known_shape("Qwen/Qwen2.5-7B-Instruct")
     assert shape is not None
-    options = [
-        {
-            "load": load,
-            "parallel": parallel,
-            "quantization": quantization,
-            "profile": profile,
-            "gpus": gpus,
-            "fp8_cache": fp8,
-        }
-        for load in ("questions", "documents", "conversations")
+    wishes = [
+        wish_of(
+            {"load": load, "parallel": parallel, "quantization": quantization},
+            profile=profile,
+            model="Qwen/Qwen2.5-7B-Instruct",
+            served_name="m",
+            shape=shape,
+            gpus=gpus,
+            gpu_gib=80.0,
+            fp8_cache=fp8,
+            fast_load=True,
+        )
+        for load in get_args(Load)
         for parallel, gpus in (("auto", 1), ("tensor", 2), ("data", 2))
         for quantization, fp8 in (("none", False), ("fp8", True), ("awq", False), ("gptq", False), ("int8", False))
-        for profile in ("chat", "document", "log", "book")
+        for profile in PROFILES
     ]
-    lines = []
-    for option in options:
-        choices = {name: option.pop(name) for name in ("load", "parallel", "quantization")}
-        rest = {
-            "model": "Qwen/Qwen2.5-7B-Instruct",
-            "served_name": "m",
-            "gpu_gib": 80.0,
-            "fast_load": True,
-            "shape": shape,
-        }
-        wish = wish_of(choices, profile=option.pop("profile"), **rest, **option)
-        lines += [(engine.arguments, wish.window_tokens) for engine in plan(wish).engines]
+    lines = [(engine.arguments, wish.window_tokens) for wish in wishes for engine in plan(wish).engines]
     try:
         python = prepare()
     except CannotInstall as err:

@@ -39,7 +39,7 @@ def stream(server: Server, question: str) -> list[tuple[str, dict[str, Any]]]:
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
 
 
-def test_a_streamed_answer_comes_from_vllm_and_cites_only_what_exists(server: Server):
+def test_a_streamed_answer_comes_from_vllm_and_cites_only_what_exists(server: Server) -> None:
     events = stream(server, QUESTION)
     answer = events[-1][1]
     assert events[-1][0] == "done", answer
@@ -50,13 +50,13 @@ def test_a_streamed_answer_comes_from_vllm_and_cites_only_what_exists(server: Se
     assert "".join(data["text"] for name, data in events if name == "delta") == answer["text"]
 
 
-def test_the_same_prompt_again_is_read_from_the_prefix_cache(server: Server):
+def test_the_same_prompt_again_is_read_from_the_prefix_cache(server: Server) -> None:
     stream(server, QUESTION)
     usage = stream(server, QUESTION)[-1][1]["usage"]
     assert 0 < usage["cached_tokens"] <= usage["prompt_tokens"]
 
 
-def test_the_prompt_s_tokens_are_counted_as_vllm_counts_them(vllm: str):
+def test_the_prompt_s_tokens_are_counted_as_vllm_counts_them(vllm: str) -> None:
     import asyncio
 
     messages = [
@@ -74,13 +74,13 @@ def test_the_prompt_s_tokens_are_counted_as_vllm_counts_them(vllm: str):
     assert asyncio.run(reported()) == TransformersTokenCounter(str(MODEL)).count(messages)
 
 
-def test_what_the_sources_do_not_hold_is_refused_without_asking_the_model(server: Server):
+def test_what_the_sources_do_not_hold_is_refused_without_asking_the_model(server: Server) -> None:
     answer = stream(server, "What is the capital of Mongolia?")[-1][1]
     assert answer["refused"]
     assert answer["usage"]["prompt_tokens"] == 0
 
 
-def test_doctor_finds_the_model(server: Server, vllm: str, tmp_path: Path):
+def test_doctor_finds_the_model(server: Server, vllm: str, tmp_path: Path) -> None:
     config = tmp_path / "citewell.toml"
     config.write_text(f'[llm]\nurls = ["{vllm}"]\nmodel = "other"\n')
     done = citewell("doctor", config=config)
