@@ -176,7 +176,7 @@ class Generator(Protocol):
 
 class TokenCounter(Protocol):
     additive: bool
-    """Whether texts that end with a line break have, joined, the sum of their tokens."""
+    """Whether texts that end with a line break and begin with no white space have, joined, the sum of their tokens."""
 
     def count(self, messages: Sequence[Message]) -> int:
         """Prompt tokens of a chat, template and generation prompt included."""

@@ -36,7 +36,7 @@ class ScriptedGenerator:
     async def check(self, longest_s: float = 20.0) -> Mapping[str, str]:
         """What is wrong: the first exception among the lines."""
         wrong = next((str(line) for line in self.lines if isinstance(line, Exception)), "")
-        return {"scripted": wrong} if wrong else {}
+        return {"scripted": wrong}
 
     async def stream(
         self, messages: Sequence[Message], sampling: Sampling, route: Route

@@ -18,7 +18,7 @@ from tests.conftest import free_port
 from tests.support.stub_engine import StubEngine
 
 pytestmark = pytest.mark.usefixtures("exact_vectors")
-TEXTS = ["AC/DC released Let There Be Rock", "a much longer text about the returns of records, " * 8, "短文本", ""]
+TEXTS = ["AC/DC released Let There Be Rock", "a much longer text about the returns of records, " * 8]
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +30,9 @@ def endpoint() -> Iterator[StubEngine]:
 def test_the_int8_export_agrees_with_the_original():
     fast, original = load_embedder(backend="onnx"), load_embedder(backend="torch")
     assert fast.dim == original.dim == 384
-    cosines = np.sum(fast.embed(TEXTS[:2]) * original.embed(TEXTS[:2]), axis=1)
+    cosines = np.sum(fast.embed(TEXTS) * original.embed(TEXTS), axis=1)
     assert cosines.min() > 0.98
     assert original.embed(["x"], query=True).shape == (1, 384)
-
-
-def test_rows_come_in_input_order_as_unit_vectors_of_float32():
-    embedder = load_embedder()
-    together = embedder.embed(TEXTS)
-    assert together.dtype == np.float32
-    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
-    for row, text in zip(together, TEXTS, strict=True):
-        assert float(row @ embedder.embed([text])[0]) > 0.97  # int8 rounds a little with its neighbours
-    assert embedder.embed([]).shape == (0, 384)
 
 
 def test_an_endpoint_is_asked_in_batches_and_its_order_restored(endpoint: StubEngine):

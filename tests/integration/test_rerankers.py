@@ -1,4 +1,4 @@
-"""Rerankers: a cross-encoder made for the test, and /rerank endpoints of both forms on loopback."""
+"""Rerankers behind endpoints on loopback, of both forms, and what they do when something is wrong."""
 
 import json
 import threading
@@ -101,42 +101,6 @@ def test_the_order_stands_when_the_endpoint_is_late(serve: Any):
 )
 def test_the_order_stands_when_the_answer_is_nonsense(serve: Any, nonsense: Any):
     assert load_reranker("m", url=serve(lambda body: nonsense).url).rank("?", HITS, timeout_s=5) == HITS
-
-
-@pytest.fixture(scope="module")
-def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A cross-encoder with random weights: it shows the wiring, not quality."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
-
-    folder: Path = tmp_path_factory.mktemp("model")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "about", "cats", "dogs", "fish", "which", "swims"]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    ).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        num_labels=1,
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    return str(folder)
-
-
-def test_a_cross_encoder_orders_by_its_scores(cross_encoder: str):
-    ranked = load_reranker(cross_encoder).rank("which swims", HITS, timeout_s=60)
-    assert sorted(order(ranked)) == ["d0", "d1", "d2"]
-    assert [hit.score for hit in ranked] == sorted((hit.scores["rerank"] for hit in ranked), reverse=True)
-
-
-def test_a_cross_encoder_out_of_time_leaves_the_order(cross_encoder: str):
-    many = [hit(i, TEXTS[i % 3]) for i in range(40)]
-    assert load_reranker(cross_encoder).rank("which swims", many, timeout_s=0) == many
 
 
 def test_a_model_that_cannot_be_loaded_says_how_to_mend_it(tmp_path: Path):
