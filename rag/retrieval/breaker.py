@@ -2,17 +2,19 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 
 class Breaker:
     """Opens after `failures` in a row; then one attempt is let through every `rest_s` until one succeeds.
 
     Thread-safe. Ask `allow` before each attempt and tell how it went; an attempt that never tells does no harm.
+    clock: seconds that only go up.
     The pattern: https://martinfowler.com/bliki/CircuitBreaker.html
     """
 
-    def __init__(self, *, failures: int = 3, rest_s: float = 2.0) -> None:
-        self._most, self._rest_s = failures, rest_s
+    def __init__(self, *, failures: int = 3, rest_s: float = 2.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._rest_s, self._clock = failures, rest_s, clock
         self._lock = threading.Lock()
         self._failures = 0
         self._until = 0.0
@@ -29,7 +31,7 @@ class Breaker:
     def allow(self) -> bool:
         """Whether to try now."""
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             if self.is_open and now < self._until:
                 return False
             self._until = now + self._rest_s
@@ -42,4 +44,4 @@ class Breaker:
     def failed(self) -> None:
         with self._lock:
             self._failures += 1
-            self._until = time.monotonic() + self._rest_s
+            self._until = self._clock() + self._rest_s

@@ -4,7 +4,7 @@ import pytest
 
 from rag.documents import Document
 from rag.errors import FilterError
-from rag.filters import matches, parse_filter
+from rag.filters import OneOf, matches, parse_filter
 
 DOCUMENT = Document(
     id="orders/7", source="shop", title="Order 7", text="…", uri="u", scope="orders", kind="row", updated_at=1_767_225_600,
@@ -52,6 +52,11 @@ def test_what_a_filter_describes_passes_and_its_negation_does_not(form: dict[str
         {"source": "shop' OR '1'='1"},
         {"metadata.absent": {"lt": 1e9}},
         {"metadata.city": {"gte": "2020-01-01"}},
+        {"metadata.city": {"gte": -1}},
+        {"metadata.paid": {"gte": 0}},
+        {"metadata.total": {"gte": "2020-01-01"}},
+        {"page": {"gt": 4}},
+        {"page": {"lt": 4}},
     ],
 )
 def test_nothing_but_the_value_itself_passes(form: dict[str, Any]):
@@ -84,14 +89,19 @@ def nested(levels: int) -> dict[str, Any]:
         ({"metadata.total": {"gte": "cheap"}}, "is no date"),
         ({"metadata.total": {"gte": float("nan")}}, "takes numbers"),
         ({"metadata.total": float("inf")}, "compared with"),
-        ({"metadata.n": 2**64}, "64 bits"),
+        ({"metadata.n": 2**63}, "64 bits"),
+        ({"metadata.n": -(2**63) - 1}, "64 bits"),
+        ({"metadata.total": {"gte": True}}, "takes numbers"),
+        ({"metadata.total": {"gte": 10**400}}, "takes numbers"),
+        ({"updated_at": True}, "is no date"),
+        ({"metadata.city": "\ud800"}, "half a character"),
         ({"updated_at": "yesterday"}, "is no date"),
         ({"any": []}, "at least one filter"),
         ({"any": {"source": "shop"}}, "takes a list"),
         ({"not": []}, "is an object"),
         ({"not": {}}, "at least one condition"),
-        (nested(9), "8 levels"),
-        ({"any": [{"page": n} for n in range(200)]}, "100 conditions"),
+        (nested(8), "8 levels"),
+        ({"any": [{"page": n} for n in range(100)]}, "100 conditions"),
     ],
 )
 def test_what_is_no_filter_is_refused_with_the_reason(form: Any, said: str):
@@ -102,3 +112,33 @@ def test_what_is_no_filter_is_refused_with_the_reason(form: Any, said: str):
 def test_an_empty_filter_is_none():
     assert parse_filter({}) is None
     assert parse_filter(None) is None
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        nested(7),
+        {"any": [{"page": n} for n in range(99)]},
+        {"source": ["x"] * 1000},
+        {"source": "x" * 1000},
+        {"metadata.n": [2**63 - 1, -(2**63)]},
+        {"updated_at": 1_767_225_600},
+    ],
+)
+def test_what_is_just_within_the_limits_is_a_filter(form: dict[str, Any]):
+    assert parse_filter(form) is not None
+
+
+def test_one_condition_is_not_wrapped():
+    assert parse_filter({"source": "shop"}) == OneOf(field="source", values=("shop",))
+
+
+def test_a_long_value_is_shown_in_part():
+    with pytest.raises(FilterError) as raised:
+        parse_filter(["x" * 200])
+    assert str(raised.value) == f"A filter is an object with at least one condition, not ['{'x' * 75}…."
+
+
+def test_a_value_of_eighty_characters_is_shown_whole():
+    with pytest.raises(FilterError, match="x" * 76):
+        parse_filter(["x" * 76])
