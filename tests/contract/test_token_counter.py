@@ -13,12 +13,12 @@ from rag.ports import TokenCounter
 from rag.types import Message
 from service.vllm.counter import TransformersTokenCounter
 
-TEXTS = ["Records are returned within thirty days.\n", "黑胶唱片必须竖直存放。\n", "INV-2024-0042\t  12.50\n\n", "1. 5%\n", "x"]
+TEXTS = [
     "Records are returned within thirty days.\n",
     "黑胶唱片必须竖直存放。\n",
-    "INV-2024-0042\t  12.50\n",
-    "\n",
-    "  x\n",
+    "INV-2024-0042\t  12.50\n\n",
+    "1. 5%\n",
+    "x",
 ]
 SYSTEM = Message(role="system", content="Answer from the passages alone.")
 USER = Message(role="user", content="How long can a record be returned?")
