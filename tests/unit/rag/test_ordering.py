@@ -1,6 +1,5 @@
 import random
 
-from benchmarks.prefix_cache import Cache
 from rag.prompt.ordering import Block, PrefixOrder
 
 
@@ -75,13 +74,3 @@ def test_every_order_holds_all_passages_and_the_tree_stays_within_its_capacity()
         assert sorted(order(ordering, keys)) == sorted(keys)
         assert ordering._replicas["r"].tokens <= 30_000
         assert ordering._replicas["r"].tokens == sum(node.tokens for node in ordering._replicas["r"].nodes.values())
-
-
-def test_the_simulated_cache_counts_whole_blocks_and_never_the_last_token():
-    cache = Cache(block=4, capacity_tokens=16)
-    assert cache.ask(range(8)) == 0
-    assert cache.ask(range(8)) == 4
-    assert cache.ask(range(9)) == 8
-    assert cache.ask([*range(4), 9, 9, 9, 9, 9]) == 4
-    cache.ask(range(100, 116))
-    assert cache.ask(range(9)) == 0
