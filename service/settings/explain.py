@@ -1,6 +1,7 @@
 """What is wrong with a configuration, where it stands, and how to mend it."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,25 @@ from service.settings.environment import PREFIX
 from service.settings.sections import Settings
 from service.settings.sources import FilesSettings, SqlSettings
 
+_HEADER = re.compile(r"\s*\[[^\[\]]+\]")
+_ASSIGNED = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
+
 
 def explained(err: ValidationError, path: Path, text: str) -> str:
     """A line for each mistake: the file with its line, or the variable; the key; what is wrong. text: of the file."""
     lines = []
     for problem in err.errors():
-        location = tuple(str(part) for part in problem["loc"] if part not in ("sql", "files"))
+        location = _location(problem["loc"])
         line = line_of(text, location)
         variable = PREFIX + "__".join(location).upper()
         where = f"{path}, line {line}" if line else f"{path}, or the environment variable {variable}"
         lines.append(f"{where}: {'.'.join(location)}: {_reason(problem, location)}")
     return "\n".join(lines)
+
+
+def _location(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Where a value stands in the file; pydantic names the kind of a source behind the source."""
+    return tuple(str(part) for place, part in enumerate(loc) if place != 2 or loc[0] != "sources")
 
 
 def _reason(problem: Any, location: tuple[str, ...]) -> str:
@@ -46,17 +55,32 @@ def _known_keys(section: tuple[str, ...]) -> list[str]:
 
 def line_of(text: str, location: tuple[str, ...]) -> int | None:
     """The line of a key: the last part of its location that the file has, under its section."""
-    section, key = ".".join(location[:-1]), location[-1] if location else ""
-    current, fallback = "", None
+    *section, key = location
+    current: list[str] = []
+    fallback = None
     for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*\[([^\[\]]+)\]", line)
-        if header:
-            current = header.group(1).replace('"', "").replace(" ", "")
-            if current in (section, ".".join(location)):
+        names = _names(line)
+        if names:
+            current = names
+            if current in (section, [*location]):
                 fallback = number
-        assigned = re.match(r"""\s*["']?([\w-]+)["']?\s*=""", line)
-        if assigned and current == section and assigned.group(1) == key:
+        assigned = _ASSIGNED.match(line)
+        if assigned and current == section and assigned[1] == key:
             return number
-        if assigned and assigned.group(1) in location and current in section and fallback is None:
+        if assigned and assigned[1] in location and current == section[: len(current)] and fallback is None:
             fallback = number
     return fallback
+
+
+def _names(line: str) -> list[str]:
+    """The names in a section's header, without their quotes; none in another line, or one that only looks like it."""
+    header = _HEADER.match(line)
+    names: list[str] = []
+    try:
+        place: dict[str, Any] = tomllib.loads(header[0]) if header else {}
+    except tomllib.TOMLDecodeError:  # a line of a longer text
+        return []
+    while place:
+        name, place = next(iter(place.items()))
+        names.append(name)
+    return names

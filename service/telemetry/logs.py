@@ -19,9 +19,9 @@ def configure_logs(form: str) -> None:
     handler.addFilter(_with_request_id)
     if form == "json":
         names = {"levelname": "level", "name": "logger", "asctime": "time"}
-        handler.setFormatter(_JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=names))
+        handler.setFormatter(JsonLines("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=names))
     else:
-        handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(TextLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("citewell", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers = [handler] if name != "uvicorn.error" else []
@@ -35,13 +35,15 @@ def _with_request_id(record: logging.LogRecord) -> bool:
     return True
 
 
-class _JsonFormatter(JsonFormatter):
+class JsonLines(JsonFormatter):
+    """A record is one JSON object, without secrets."""
+
     def format(self, record: logging.LogRecord) -> str:
         return masked(super().format(record))
 
 
-class _TextFormatter(logging.Formatter):
-    """A record is one line but for its traceback: no text that came from outside can look like another record."""
+class TextLines(logging.Formatter):
+    """A record is one line but for its traceback: no text from outside can look like another one. Without secrets."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", "")

@@ -201,3 +201,7 @@ def test_any_json_and_json_of_a_schema_are_asked_for_differently() -> None:
 def test_what_json_cannot_carry_is_the_question_s_fault(value: object) -> None:
     with pytest.raises(QuestionError, match="JSON cannot carry"):
         body(Sampling(json_schema={"a": value}))
+
+
+def test_an_answer_without_text_does_not_begin() -> None:
+    assert deltas(streamed([event(chunk("")), event(chunk("", finish="stop"))])) == [Delta()]  # the end alone
