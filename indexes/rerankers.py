@@ -4,9 +4,10 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import httpx
 
@@ -17,6 +18,8 @@ from rag.ports import Reranker
 
 _BATCH = 4
 _log = logging.getLogger("citewell")
+
+Pair = tuple[str, str]  # a question and a passage
 
 
 def load_reranker(model: str, *, url: str = "", api_key: str = "") -> Reranker:
@@ -47,23 +50,39 @@ class CrossEncoderReranker:
         """The same hits, best first; in the order given when the time runs out."""
         deadline = time.monotonic() + timeout_s
         pairs = [(question, dense_text(hit.chunk)) for hit in hits]
-        scores: list[float] = []
         if not self._lock.acquire(timeout=timeout_s):
             return list(hits)
         try:
-            while len(scores) < len(pairs):
-                started = time.monotonic()
-                part = pairs[len(scores) : len(scores) + _BATCH]
-                scores += [float(score) for score in self._model.predict(part, show_progress_bar=False)]
-                took = time.monotonic() - started
-                if len(scores) < len(pairs) and time.monotonic() + took > deadline:
-                    _log.warning(
-                        "reranking stopped after %d of %d passages: %.1f s are over", len(scores), len(pairs), timeout_s
-                    )
-                    return list(hits)
+            scores = scores_in_time(pairs, self._predict, deadline=deadline)
         finally:
             self._lock.release()
-        return _ordered(hits, scores)
+        if len(scores) < len(pairs):
+            _log.warning(
+                "reranking stopped after %d of %d passages: %.1f s are over", len(scores), len(pairs), timeout_s
+            )
+            return list(hits)
+        return ordered(hits, scores)
+
+    def _predict(self, pairs: Sequence[Pair]) -> list[float]:
+        return [float(score) for score in self._model.predict(pairs, show_progress_bar=False)]
+
+
+def scores_in_time(
+    pairs: Sequence[Pair],
+    predict: Callable[[Sequence[Pair]], list[float]],
+    *,
+    deadline: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[float]:
+    """Scores of pairs, made a few at a time; fewer than pairs where the next few would not be done by the deadline."""
+    scores: list[float] = []
+    while len(scores) < len(pairs):
+        started = clock()
+        scores += predict(pairs[len(scores) : len(scores) + _BATCH])
+        ended = clock()
+        if ended + (ended - started) > deadline:
+            break
+    return scores
 
 
 class EndpointReranker:
@@ -83,26 +102,29 @@ class EndpointReranker:
         try:
             answer = self._pool.submit(self._http.post, self._url, json=body, timeout=timeout_s).result(timeout_s)
             answer.raise_for_status()
-            found = answer.json()
-            rows = found["results"] if isinstance(found, dict) else found
-            scores = {int(row["index"]): float(row.get("relevance_score", row.get("score"))) for row in rows}
-            if set(scores) != set(range(len(hits))) or not all(map(math.isfinite, scores.values())):
-                raise ValueError(f"it scored {len(scores)} of {len(hits)} passages, or not with numbers")
-        except (
-            TimeoutError,
-            httpx.HTTPError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            ArithmeticError,
-        ) as err:
+            scores = scores_of(answer.json(), len(hits))
+        except (TimeoutError, httpx.HTTPError, ValueError) as err:
             _log.warning("the reranker %s failed, the fused order stands: %s: %s", self._url, type(err).__name__, err)
             return list(hits)
-        return _ordered(hits, [scores[i] for i in range(len(hits))])
+        return ordered(hits, scores)
 
 
-def _ordered(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
+def scores_of(answer: Any, count: int) -> list[float]:
+    """The scores of passages, in the order that they were sent in, from an answer of either form.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        rows = answer["results"] if isinstance(answer, dict) else answer
+        scores = {int(row["index"]): float(row.get("relevance_score", row.get("score"))) for row in rows}
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as err:
+        raise ValueError(f"it answered with no list of scores ({type(err).__name__}: {err})") from err
+    if set(scores) != set(range(count)) or not all(map(math.isfinite, scores.values())):
+        raise ValueError(f"it scored {len(scores)} of {count} passages, or not with numbers")
+    return [scores[place] for place in range(count)]
+
+
+def ordered(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
     """Hits by their new scores; equal ones stay in the order given."""
     rescored = [
         replace(hit, score=score, scores={**hit.scores, "fused": hit.score, "rerank": score})

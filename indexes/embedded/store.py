@@ -175,13 +175,12 @@ class Store:
 
     def due(self, points: int) -> list[str]:
         """Collections with so many points that no graph holds yet; while points come in, with half as many again."""
-        quiet = time.monotonic() - self._last_write > _QUIET_S
+        is_quiet = time.monotonic() - self._last_write > _QUIET_S
+        counts = {name: shard.count(qe.CountRequest(exact=False)) for name, shard in self._shards.items()}
         return [
             name
-            for name, shard in self._shards.items()
-            if name not in self._copies
-            and shard.count(qe.CountRequest(exact=False)) - self._counted(name)
-            >= max(points, 0 if quiet else self._counted(name) // 2)
+            for name, count in counts.items()
+            if name not in self._copies and is_due(count, self._counted(name), at_least=points, is_quiet=is_quiet)
         ]
 
     def _counted(self, name: str) -> int:
@@ -241,6 +240,11 @@ class Store:
             if copy.shard is not None:
                 copy.shard.close()
             shutil.rmtree(copy.folder, ignore_errors=True)
+
+
+def is_due(points: int, optimised: int, *, at_least: int, is_quiet: bool) -> bool:
+    """Whether enough points are new since a collection was optimised; while it grows, half as many as it had then."""
+    return points - optimised >= max(at_least, 0 if is_quiet else optimised // 2)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import platformdirs
 from indexes.embedders.onnx_backend import OnnxEmbedder
 from rag.boundary.child import child_environment, python_child
 from rag.errors import EmbedderUnavailable
+from rag.ports import Vectors
 from rag.language.languages import known_pairs
 
 INPUTS = ("input_ids", "attention_mask")
@@ -34,7 +35,7 @@ def exported_model(folder: Path) -> Path:
     Raises EmbedderUnavailable when the export does not agree with the original.
     """
     cache = Path(platformdirs.user_cache_dir("citewell")) / "onnx"
-    target, refused = (cache / f"{_stamp(folder / 'model.safetensors')}{ending}" for ending in (".onnx", ".refused"))
+    target, refused = (cache / f"{stamp_of(folder / 'model.safetensors')}{ending}" for ending in (".onnx", ".refused"))
     if not target.exists() and not refused.exists():
         cache.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(  # noqa: S603 our own module, no shell
@@ -55,7 +56,7 @@ def exported_model(folder: Path) -> Path:
     return target
 
 
-def _stamp(weights: Path) -> str:
+def stamp_of(weights: Path) -> str:
     """A name for weights: their size and 64 places of them, because fine-tuned models may begin alike."""
     size = weights.stat().st_size
     digest = hashlib.sha256(f"{size}\0{_FORMAT}".encode())
@@ -112,23 +113,33 @@ def _check(folder: Path, exported: Path) -> None:
     """Compare with the original: the vectors, and which passage is found for which question."""
     from sentence_transformers import SentenceTransformer
 
-    questions, passages = (
-        list(texts) for texts in zip(*(p for pairs in known_pairs().values() for p in pairs), strict=True)
-    )
+    questions, passages = (list(texts) for texts in zip(*(p for pairs in PAIRS.values() for p in pairs), strict=True))
     original, fast = SentenceTransformer(str(folder), device="cpu"), OnnxEmbedder(folder, exported)
     asked = original.encode_query(questions, normalize_embeddings=True, show_progress_bar=False)
     held = original.encode_document(passages, normalize_embeddings=True, show_progress_bar=False)
-    asked_fast, held_fast = fast.embed(questions, query=True), fast.embed(passages)
-    cosine = float(min(np.sum(asked * asked_fast, axis=1).min(), np.sum(held * held_fast, axis=1).min()))
-    own = range(len(questions))
-    found, found_fast = np.argmax(asked @ held.T, axis=1) == own, np.argmax(asked_fast @ held_fast.T, axis=1) == own
-    lost = int(np.sum(found & ~found_fast))
-    if cosine < MIN_COSINE or lost > MAX_LOST:
+    if reason := disagreement((asked, held), (fast.embed(questions, query=True), fast.embed(passages))):
         raise EmbedderUnavailable(
-            f"The int8 export of {folder.name} differs from the original: its lowest cosine is {cosine:.3f} (at least "
-            f"{MIN_COSINE} is needed), and it loses {lost} of {found.sum()} probes (at most {MAX_LOST} may be lost). "
+            f"The int8 export of {folder.name} differs from the original: {reason}. "
             'Set embedder.backend = "torch" to use the original.'
         )
+
+
+def disagreement(original: tuple[Vectors, Vectors], fast: tuple[Vectors, Vectors]) -> str:
+    """Why an export is too far from its original to be used, or nothing.
+
+    Both give unit vectors of questions and of the passages that answer them, in the same order.
+    """
+    (asked, held), (asked_fast, held_fast) = original, fast
+    cosine = float(min(np.sum(asked * asked_fast, axis=1).min(), np.sum(held * held_fast, axis=1).min()))
+    own = range(len(asked))
+    found, found_fast = np.argmax(asked @ held.T, axis=1) == own, np.argmax(asked_fast @ held_fast.T, axis=1) == own
+    lost = int(np.sum(found & ~found_fast))
+    if cosine >= MIN_COSINE and lost <= MAX_LOST:
+        return ""
+    return (
+        f"its lowest cosine is {cosine:.3f} (at least {MIN_COSINE} is needed), and it loses {lost} of {found.sum()} "
+        f"probes (at most {MAX_LOST} may be lost)"
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from indexes.embedders.bundled import unpacked_model
-from indexes.embedders.export import _stamp
+from indexes.embedders.export import stamp_of
 from indexes.embedders.load import load_embedder
 from indexes.embedders.model_folder import Prompts, unexportable
 from indexes.embedders.torch_backend import SentenceTransformersEmbedder
@@ -90,7 +90,7 @@ def test_models_that_begin_alike_are_told_apart(tmp_path: Path):
     start = b"\0" * (4 << 20)
     (tmp_path / "a").write_bytes(start + b"a" * (1 << 20))
     (tmp_path / "b").write_bytes(start + b"b" * (1 << 20))
-    assert _stamp(tmp_path / "a") != _stamp(tmp_path / "b")
+    assert stamp_of(tmp_path / "a") != stamp_of(tmp_path / "b")
 
 
 def test_an_export_that_was_refused_is_not_tried_again_and_torch_serves(
@@ -98,7 +98,7 @@ def test_an_export_that_was_refused_is_not_tried_again_and_torch_serves(
 ):
     model = unpacked_model()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    refused = tmp_path / "citewell" / "onnx" / f"{_stamp(model / 'model.safetensors')}.refused"
+    refused = tmp_path / "citewell" / "onnx" / f"{stamp_of(model / 'model.safetensors')}.refused"
     refused.parent.mkdir(parents=True)
     refused.write_text("it differs")
     with pytest.raises(EmbedderUnavailable, match="it differs"):
