@@ -20,8 +20,8 @@ import platformdirs
 from indexes.embedders.onnx_backend import OnnxEmbedder
 from rag.boundary.child import child_environment, python_child
 from rag.errors import EmbedderUnavailable
-from rag.ports import Vectors
 from rag.language.languages import known_pairs
+from rag.ports import Vectors
 
 INPUTS = ("input_ids", "attention_mask")
 MIN_COSINE, MAX_LOST = 0.98, 1
@@ -113,7 +113,8 @@ def _check(folder: Path, exported: Path) -> None:
     """Compare with the original: the vectors, and which passage is found for which question."""
     from sentence_transformers import SentenceTransformer
 
-    questions, passages = (list(texts) for texts in zip(*(p for pairs in PAIRS.values() for p in pairs), strict=True))
+    pairs = [pair for of_language in known_pairs().values() for pair in of_language]
+    questions, passages = (list(texts) for texts in zip(*pairs, strict=True))
     original, fast = SentenceTransformer(str(folder), device="cpu"), OnnxEmbedder(folder, exported)
     asked = original.encode_query(questions, normalize_embeddings=True, show_progress_bar=False)
     held = original.encode_document(passages, normalize_embeddings=True, show_progress_bar=False)
