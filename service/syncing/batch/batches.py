@@ -33,9 +33,11 @@ def in_batches(events: Iterator[SourceEvent], *, documents: int, max_tokens: int
                 yield batch
                 batch, num_documents, chars = [], 0, 0
     except SourceError:
-        yield batch
+        if batch:
+            yield batch
         raise
-    yield batch
+    if batch:
+        yield batch
 
 
 def _versioned(event: Upsert, max_tokens: int) -> Upsert:
