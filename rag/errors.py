@@ -82,11 +82,11 @@ class RunStopped(CitewellError):
 
 
 class StateUnavailable(CitewellError):
-    public = "What the service keeps cannot be reached. Try again a little later."
+    public = "The service's state store cannot be reached. Try again shortly."
 
 
 class IndexUnavailable(CitewellError):
-    public = "The index does not answer. Try again a little later."
+    public = "The index does not respond. Try again shortly."
 
 
 class IndexMoved(IndexUnavailable):
@@ -94,7 +94,7 @@ class IndexMoved(IndexUnavailable):
 
 
 class IndexMismatch(CitewellError):
-    public = "The index cannot be searched now. Tell those who run the service."
+    public = "The index cannot be searched at the moment. Tell the operators of the service."
 
 
 class ReindexRefused(CitewellError):
@@ -102,17 +102,17 @@ class ReindexRefused(CitewellError):
 
 
 class EmbedderUnavailable(CitewellError):
-    public = "The embedding model does not answer. Try again a little later."
+    public = "The embedding model does not respond. Try again shortly."
 
 
 class RerankerUnavailable(CitewellError):
-    public = "The reranking model does not answer. Try again a little later."
+    public = "The reranking model does not respond. Try again shortly."
 
 
 class GeneratorUnavailable(CitewellError):
     """public: what callers are told of this one."""
 
-    public = "The language model is not available now. Ask again a little later."
+    public = "The language model is unavailable at the moment. Ask again shortly."
 
     def __init__(self, message: str = "", *, public: str = "") -> None:
         super().__init__(message)
@@ -120,7 +120,7 @@ class GeneratorUnavailable(CitewellError):
 
 
 class EngineBusy(GeneratorUnavailable):
-    public = "The language model has all the questions that it takes. Ask again a little later."
+    public = "The language model is at capacity. Ask again shortly."
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -129,12 +129,12 @@ class EngineBusy(GeneratorUnavailable):
 
 class RequestRefused(GeneratorUnavailable):
     public = (
-        "The language model refused this request. Ask without a JSON Schema or options that its server may not know."
+        "The language model refused this request. Ask without a JSON Schema or options that its server may not support."
     )
 
 
 class AnswerFiltered(GeneratorUnavailable):
-    public = "A content filter of the language model stopped this answer. Ask in other words."
+    public = "A content filter of the language model stopped this answer. Rephrase the question."
 
 
 class DeadlineExceeded(CitewellError):

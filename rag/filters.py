@@ -124,7 +124,7 @@ def _value(field: str, value: Any) -> Value:
     if not isinstance(value, str | int | float | bool) or (isinstance(value, float) and not math.isfinite(value)):
         raise FilterError(f"{field!r} is compared with text, a number, true or false, not with {_shown(value)}.")
     if isinstance(value, str) and not is_unicode(value):
-        raise FilterError(f"{field!r} is compared with {value!r}, which holds half a character (a UTF-16 surrogate).")
+        raise FilterError(f"{field!r} is compared with {value!r}, which contains an unpaired UTF-16 surrogate.")
     if isinstance(value, str) and len(value) > _MAX_CHARS:
         raise FilterError(f"A value of a filter may have {_MAX_CHARS} characters; one for {field!r} has {len(value)}.")
     if field == "updated_at":
@@ -166,7 +166,7 @@ def _time(value: Any) -> datetime:
             return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
         pass
-    raise FilterError(f"{_shown(value)} is no date; write 2026-01-31 or 2026-01-31T12:00:00+00:00.")
+    raise FilterError(f"{_shown(value)} is not a date; write 2026-01-31 or 2026-01-31T12:00:00+00:00.")
 
 
 def _shown(value: Any) -> str:

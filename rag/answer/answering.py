@@ -220,7 +220,9 @@ async def _generate(
                     if piece := answer.feed(delta.text):
                         yield TextDelta(text=piece)
     except TimeoutError as err:
-        raise GeneratorUnavailable("The language model gave no whole answer before the request's deadline.") from err
+        raise GeneratorUnavailable(
+            "The language model did not finish its answer before the request's deadline."
+        ) from err
     if settings.ordering is not None and made.arrangement is not None:
         settings.ordering.answered(made.arrangement, cached_tokens=usage.cached_tokens, fixed_tokens=made.fixed_tokens)
     rest, found = await answer.finish(cut=cut)

@@ -13,11 +13,11 @@ def flaw(value: object) -> str:
     while waiting:
         inner, level = waiting.pop()
         if level > MOST_LEVELS:
-            return f"it has over {MOST_LEVELS} levels"
+            return f"it is nested over {MOST_LEVELS} levels deep"
         if isinstance(inner, float) and not math.isfinite(inner):
-            return f"{inner} is no number that JSON knows"
+            return f"{inner} is not a number that JSON allows"
         if isinstance(inner, str) and not is_unicode(inner):
-            return f"{inner!r} holds half a character (a UTF-16 surrogate)"
+            return f"{inner!r} contains an unpaired UTF-16 surrogate"
         if isinstance(inner, dict):
             waiting += [(each, level + 1) for pair in inner.items() for each in pair]
         elif isinstance(inner, list | tuple):
@@ -30,7 +30,7 @@ def parsed(text: str) -> Any:
     try:
         value = json.loads(text)
     except RecursionError as err:
-        raise ValueError(f"it has over {MOST_LEVELS} levels") from err
+        raise ValueError(f"it is nested over {MOST_LEVELS} levels deep") from err
     if wrong := flaw(value):
         raise ValueError(wrong)
     return value

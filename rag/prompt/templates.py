@@ -59,11 +59,11 @@ def _check_folder(folder: Path) -> None:
     names = {f"{field.name}.txt" for field in fields(Templates)}
     found = {path.name for path in folder.glob("*.txt")} if folder.is_dir() else set()
     if not found & names:
-        raise ConfigError(f"{folder} has no prompt template; it may hold {', '.join(sorted(names))}.")
+        raise ConfigError(f"{folder} contains no prompt template; it may contain {', '.join(sorted(names))}.")
     if found - names:
         raise ConfigError(
             f"{folder} has {', '.join(sorted(found - names))}, which no prompt uses; "
-            f"templates are {', '.join(sorted(names))}."
+            f"the templates are {', '.join(sorted(names))}."
         )
 
 
@@ -75,11 +75,11 @@ def _check(name: str, text: str, path: Path) -> None:
     for slot in sorted(required):
         if slots.count(slot) != 1:
             raise ConfigError(
-                f"The prompt template {path} must hold {{{slot}}} once; it holds it {slots.count(slot)} times."
+                f"The prompt template {path} must contain {{{slot}}} once; it has it {slots.count(slot)} times."
             )
     if name in ("user", "standalone") and (unknown := sorted(set(slots) - allowed)):
         raise ConfigError(
-            f"The prompt template {path} has the slot {{{unknown[0]}}}; there are "
+            f"The prompt template {path} has the unknown slot {{{unknown[0]}}}; it may have "
             f"{', '.join(f'{{{slot}}}' for slot in sorted(allowed))}."
         )
     if name == "user":
@@ -91,8 +91,8 @@ def _check_user(text: str, path: Path) -> None:
     before, _, after = text.partition("{passages}")
     if _SLOT.search(before):
         raise ConfigError(
-            f"The prompt template {path} must hold {{passages}} before {{question}} and {{order}}: what changes with "
-            "the question belongs behind the passages, or the prefix cache never hits."
+            f"The prompt template {path} must have {{passages}} before {{question}} and {{order}}: what changes with "
+            "the question belongs after the passages, or the prefix cache never hits."
         )
     if (before and not before.endswith("\n\n")) or not after.startswith("\n\n") or after[2:3].isspace():
         raise ConfigError(f"The prompt template {path} must have {{passages}} in a paragraph of its own.")
