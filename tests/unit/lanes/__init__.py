@@ -1,0 +1,1 @@
+"""What the slow lanes are made of: the noise of processors, the random transactions."""
