@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -6,10 +7,11 @@ from hypothesis import strategies as st
 
 from rag.documents import Document, Passage
 from rag.errors import QuestionError
+from rag.fakes import CharacterCounter
 from rag.language.tokens import QwenTokenCounter, block_text, qwen_encoding
 from rag.prompt.ordering import PrefixOrder
-from rag.prompt.prompt import Prompt, PromptPlan, build
-from rag.types import Turn
+from rag.prompt.prompt import Prompt, PromptPlan, build, least_tokens
+from rag.types import Message, Turn
 
 COUNTER = QwenTokenCounter()
 DOCUMENT = Document(id="d", source="s", title="Guide", text="", uri="file:///d", scope="d")
@@ -22,7 +24,14 @@ def passage(label: str, text: str) -> Passage:
 
 
 def made(question: str, passages: list[Passage], *, budget: int, turns: list[Turn] | None = None, **layout) -> Prompt:
-    return build(question, passages, PromptPlan(counter=COUNTER, **layout), budget_tokens=budget, turns=turns or [])
+    return build(
+        question, passages, PromptPlan(**{"counter": COUNTER} | layout), budget_tokens=budget, turns=turns or []
+    )
+
+
+def spelled(question: str, passages: list[Passage], *, budget: int, **options) -> Prompt:
+    """A prompt whose characters are its tokens."""
+    return made(question, passages, budget=budget, counter=CharacterCounter(), **options)
 
 
 @settings(max_examples=40)
@@ -132,3 +141,122 @@ def test_counts_of_blocks_add_up(left: str, right: str):
     assert sum(map(COUNTER.count_text, blocks)) == COUNTER.count_text("".join(blocks))
     heading, body = "[a1b1] x\n", block_text(f"x{left}")
     assert COUNTER.count_text(heading) + COUNTER.count_text(body) == COUNTER.count_text(heading + body)
+
+
+LONG = passage("a1b1", "".join(f"Sentence number {i} is here. " for i in range(20)))
+
+
+SHORT = passage("c2d2", "Short.")
+_RESERVED = len("[] []") + 1  # for the order of relevance: its brackets and a blank are counted beside its labels
+
+
+def test_what_fits_to_the_token_is_placed_whole():
+    whole = spelled("Which?", [SHORT, LONG], budget=10_000)
+    assert spelled("Which?", [SHORT, LONG], budget=whole.tokens + _RESERVED) == whole
+    less = spelled("Which?", [SHORT, LONG], budget=whole.tokens + _RESERVED - 1)
+    assert [each.cut for each in less.passages] == [False, True]
+
+
+def test_the_longest_head_that_fits_is_taken():
+    for budget in range(1_000, 1_100, 7):
+        prompt = spelled("Which?", [SHORT, LONG], budget=budget)
+        assert prompt.passages[1].cut
+        assert spelled("Which?", [SHORT, LONG], budget=prompt.tokens + _RESERVED).passages == prompt.passages
+        assert 0 <= budget - prompt.tokens - _RESERVED < len("Sentence number 10 is here. ")
+
+
+def test_a_passage_without_a_sentence_that_fits_is_left_out_and_the_next_one_placed():
+    one = passage("a1b1", "word " * 400)
+    assert spelled("Which?", [one, SHORT], budget=1_500).passages == (SHORT,)
+
+
+def test_a_question_that_fills_the_budget_alone_is_asked_and_one_token_more_is_refused():
+    plan = PromptPlan(counter=CharacterCounter())
+    least = least_tokens("Which?", plan)
+    assert spelled("Which?", [], budget=least).tokens == least
+    with pytest.raises(QuestionError):
+        spelled("Which?", [], budget=least - 1)
+
+
+def test_a_heading_names_the_page_only_where_there_is_one():
+    without = replace(LONG, page=None, context="")
+    content = spelled("Which?", [LONG, replace(without, label="c2d2")], budget=5_000).messages[-1].content
+    assert "[a1b1] Guide (page 2)\n" in content
+    assert "[c2d2] Guide\n" in content
+
+
+def test_room_that_is_hardly_worth_it_is_left():
+    rest = passage("c2d2", "Ab.")
+    whole = spelled("Which?", [LONG], budget=10_000).tokens
+    assert [each.label for each in spelled("Which?", [LONG, rest], budget=whole + 12).passages] == ["a1b1"]
+    assert [each.label for each in spelled("Which?", [LONG, rest], budget=whole + 150).passages] == ["a1b1", "c2d2"]
+
+
+def test_a_passage_is_as_long_as_ingest_counted_it_where_counts_add_up():
+    counted = replace(LONG, tokens=50_000)
+    assert spelled("Which?", [counted], budget=5_000).passages[0].cut
+    joining = made("Which?", [counted], budget=5_000, counter=CharacterCounter(additive=False))
+    assert not joining.passages[0].cut
+
+
+class Lines:
+    """A counter for which texts, joined, have fewer tokens than by themselves."""
+
+    additive = False
+
+    def count_text(self, text: str) -> int:
+        return text.count("\n") + 1
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return self.count_text("\n".join(message.content for message in messages))
+
+
+def test_where_counts_do_not_add_up_the_whole_prompt_is_counted():
+    prompt = made("Which?", [LONG, replace(LONG, label="c2d2")], budget=500, counter=Lines())
+    assert prompt.tokens == Lines().count(prompt.messages)
+
+
+@pytest.mark.parametrize(("over", "kept"), [(0, 1), (1, 0)])
+def test_turns_stay_up_to_three_quarters_of_the_budget(over: int, kept: int):
+    alone = least_tokens("Which?", PromptPlan(counter=CharacterCounter()))
+    budget = 4 * alone
+    around = len("user\n" + "assistant\n") + 6
+    turn = Turn(question="q", asked="x" * (2 * alone - around - 1 + over), answer="y")
+    assert len(spelled("Which?", [], budget=budget, turns=[turn]).turns) == kept
+
+
+def test_labels_of_earlier_turns_take_room_from_new_passages():
+    standing = tuple(passage(f"a{i}b{i}c{i}", "Text.") for i in range(10))
+    turn = Turn(question="q", asked="Text. " * 60, answer="a", passages=standing)
+    new = passage("z1z1", "word " * 400)
+    least = spelled("Which?", [new], budget=10_000, turns=[replace(turn, passages=())]).tokens
+    budgets = range(least, least + 200, 5)
+    found = [spelled("Which?", [*standing, new], budget=budget, turns=[turn]) for budget in budgets]
+    assert all(prompt.tokens <= budget for prompt, budget in zip(found, budgets, strict=True))
+    assert {(new in prompt.passages, len(prompt.turns)) for prompt in found} >= {(False, 1), (True, 1)}
+
+
+def test_answers_in_json_have_an_order_of_their_own():
+    one, two = passage("a1b1", "First."), passage("c2d2", "Second.")
+    ordering = PrefixOrder()
+    spelled("Which?", [one, two], budget=5_000, ordering=ordering)
+    content = spelled("Which?", [two, one], budget=5_000, ordering=ordering, json_schema={}).messages[-1].content
+    assert content.index("Second.") < content.index("First.")
+
+
+def test_in_a_conversation_that_is_kept_passages_take_only_their_share():
+    passages = [passage(f"a{i % 10}b{i // 10}", "One sentence of some length. ") for i in range(90)]
+    counts = [len(spelled("Which?", passages, budget=4_000, share=share).passages) for share in (1.0, 0.5)]
+    assert 0.4 < counts[1] / counts[0] < 0.6
+
+
+def test_the_order_of_relevance_is_told_only_where_there_is_one():
+    one, two = passage("a1b1", "First."), passage("c2d2", "Second.")
+    contents = [spelled("Which?", each, budget=5_000).messages[-1].content for each in ([], [one], [one, two])]
+    assert ["Most relevant first" in content for content in contents] == [False, False, True]
+
+
+def test_an_ordering_reports_the_tokens_before_the_first_passage():
+    prompt = spelled("Which?", [LONG], budget=5_000, ordering=PrefixOrder())
+    before = prompt.messages[1].content.partition("[a1b1]")[0]
+    assert prompt.fixed_tokens == len(f"system\n{prompt.messages[0].content}") + 3 + len(f"user\n{before}") + 1
