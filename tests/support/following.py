@@ -35,11 +35,15 @@ class _Unit:
 @dataclass(kw_only=True)
 class Follower:
     """Follows a source as the service does: what is gone goes when its scope ends, and notes are kept when what stands
-    before them is. documents: what an index holds, by id; seen: ids that the last read yielded."""
+    before them is. Where a scope holds other documents than the index, its notes are dropped, so that the next read
+    lists it. documents: what an index holds, by id; aside: documents that were told as unreadable, with their scope;
+    seen: ids that the last read yielded.
+    """
 
     source: Source
     documents: dict[str, Document] = field(default_factory=dict)
     notes: MemoryNotes = field(default_factory=MemoryNotes)
+    aside: dict[str, str] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     _met: dict[str, set[str]] = field(default_factory=dict)
     _kept_scopes: set[str] = field(default_factory=set)
@@ -62,6 +66,7 @@ class Follower:
         match event:
             case Upsert(document=document):
                 self.documents[document.id] = document
+                self.aside.pop(document.id, None)
                 self._see(document.scope, document.id)
             case Tombstone():
                 self._unit.gone.add(event.document_id)
@@ -79,8 +84,11 @@ class Follower:
                     met.update(event.document_ids)
             case Listed():
                 self._unit.listed.append(event)
-            case ScopeComplete():
+            case ScopeComplete(scope=scope, documents=documents):
                 self._end()
+                held = sum(d.scope == scope for d in self.documents.values())
+                if documents not in (None, held + sum(kept == scope for kept in self.aside.values())):
+                    self._forget(scope)
             case ScopeFailed():
                 self._unit = _Unit()
             case SnapshotComplete():
@@ -97,14 +105,18 @@ class Follower:
         elif event.document_id == event.scope and not event.ignored:
             self._kept_scopes.add(event.scope)
         elif not event.ignored:
+            self.aside |= {event.document_id: event.scope} if event.document_id not in self.documents else {}
             self._see(event.scope, event.document_id)
 
     def _begin(self, event: Listing) -> None:
         if not event.resumes:
-            for key in [key for key in self.notes.kept if key[0] == event.scope]:
-                del self.notes.kept[key]
+            self._forget(event.scope)
         self._met[event.scope] = set()
         self.notes.keep(Checkpoint(scope=event.scope, name=LISTING, head={}))
+
+    def _forget(self, scope: str) -> None:
+        for key in [key for key in self.notes.kept if key[0] == scope]:
+            del self.notes.kept[key]
 
     def _note(self, notes: "list[Checkpoint] | tuple[Checkpoint, ...]") -> None:
         gone = {document_id for note in notes for document_id in note.gone}
@@ -122,6 +134,8 @@ class Follower:
             unmet = document_id not in listed.get(document.scope, {document_id})
             if (unmet or document_id in unit.gone) and document_id not in self.seen | self._kept(document_id):
                 del self.documents[document_id]
+        for document_id in unit.gone - self.seen:
+            self.aside.pop(document_id, None)
         for note in unit.notes:
             self.notes.keep(note)
         for event in unit.listed:
