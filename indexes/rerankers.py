@@ -42,7 +42,7 @@ class CrossEncoderReranker:
             raise RerankerUnavailable(
                 f"The reranking model {model!r} cannot be loaded: {first_line(err)}\n"
                 "Set rerank.model to a local folder or a hub name that this machine can reach, or rerank.url to an "
-                "endpoint, or take out [rerank]."
+                "endpoint, or remove [rerank]."
             ) from err
         self._lock = threading.Lock()
 
@@ -58,7 +58,7 @@ class CrossEncoderReranker:
             self._lock.release()
         if len(scores) < len(pairs):
             _log.warning(
-                "reranking stopped after %d of %d passages: %.1f s are over", len(scores), len(pairs), timeout_s
+                "reranking stopped after %d of %d passages: its %.1f s are used up", len(scores), len(pairs), timeout_s
             )
             return list(hits)
         return ordered(hits, scores)
@@ -89,7 +89,7 @@ class EndpointReranker:
     """A /rerank endpoint. The request has the fields of Cohere's form (vLLM, Jina) and of TEI's."""
 
     def __init__(self, model: str, *, url: str, api_key: str = "") -> None:
-        self._url = url.rstrip("/") if url.rstrip("/").endswith("/rerank") else f"{url.rstrip('/')}/rerank"
+        self.url = url.rstrip("/") if url.rstrip("/").endswith("/rerank") else f"{url.rstrip('/')}/rerank"
         self._model = model
         # A pool, so that a slow drip of bytes cannot hold us.
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="citewell-rerank")
@@ -100,11 +100,11 @@ class EndpointReranker:
         texts = [dense_text(hit.chunk) for hit in hits]
         body = {"model": self._model, "query": question, "documents": texts, "texts": texts, "top_n": len(texts)}
         try:
-            answer = self._pool.submit(self._http.post, self._url, json=body, timeout=timeout_s).result(timeout_s)
+            answer = self._pool.submit(self._http.post, self.url, json=body, timeout=timeout_s).result(timeout_s)
             answer.raise_for_status()
             scores = scores_of(answer.json(), len(hits))
         except (TimeoutError, httpx.HTTPError, ValueError) as err:
-            _log.warning("the reranker %s failed, the fused order stands: %s: %s", self._url, type(err).__name__, err)
+            _log.warning("the reranker %s failed, the fused order is kept: %s: %s", self.url, type(err).__name__, err)
             return list(hits)
         return ordered(hits, scores)
 

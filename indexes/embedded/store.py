@@ -105,7 +105,7 @@ class Store:
         if self.exists(name):
             raise FileExistsError(f"Collection `{name}` already exists!")
         if not name or name != os.path.basename(name) or name.startswith("."):
-            raise translate.Unsupported(f"{name!r} cannot be a collection's name.")
+            raise translate.Unsupported(f"{name!r} is not a valid collection name.")
         path = self._folder / name
         path.mkdir()
         shard = qe.EdgeShard.create(str(path / "shard"), translate.config(request))

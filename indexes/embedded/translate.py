@@ -186,7 +186,7 @@ def with_payload(request: Any) -> bool | list[str]:
     """All of the payload, none of it, or some of its fields."""
     if isinstance(request, bool | list) or request is None:
         return request or False
-    raise Unsupported("The embedded engine gives a payload whole, by its fields, or not at all.")
+    raise Unsupported("The embedded engine returns a payload in full, by field, or not at all.")
 
 
 def _with_vector(request: Any) -> Any:

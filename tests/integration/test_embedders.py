@@ -9,7 +9,7 @@ import pytest
 from indexes.embedders.bundled import unpacked_model
 from indexes.embedders.export import stamp_of
 from indexes.embedders.load import load_embedder
-from indexes.embedders.model_folder import Prompts, unexportable
+from indexes.embedders.model_folder import Prompts
 from indexes.embedders.torch_backend import SentenceTransformersEmbedder
 from rag.errors import EmbedderUnavailable
 from rag.fakes import HashEmbedder
@@ -74,23 +74,10 @@ def test_an_endpoint_gets_the_prompts_that_are_configured(endpoint: StubEngine):
     assert [asked["input"] for asked in list(endpoint.asked)[-2:]] == [["query: who?"], ["a text"]]
 
 
-def test_what_onnx_cannot_do_is_told(tmp_path: Path):
-    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
-    assert "type 'qwen3'" in unexportable(tmp_path)
-    assert unexportable(unpacked_model()) == ""
-
-
 def test_the_bundled_model_tells_what_answers_from_what_does_not_in_many_languages():
     likeness = measure_likeness(load_embedder())
     assert all(scale_for(likeness, language).counts for language in ("en", "zh", "de", "ja"))
     assert scale_for(measure_likeness(HashEmbedder()), "en") == NO_SCALE
-
-
-def test_models_that_begin_alike_are_told_apart(tmp_path: Path):
-    start = b"\0" * (4 << 20)
-    (tmp_path / "a").write_bytes(start + b"a" * (1 << 20))
-    (tmp_path / "b").write_bytes(start + b"b" * (1 << 20))
-    assert stamp_of(tmp_path / "a") != stamp_of(tmp_path / "b")
 
 
 def test_an_export_that_was_refused_is_not_tried_again_and_torch_serves(

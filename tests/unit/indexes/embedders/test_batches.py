@@ -1,0 +1,28 @@
+import numpy as np
+
+from indexes.embedders.onnx_backend import batches_of_like_length
+from indexes.embedders.vectors import unit
+
+
+def test_batches_hold_texts_of_like_length_the_long_ones_first():
+    texts = ["x" * length for length in (10, 3000, 20, 1500, 2000)]
+    assert batches_of_like_length(texts) == [[1], [4, 3], [2, 0]]
+
+
+def test_a_batch_is_as_wide_as_its_longest_text_allows():
+    assert batches_of_like_length(["x" * 1024] * 5) == [[0, 1, 2, 3], [4]]
+
+
+def test_a_text_that_is_longer_than_a_batch_is_one_of_its_own():
+    assert batches_of_like_length(["x" * 9000, "y" * 9000]) == [[0], [1]]
+
+
+def test_empty_texts_are_a_batch_and_no_texts_none():
+    assert batches_of_like_length(["", ""]) == [[0, 1]]
+    assert batches_of_like_length([]) == []
+
+
+def test_vectors_are_scaled_to_length_one_as_float32_and_nothing_stays_nothing():
+    made = unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    assert made.dtype == np.float32
+    assert np.allclose(made, [[0.6, 0.8], [0, 0]])
