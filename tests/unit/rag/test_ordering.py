@@ -1,5 +1,7 @@
 import random
 
+import pytest
+
 from rag.prompt.ordering import Block, PrefixOrder
 
 
@@ -74,3 +76,84 @@ def test_every_order_holds_all_passages_and_the_tree_stays_within_its_capacity()
         assert sorted(order(ordering, keys)) == sorted(keys)
         assert ordering._replicas["r"].tokens <= 30_000
         assert ordering._replicas["r"].tokens == sum(node.tokens for node in ordering._replicas["r"].nodes.values())
+
+
+def send(ordering: PrefixOrder, keys: str, *, cached_tokens: int = 0) -> int:
+    """Send a prompt and report what was cached; returns what was expected to be."""
+    arrangement = ordering.arrange("r", "n", blocks(keys))
+    ordering.answered(arrangement, cached_tokens=cached_tokens, fixed_tokens=100)
+    return arrangement.predicted_tokens
+
+
+def test_where_two_paths_hold_the_same_one_is_taken_whatever_the_order_of_a_set():
+    keys = "abcdefghijklmnopqrst"
+    ordering = PrefixOrder()
+    for key in keys:
+        order(ordering, key)
+    assert order(ordering, keys[::-1])[0] == "a"
+
+
+def test_of_two_paths_that_hold_as_much_the_most_used_one_is_taken():
+    ordering = PrefixOrder()
+    for keys in ("a", "b", "b"):
+        order(ordering, keys)
+    assert order(ordering, "ab") == "ba"
+
+
+def test_what_fills_the_cache_to_the_token_is_remembered():
+    ordering = PrefixOrder(capacity_tokens=900)
+    send(ordering, "ab")
+    send(ordering, "c")
+    assert send(ordering, "ab") == 600
+
+
+def test_a_prompt_that_is_larger_than_the_cache_is_remembered_itself():
+    ordering = PrefixOrder(capacity_tokens=500)
+    send(ordering, "ab")
+    assert send(ordering, "ab") == 600
+
+
+def test_an_engine_that_never_reports_cached_tokens_has_evicted_nothing():
+    ordering = PrefixOrder()
+    for keys in ("pq", "ab", "ab"):
+        send(ordering, keys, cached_tokens=0)
+    assert send(ordering, "pq") == 600
+
+
+def test_a_report_of_none_counts_once_an_engine_has_reported_any():
+    ordering = PrefixOrder()
+    send(ordering, "pq", cached_tokens=1)
+    for keys in ("ab", "ab"):
+        send(ordering, keys, cached_tokens=0)
+    assert send(ordering, "pq") == 0
+
+
+@pytest.mark.parametrize("cached_tokens", [400, 144])  # all of a; or less by no more than is uncertain
+def test_what_was_cached_is_not_forgotten_with_what_was_not(cached_tokens: int):
+    ordering = PrefixOrder()
+    send(ordering, "ab", cached_tokens=1)
+    send(ordering, "ac", cached_tokens=400)
+    assert send(ordering, "ab", cached_tokens=cached_tokens) == 600
+    assert send(ordering, "ac") == 600
+
+
+def test_what_is_as_old_as_what_was_evicted_is_forgotten_too():
+    ordering = PrefixOrder()
+    send(ordering, "abx", cached_tokens=1)
+    send(ordering, "ab", cached_tokens=1)
+    assert send(ordering, "abx", cached_tokens=1000) == 600
+
+
+def test_a_prompt_that_is_not_answered_yet_is_not_taken_for_evicted():
+    ordering = PrefixOrder()
+    send(ordering, "pq", cached_tokens=1)
+    ordering.arrange("r", "n", blocks("ab"))
+    send(ordering, "ab", cached_tokens=1)
+    assert send(ordering, "pq") == 600
+
+
+def test_a_prompt_of_very_many_passages_is_ordered_by_its_first_ones():
+    keys = "".join(chr(0x4E00 + i) for i in range(400))
+    ordering = PrefixOrder()
+    send(ordering, keys)
+    assert 100 * 300 < send(ordering, keys) < 400 * 300
