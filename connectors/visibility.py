@@ -46,7 +46,7 @@ class RowVisibility:
         for setting, column in (("tenant_column", self.tenant_column), ("acl_column", self.acl_column)):
             if column and column not in columns:
                 raise SourceError(
-                    f"Table {table!r} has no column {column!r}, which {setting} names, so nobody can say who may see "
+                    f"Table {table!r} has no column {column!r}, named in {setting}, so nobody can say who may see "
                     "its rows. Leave it out with exclude, or read it as a source of its own."
                 )
 
@@ -110,7 +110,7 @@ def _groups(value: Any) -> frozenset[str] | str | None:
             try:
                 value = json.loads(text)
             except ValueError as err:
-                return f"no JSON list ({err}): {text[:80]!r}"
+                return f"not a JSON list ({err}): {text[:80]!r}"
         elif found := _NO_GROUP.search(text):
             return f"neither a group nor a list of groups, because of {found[0]!r} in it: {text[:80]!r}"
         else:
@@ -118,7 +118,7 @@ def _groups(value: Any) -> frozenset[str] | str | None:
     if not isinstance(value, list | tuple | set | frozenset):
         value = [value]
     if odd := [part for part in value if not isinstance(part, str | int | UUID) or isinstance(part, bool)]:
-        return f"a list with {odd[0]!r} in it, which is no group"
+        return f"a list with {odd[0]!r} in it, which is not a group"
     return frozenset(group for part in value if (group := str(part).strip()))
 
 

@@ -108,7 +108,7 @@ class LeftOut:
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         return (
             f"Left out as secrets, build output or by ignore files: {', '.join(names[:_MOST_NAMED])}{more}. "
-            'What shall be read all the same is named by include = ["…"].'
+            'To read one of them anyway, name it in include = ["…"].'
         )
 
 

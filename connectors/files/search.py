@@ -14,7 +14,7 @@ from rag.errors import SourceError
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _REMEDY = "Let the user that runs Citewell read it (a folder: list and enter it), or leave it out with exclude"
-_NO_TEXT = "its name is not UTF-8: rename it, so that it can be read"
+_NO_TEXT = "its name is not UTF-8; rename it so that it can be read"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # what Python reads from bytes that are not UTF-8
 
 
@@ -208,7 +208,7 @@ def _inside(folder: str, name: str) -> str:
 def _unseen(path: str, err: OSError) -> _Unseen:
     if err.errno in _NOT_THERE:
         return _Unseen(
-            path=path, reason="it was moved or removed while it was looked through; the next run looks again"
+            path=path, reason="it was moved or removed while the folder was scanned; the next run scans again"
         )
     return _Unseen(path=path, reason=f"it cannot be read: {err.strerror}. {_REMEDY}.")
 

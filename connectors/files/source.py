@@ -83,7 +83,7 @@ class FilesSource:
             yield Unreadable(document_id=place, scope=place, reason=reason)
         for file in sorted(out_of_reach):
             if _changed_rights(noted[file], labels[file]):
-                reason = "others may see it now than before, and it cannot be reached"
+                reason = "who may see it has changed, and it cannot be read"
                 yield Unreadable(document_id=file, scope=file, reason=reason, withdrawn=True)
         yield SnapshotComplete(
             scopes=frozenset({*found.files, *found.unreadable, *out_of_reach}),
@@ -95,7 +95,7 @@ class FilesSource:
         matched = [matching(self.root, rule.path, files) for rule in self.labels.rules]
         for rule, named in zip(self.labels.rules, matched, strict=True):
             if not named:
-                yield Notice(text=f"The rule for {rule.path!r} names no file of this source.")
+                yield Notice(text=f"The rule for {rule.path!r} matches no file of this source.")
         return {file: self.labels.of(file, matched) for file in files}
 
     def _read_changed(
@@ -211,7 +211,9 @@ class _File:
         try:
             for item in self._items():
                 if isinstance(item, Hidden):
-                    yield Notice(text=f"{self.path}: {item.what} not read; hidden = true in the source has them read.")
+                    yield Notice(
+                        text=f"{self.path}: {item.what} not read. To read them, set hidden = true in the source."
+                    )
                     continue
                 if kind == "ignored":
                     kind = "records" if isinstance(item, Record) else "text"

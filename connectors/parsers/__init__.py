@@ -57,7 +57,7 @@ def parse(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     if not head:
         raise Ignored("the file is empty")
     if is_private_key(head):
-        raise Ignored("it holds a private key")
+        raise Ignored("it contains a private key")
     parser = _parser(path, head)
     count = 0
     for item in parser(path, hidden=hidden):
@@ -67,7 +67,7 @@ def parse(path: Path, *, hidden: bool = False) -> Iterator[Item]:
             count += 1
             yield item
     if not count:
-        raise Ignored("the file holds no text")
+        raise Ignored("the file contains no text")
 
 
 def is_binary(path: Path) -> bool:
@@ -90,7 +90,7 @@ def _parser(path: Path, head: bytes) -> Parser:
     if extension in _BY_EXTENSION:
         return _BY_EXTENSION[extension]
     if not looks_like_text(head):
-        raise Ignored(f"files of the kind {extension or 'without extension'} are not read")
+        raise Ignored(f"files {f'of type {extension}' if extension else 'without an extension'} are not read")
     if head.lstrip()[:200].lower().startswith((b"<!doctype html", b"<html")):
         return markup.html
     return markup.text

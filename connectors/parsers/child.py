@@ -76,7 +76,7 @@ class ParserProcess:
                 self._receive(self._process, _START_S)
             except CannotParse as err:
                 raise SourceError(
-                    f"PDF and office files cannot be read, because the process that parses them does not start: "
+                    f"PDF and office files cannot be read, because the process that parses them could not be started: "
                     f"{self._last_words() or err}"
                 ) from err
         return self._process
@@ -101,7 +101,7 @@ class ParserProcess:
 
     def _how_it_ended(self, process: subprocess.Popen[bytes]) -> str:
         code = process.wait()
-        return f"the parser ended with {code} over the file (limit: {self._memory_bytes >> 20} MB of memory)"
+        return f"the parser ended with exit code {code} (memory limit: {self._memory_bytes >> 20} MB)"
 
     def close(self) -> None:
         if self._process is not None:
@@ -145,7 +145,7 @@ def _serve(memory_bytes: int) -> None:
         except MemoryError:
             end = {
                 "end": "failed",
-                "reason": f"the file needs over {memory_bytes >> 20} MB of memory to be parsed",
+                "reason": f"parsing the file needs over {memory_bytes >> 20} MB of memory",
             }
         except Exception as err:  # noqa: BLE001 a library may raise anything over a damaged file
             end = {"end": "failed", "reason": f"the file cannot be read: {type(err).__name__}: {err}"[:500]}

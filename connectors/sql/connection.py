@@ -1,6 +1,7 @@
 """Connections to databases: engines from URLs, read-only sessions, and errors that name the way out."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,20 +25,20 @@ _NO_RIGHTS = ("42501", 1044, 1142, 1143, 1227)
 _REMEDIES: dict[str, tuple[str | int, ...]] = {
     "Let the source's user read it (GRANT SELECT), or leave the table out with exclude.": _NO_RIGHTS,
     "A statement took longer than statement_timeout or the server's own limit allows, or somebody cancelled it. Raise "
-    "statement_timeout in the source, or have the table read when the server has less to do.": ("57014", 1969, 3024),
-    "Another session holds a lock on the table. The next run tries again; lock_timeout says how long one waits.": (
+    "statement_timeout in the source, or sync when the server is less busy.": ("57014", 1969, 3024),
+    "Another session holds a lock on the table. The next run tries again; lock_timeout sets how long a run waits.": (
         "55P03", 1205,
     ),
-    "The server has no connection left. A source that is read takes one, and one more while it is checked.": (
+    "The server has no free connection. Reading a source takes one, and checking it takes one more.": (
         "53300", 1040, 1203, 1226,
     ),
-    "The server has no disk space or memory left for this.": ("53100", "53200", 1021, 1041, 3675),
+    "The server has run out of disk space or memory.": ("53100", "53200", 1021, 1041, 3675),
     "Check the user and the password in the source's url.": ("28P01", "28000", 1045, 1698),
     "Check the database's name in the source's url.": ("3D000", 1049),
-    "Check the tables' and columns' names in the source. What was renamed meanwhile is right in the next run.": (
+    "Check the names of tables and columns in the source. One that was just renamed is right in the next run.": (
         "42P01", "42703", "3F000", 1146, 1054,
     ),
-    "Check the query, or the view, that says this.": ("42601", "42883", "22012", "22P02", 1064, 1365, 1356),
+    "Check the query or view that causes this.": ("42601", "42883", "22012", "22P02", 1064, 1365, 1356),
 }  # fmt: skip
 _BY_CODE = {code: remedy for remedy, codes in _REMEDIES.items() for code in codes}
 # Read-only, and values written the same way whatever the server, database or role has set. For the transaction alone:
@@ -52,6 +53,35 @@ _POSTGRES_BEGIN = (
 def shown(url: str) -> str:
     """A database URL without its credentials."""
     return masked(without_credentials(url))
+
+
+def with_password(url: str, password: str) -> str:
+    """A URL with a password that is configured beside it; as it is where it cannot be read, which is told in use."""
+    try:
+        return sa.make_url(url).set(password=password).render_as_string(hide_password=False) if password else url
+    except sa.exc.ArgumentError:
+        return url
+
+
+def rooted(url: str, root: Path) -> str:
+    """A SQLite URL with its path made absolute, from a folder; other URLs as they are."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        return url
+    database = parsed.database or ""
+    if parsed.get_backend_name() != "sqlite" or database in ("", ":memory:") or database.startswith("file:"):
+        return url
+    path = os.path.normpath(root / Path(database).expanduser())
+    return parsed.set(database=path).render_as_string(hide_password=False)
+
+
+def database_name(url: str) -> str:
+    """The name of a URL's database, without a file's ending; empty where there is none."""
+    try:
+        return Path(sa.make_url(url).database or "").stem
+    except sa.exc.ArgumentError:
+        return ""
 
 
 def create_engine(url: str, limits: Limits = Limits()) -> sa.Engine:
@@ -77,7 +107,7 @@ def create_engine(url: str, limits: Limits = Limits()) -> sa.Engine:
         return engine
     except sa.exc.NoSuchModuleError as err:
         raise SourceError(
-            f"SQLAlchemy knows no database {parsed.drivername!r}: {err}. Check the part before :// in {shown(url)}."
+            f"SQLAlchemy does not support {parsed.drivername!r}: {err}. Check the part before :// in {shown(url)}."
         ) from err
     except ModuleNotFoundError as err:
         extra = _EXTRAS.get(parsed.get_backend_name())
@@ -192,8 +222,8 @@ def _remedy(err: BaseException, reason: str) -> str:
     if "not a database" in lowered:
         return "The file is not an SQLite database."
     if "locked" in lowered:
-        return "Another program writes to the file. The next run tries again."
+        return "Another program is writing to the file. The next run tries again."
     was_reached = isinstance(code, str) and len(code) == 5 and code[:2] not in ("08", "57")
     if was_reached or isinstance(err, UnicodeDecodeError | sa.exc.ProgrammingError | sa.exc.DataError):
-        return "Nothing that was indexed of it has changed; the next run tries again."
+        return "What is indexed from it is unchanged; the next run tries again."
     return "Check that the server runs and that the source's url has the right host and port."

@@ -86,7 +86,7 @@ def _check_columns(query: Query, columns: Sequence[str]) -> None:
     name = query.place.source
     if not query.key:
         raise SourceError(
-            f'Source {name!r} has a query but no key. Name the columns that tell its rows apart: key = ["…"].'
+            f'Source {name!r} has a query but no key. Name the columns that identify its rows: key = ["…"].'
         )
     for column, number in Counter(columns).items():
         if number > 1:
@@ -97,6 +97,6 @@ def _check_columns(query: Query, columns: Sequence[str]) -> None:
     for column in query.key:
         if column not in columns:
             raise SourceError(
-                f"The query of source {name!r} gives no column {column!r}. Its columns: {', '.join(columns)}."
+                f"The query of source {name!r} returns no column {column!r}. Its columns: {', '.join(columns)}."
             )
     query.place.labels.check(name, columns)

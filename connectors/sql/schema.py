@@ -135,7 +135,7 @@ def read_table(
     for column in key:
         if column not in types:
             raise SourceError(
-                f"Table {name!r} has no column {column!r}, which keys names. Its columns: {', '.join(types)}."
+                f"Table {name!r} has no column {column!r}, named in keys. Its columns: {', '.join(types)}."
             )
     found = tuple(key) or _primary_key(inspector, name, schema)
     nullable = {c["name"] for c in columns if c["nullable"]}

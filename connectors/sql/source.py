@@ -108,7 +108,7 @@ def _chosen(source: SqlSource, connection: sa.Connection, inspector: sa.Inspecto
         if source.tables and chosen.missing:
             raise SourceError(chosen.no_table(chosen.missing[0], source.schema))
         raise SourceError(
-            f"{shown(source.url)} holds no tables{f' in schema {source.schema!r}' if source.schema else ''}."
+            f"{shown(source.url)} has no tables{f' in schema {source.schema!r}' if source.schema else ''}."
         )
     return chosen, relations
 
@@ -123,7 +123,7 @@ def _table(source: SqlSource, inspector: sa.Inspector, name: str, relations: Rel
     if not table.key and (name in source.cursors or name in source.tombstones):
         raise SourceError(
             f"Table {name!r} has no primary key, which cursors and tombstones need. Name the columns that "
-            f'tell its rows apart with keys = {{ {name} = ["…"] }}. Its columns: {", ".join(table.columns)}.'
+            f'identify its rows with keys = {{ {name} = ["…"] }}. Its columns: {", ".join(table.columns)}.'
         )
     source.labels.check(name, list(table.columns))
     return table
@@ -136,15 +136,15 @@ def _require_unique(reader: TableReader) -> None:
         columns, (*key, count) = ", ".join(reader.table.key), repeated
         shown = ", ".join(repr(value) for value in key)
         raise SourceError(
-            f"Table {reader.table.name!r} has {count} rows whose key ({columns}) is {shown}. Name columns that tell "
-            f"its rows apart in keys. Its columns: {', '.join(reader.table.columns)}."
+            f"Table {reader.table.name!r} has {count} rows whose key ({columns}) is {shown}. In keys, name "
+            f"columns that identify its rows. Its columns: {', '.join(reader.table.columns)}."
         )
 
 
 def _require_column(table: Table, column: str | None, setting: str) -> None:
     if column is not None and column not in table.columns:
         raise SourceError(
-            f"Table {table.name!r} has no column {column!r}, which {setting} names. "
+            f"Table {table.name!r} has no column {column!r}, named in {setting}. "
             f"Its columns: {', '.join(table.columns)}."
         )
 
@@ -161,7 +161,7 @@ def _read_tables(source: SqlSource, engine: sa.Engine, notes: Notes | None) -> I
             if name in source.tables:
                 yield ScopeFailed(scope=name, reason=chosen.no_table(name, source.schema))
             else:
-                yield Notice(text=f"exclude names {name!r}, which is not there.")
+                yield Notice(text=f"exclude names {name!r}, which does not exist.")
         counted: set[str] = set()
         yield Expected(documents=_count_new(source, connection, inspector, chosen.names, relations, notes, counted))
         for name in chosen.names:
@@ -172,7 +172,7 @@ def _read_tables(source: SqlSource, engine: sa.Engine, notes: Notes | None) -> I
                         inspector = sa.inspect(connection)
                     table = _table(source, inspector, name, relations)
                     for reference in _closed(connection, table.references, rights):
-                        text = f"Table {name}: {reference.table} may not be read, so its rows are not named in it."
+                        text = f"Table {name}: {reference.table} may not be read, so references to it show only keys."
                         yield Notice(text=text)
                         table = replace(table, references=tuple(r for r in table.references if r is not reference))
                     yield from _read_table(source, connection, table, notes, is_counted=name in counted)

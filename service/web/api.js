@@ -88,12 +88,11 @@ function field(/** @type {string} */ block, /** @type {string} */ name) {
  */
 async function request(method, path, body, signal) {
   const headers = body === undefined ? OWN : { ...OWN, "Content-Type": "application/json" };
-  const sent = body === undefined ? undefined : JSON.stringify(body);
   let response;
   try {
-    response = await fetch(new URL(path, HOME), { method, headers, body: sent, signal });
+    response = await fetch(new URL(path, HOME), { method, headers, body: JSON.stringify(body), signal });
   } catch (error) {
-    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    if (signal?.aborted) throw error;
     throw new Problem(0, "");
   }
   if (response.ok) return response;

@@ -198,7 +198,7 @@ def test_hidden_sheets_rows_and_columns_are_left_out_and_told(tmp_path: Path):
         "a.xlsx#sheet=Prices&row=4": "Format: CD\nPrice: 9",
     }
     (told,) = notes_of(tmp_path)
-    assert told.startswith("a.xlsx: 2 hidden sheets, 1 hidden row, 1 hidden column are not read; hidden = true")
+    assert told.startswith("a.xlsx: 2 hidden sheets, 1 hidden row, 1 hidden column are not read. To read them, set hidden = true")
     assert notes_of(tmp_path, hidden=True) == []
     everything = [
         e.document.text
@@ -226,4 +226,4 @@ def test_a_private_key_is_no_document_whatever_it_is_called(tmp_path: Path):
     (tmp_path / "notes.md").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAA\n")
     found, unreadable = read(tmp_path)
     assert found == {}
-    assert (unreadable["notes.md"].reason, unreadable["notes.md"].ignored) == ("it holds a private key", True)
+    assert (unreadable["notes.md"].reason, unreadable["notes.md"].ignored) == ("it contains a private key", True)

@@ -144,10 +144,10 @@ def test_schema_drift_is_told_and_only_changed_rows_count(database: str, run: Ru
     run("ALTER TABLE item ADD COLUMN colour VARCHAR(20)", "UPDATE item SET colour = 'red' WHERE id = 7")
     notes = [event.text for event in synced.read() if isinstance(event, Notice)]
     assert len(notes) == 1
-    assert "column colour is new" in notes[0]
+    assert "column colour was added" in notes[0]
     assert [document for document in before if synced.rows[document] != before[document]] == ["item/7"]
     run("ALTER TABLE item DROP COLUMN colour")
-    assert "column colour is gone" in next(e.text for e in synced.read() if isinstance(e, Notice))
+    assert "column colour was removed" in next(e.text for e in synced.read() if isinstance(e, Notice))
     assert synced.rows == before
 
 
@@ -259,7 +259,7 @@ def test_a_column_kept_by_the_database_is_chosen_and_another_is_not():
         methods = {scope: head["method"] for scope, _, head in synced.notes.find(name="table")}
         assert (methods["kept"]["method"], methods["kept"]["column"]) == ("cursor", "updated_at")
         assert methods["loose"]["method"] == "ranges"
-        assert "nothing shows that updated_at moves" in methods["loose"]["why"]
+        assert "nothing shows that updated_at is updated" in methods["loose"]["why"]
         engine.dispose()
 
 

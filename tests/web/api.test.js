@@ -87,7 +87,7 @@ test("a request that the reader stopped is not a problem", async () => {
   service(() => {
     throw new DOMException("stopped", "AbortError");
   });
-  await assert.rejects(call("GET", "v1/me"), { name: "AbortError" });
+  await assert.rejects(call("GET", "v1/me", undefined, AbortSignal.abort()), { name: "AbortError" });
 });
 
 test("events come with their name and data", async () => {

@@ -29,6 +29,7 @@ test("characters that reorder or hide text are shown by their code", () => {
   const code = (name) => `<span class="code-point" data-code="${name}" title="${name}"></span>`;
   const shown = (text) => html(...visible(text));
   assert.equal(shown("a\u202eb"), `a${code("U+202E")}b`);
+  assert.equal(visible("\u202e").length, 1);
   assert.equal(shown("\u0000\u200b\u2066\ufeff"), ["U+0000", "U+200B", "U+2066", "U+FEFF"].map(code).join(""));
   assert.equal(shown("x\u{e0041}\u{e0042}"), `x${code("U+E0041")}`); // a run of tags by its first
 });

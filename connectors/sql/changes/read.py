@@ -46,7 +46,9 @@ def read_changes(
             yield Notice(text=changed)
         yield from list_table(read, now)
     elif ranges is None or not (head["listing"] or (ranges and ranges[-1].high is None)):
-        yield Notice(text=f"Table {read.scope}: the notes of its last read do not hold together. It is compared anew.")
+        yield Notice(
+            text=f"Table {read.scope}: what its last read noted is inconsistent. All its rows are compared again."
+        )
         yield from list_table(read, now)
     elif head["listing"]:
         read.rows = {r.number: r.rows for r in ranges}

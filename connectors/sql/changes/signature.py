@@ -32,11 +32,11 @@ def signature_of(reader: TableReader) -> dict[str, Any]:
 def drift(before: Mapping[str, Any], now: Mapping[str, Any], scope: str) -> str:
     """What changed in a table's columns between two signatures, in a sentence; empty when nothing did."""
     old, new = before["columns"], now["columns"]
-    parts = [f"column {name} is new" for name in new if name not in old]
-    parts += [f"column {name} is gone" for name in old if name not in new]
+    parts = [f"column {name} was added" for name in new if name not in old]
+    parts += [f"column {name} was removed" for name in old if name not in new]
     parts += [
         f"column {name} is {new[name]}, was {old[name]}" for name in new if name in old and new[name] != old[name]
     ]
     if not parts:
         return ""
-    return f"Table {scope}: {'; '.join(parts)}. Its rows are compared anew; those whose text changed are indexed again."
+    return f"Table {scope}: {'; '.join(parts)}. Its rows are compared again; those whose text changed are re-indexed."

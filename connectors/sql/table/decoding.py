@@ -81,7 +81,7 @@ def told_apart(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         owner = first.setdefault(row.name, row)
         if owner is not row:
-            reason = f"its id is that of another row: their keys are {_shown(owner.key)} and {_shown(row.key)}"
+            reason = f"it has the same id as another row; their keys are {_shown(owner.key)} and {_shown(row.key)}"
             row = replace(row, name=f"{row.name}~{len(apart)}", error=reason)
         apart.append(row)
     return apart

@@ -42,10 +42,9 @@ def choose_method(connection: sa.Connection, table: Table, configured: str) -> M
         and isinstance(table.columns[named], sa.DateTime)
         and _kept_by_database(connection, table, named)
     ):
-        return Method(name="cursor", column=named, why="the database keeps it with every change")
-    doubt = (
-        f'; nothing shows that {named} moves with every change (cursors = {{ {table.name} = "{named}" }} if it does)'
-    )
+        return Method(name="cursor", column=named, why="the database updates it with every change")
+    setting = f'cursors = {{ {table.name} = "{named}" }}'
+    doubt = f"; nothing shows that {named} is updated with every change (if it is, set {setting})"
     if hashing:
         return Method(name="ranges", why="the database can hash its rows" + (doubt if named else ""))
     return Method(name="scan", why=f"{connection.dialect.name} has no hash function" + (doubt if named else ""))
