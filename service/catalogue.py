@@ -1,20 +1,23 @@
 """The configured sources: their connectors, and who may search them, see them and read them in."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from connectors.files.source import FilesSource
+from connectors.sql.changes.patience import Patience
+from connectors.sql.connection import rooted, with_password
+from connectors.sql.limits import Limits
 from connectors.sql.source import SqlSource
+from connectors.visibility import FileVisibility, PathRule, RowVisibility
 from rag.errors import ConfigError
 from rag.filters import All, parse_filter
 from rag.lazy import Lazy
 from rag.ports import Identity, Scope
 from service.settings.sections import Settings
-from service.settings.sources import FilesSettings, SqlSettings
+from service.settings.sources import FilesSettings, SourceSettings, SqlSettings
 from service.store.keys import Rights
-from service.syncing.connectors import make_source
 
-SourceSettings = SqlSettings | FilesSettings
 NO_SOURCES = "No source is configured. Add one with `citewell add URL_OR_PATH`."
 
 
@@ -42,7 +45,7 @@ class Catalogue:
 
     def connector(self, name: str) -> SqlSource | FilesSource:
         """The connector of a source. Raises ConfigError listing the sources there are."""
-        return make_source(name, self.settings(name), self._settings.root, self._settings.own_files)
+        return connector_of(name, self.settings(name), self._settings.root, self._settings.own_files)
 
     def scope(
         self,
@@ -100,3 +103,55 @@ def no_source(name: str, known: Iterable[str]) -> str:
 def _is_theirs(name: str, source: SourceSettings, rights: Rights) -> bool:
     tenants = set(source.tenants)  # none where each row names its own
     return tenants == {rights.tenant} or (name in rights.sources and (not tenants or rights.tenant in tenants))
+
+
+def connector_of(
+    name: str, settings: SourceSettings, root: Path, own: tuple[Path, ...] = ()
+) -> SqlSource | FilesSource:
+    """The connector of a source; paths are relative to root, the configuration's folder. own: never to be read."""
+    return _sql(name, settings, root) if isinstance(settings, SqlSettings) else _files(name, settings, root, own)
+
+
+def _sql(name: str, settings: SqlSettings, root: Path) -> SqlSource:
+    return SqlSource(
+        name=name,
+        url=with_password(rooted(settings.url.get_secret_value(), root), settings.password.get_secret_value()),
+        schema=settings.db_schema,
+        tables=settings.tables,
+        exclude=settings.exclude,
+        keys=settings.keys,
+        cursors=settings.cursors,
+        tombstones=settings.tombstones,
+        patience=Patience(overlap=settings.overlap, reconcile_every=settings.reconcile_every),
+        limits=Limits(statement_timeout=settings.statement_timeout, lock_timeout=settings.lock_timeout),
+        query=settings.query,
+        key=settings.key,
+        labels=RowVisibility(
+            tenant=settings.tenant,
+            acl=settings.acl,
+            tags=settings.tags,
+            tenant_column=settings.tenant_column,
+            acl_column=settings.acl_column,
+            metadata=settings.metadata,
+        ),
+    )
+
+
+def _files(name: str, settings: FilesSettings, root: Path, own: tuple[Path, ...]) -> FilesSource:
+    return FilesSource(
+        name=name,
+        paths=settings.paths,
+        root=root,
+        exclude=settings.exclude,
+        include=settings.include,
+        own=own,
+        hidden=settings.hidden,
+        labels=FileVisibility(
+            tenant=settings.tenant,
+            acl=settings.acl,
+            tags=settings.tags,
+            rules=tuple(PathRule(**rule.model_dump()) for rule in settings.rules),
+        ),
+        parse_timeout=settings.parse_timeout,
+        parse_memory_mb=settings.parse_memory_mb,
+    )

@@ -16,7 +16,7 @@ from service.settings.load import DEFAULT_PATH, load_settings
 from service.settings.sections import Settings
 from service.syncing.report import Report
 from service.syncing.run import Options
-from service.wiring import Services, build
+from service.wiring import build
 
 if TYPE_CHECKING:
     from llama_index.core.query_engine import BaseQueryEngine
@@ -29,18 +29,18 @@ T = TypeVar("T")
 def connect(config: str | Path | Settings = DEFAULT_PATH) -> "KnowledgeBase":
     """Open the knowledge base of a configuration file. Raises ConfigError when it is wrong."""
     if isinstance(config, Settings):
-        return KnowledgeBase(build(config))
-    return KnowledgeBase(build(load_settings(config), config=Path(config)))
+        return KnowledgeBase(config)
+    return KnowledgeBase(load_settings(config), config=Path(config))
 
 
 class KnowledgeBase:
     """Loads what it needs on first use; safe to share between threads. Close it, or use it in a `with`.
 
-    services: the parts that it stands on.
+    config: the settings' file, where a re-index may write another embedding model. services: the parts it stands on.
     """
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
+    def __init__(self, settings: Settings, *, config: Path | None = None) -> None:
+        self.services = build(settings, config=config)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -24,6 +24,7 @@ from rag.filters import FIELDS, All, parse_filter
 from rag.ports import Scope
 from rag.types import Answer
 from service.asking.asker import whole
+from service.schemas import citation_out
 
 T = TypeVar("T")
 
@@ -175,8 +176,6 @@ def _response(answer: Answer) -> Response:
 
 
 def _metadata(answer: Answer) -> dict[str, Any]:
-    from service.schemas import citation_out
-
     return {
         "citations": [citation_out(citation).model_dump() for citation in answer.citations],
         "refused": answer.refused,

@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
+from connectors.sql.connection import database_name, rooted
 from rag.errors import ConfigError
 from service.settings.edit import set_values
 from service.settings.load import load_settings
@@ -20,8 +19,8 @@ def describe_source(url_or_path: str, *, name: str, tables: list[str], config: P
     """A source's name and settings, from what `citewell add` was given; paths become relative to the configuration."""
     root = config.resolve().parent
     if "://" in url_or_path:
-        settings: dict[str, Any] = {"kind": "sql", "url": _absolute_sqlite(url_or_path)}
-        proposed = _database_name(url_or_path)
+        settings: dict[str, Any] = {"kind": "sql", "url": rooted(url_or_path, Path.cwd())}
+        proposed = database_name(url_or_path) or "database"
     elif Path(url_or_path).is_file() and url_or_path.lower().endswith(_SQLITE_ENDINGS):
         settings = {"kind": "sql", "url": f"sqlite:///{os.path.relpath(url_or_path, root)}"}
         proposed = Path(url_or_path).stem
@@ -35,25 +34,6 @@ def describe_source(url_or_path: str, *, name: str, tables: list[str], config: P
             raise ConfigError("--table goes with a database, not with files.")
         settings["tables"] = tables
     return name or re.sub(r"\W+", "_", proposed).strip("_").lower() or "source", settings
-
-
-def _absolute_sqlite(url: str) -> str:
-    """On the command line a SQLite path is relative to where the command runs."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        return url
-    database = parsed.database or ""
-    if parsed.get_backend_name() != "sqlite" or not database or database.startswith(("file:", ":")):
-        return url
-    return parsed.set(database=os.path.abspath(os.path.expanduser(database))).render_as_string(hide_password=False)
-
-
-def _database_name(url: str) -> str:
-    try:
-        return Path(sa.make_url(url).database or "database").stem
-    except sa.exc.ArgumentError:
-        return "database"
 
 
 def add_source(config: Path, name: str, settings: dict[str, Any]) -> str:

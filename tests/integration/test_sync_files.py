@@ -16,6 +16,7 @@ from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
 from connectors.visibility import FileVisibility, PathRule
 from rag.events import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
+from service.catalogue import connector_of
 from service.knowledge_base import KnowledgeBase
 from service.settings.load import load_settings
 from service.store.ports import Changes
@@ -471,7 +472,7 @@ def test_a_file_that_wants_all_the_memory_is_set_aside(tmp_path: Path):
 def test_limits_come_from_the_configuration(tmp_path: Path):
     (tmp_path / "citewell.toml").write_text(DOCS + 'parse_timeout = "3s"\nparse_memory_mb = 300\nevery = "5m"\n')
     settings = load_settings(tmp_path / "citewell.toml")
-    source = KnowledgeBase(settings).source("docs")
+    source = connector_of("docs", settings.sources["docs"], settings.root, settings.own_files)
     assert (source.parse_timeout, source.parse_memory_mb) == (3.0, 300)
     assert settings.sources["docs"].every == 300
 

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from connectors.sql.source import SqlSource
 from rag.boundary.secrets import masked
 from rag.errors import ConfigError
+from service.catalogue import connector_of
 from service.settings.load import load_settings
 from service.settings.sections import Settings
 from service.settings.sources import SqlSettings
-from service.syncing.connectors import make_source
 
 ODD = [
     "Blue@Harbor77",
@@ -48,7 +48,7 @@ def test_a_variable_in_a_url_is_a_value_whatever_signs_it_has(tmp_path: Path, pa
 @pytest.mark.parametrize("password", ODD)
 def test_a_password_beside_the_url_is_taken_as_it_is(tmp_path: Path, password: str) -> None:
     lines = 'url = "postgresql://clerk@127.0.0.1/reports"\npassword = "${PW}"'
-    source = make_source("s", database(tmp_path, lines, PW=password), tmp_path)
+    source = connector_of("s", database(tmp_path, lines, PW=password), tmp_path)
     assert isinstance(source, SqlSource)
     assert sa.make_url(source.url).password == password
 
