@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from qdrant_client import QdrantClient
-
 from indexes.embedders.load import load_embedder
 from indexes.embedders.model_folder import Prompts
-from indexes.qdrant.connect import connect_embedded, connect_server
+from indexes.qdrant.connect import Client, connect_embedded, connect_server
 from indexes.qdrant.index import QdrantIndex
 from indexes.qdrant.schema import Encoders, Sharding
 from indexes.rerankers import load_reranker
@@ -35,6 +33,7 @@ from service.store.keys import Keys
 from service.store.ledger import StoredLedger
 from service.store.overview import Overview
 from service.store.ports import Ledger
+from service.syncing.reindex import Reindexer
 from service.syncing.syncer import Syncer
 from service.telemetry.metrics import Metrics
 from service.threads import Threads
@@ -60,8 +59,8 @@ class Services:
     keys: Lazy[Keys]
     jobs: Lazy[Jobs]
     conversations: Lazy[Conversations]
-    qdrant: Lazy[QdrantClient]
-    searching: Lazy[QdrantClient]
+    qdrant: Lazy[Client]
+    searching: Lazy[Client]
     open_index: Callable[[str, Encoders], QdrantIndex]
     bind: Callable[[EmbedderSettings], Binding]
     collection: Collection
@@ -74,6 +73,7 @@ class Services:
     searcher: Searcher
     asker: Asker
     syncer: Syncer
+    reindexer: Reindexer
 
     def close(self) -> None:
         """Close the state store, let go of the models, and take no more questions; what is under way ends."""
@@ -131,6 +131,16 @@ def build(settings: Settings, *, config: Path | None = None) -> Services:
         metrics=metrics,
     )
     syncer = Syncer(ledger, collection, catalogue, settings, counter=Lazy[TokenCounter](QwenTokenCounter))
+    reindexer = Reindexer(
+        client=qdrant,
+        alias=settings.qdrant.collection,
+        sharding=sharding(settings),
+        embedder=settings.embedder,
+        bind=bind,
+        ledger=ledger,
+        indexed=lambda: overview().sources(),
+        config=config,
+    )
     return Services(
         settings=settings,
         metrics=metrics,
@@ -154,6 +164,7 @@ def build(settings: Settings, *, config: Path | None = None) -> Services:
         searcher=searcher,
         asker=asker,
         syncer=syncer,
+        reindexer=reindexer,
     )
 
 
@@ -183,7 +194,7 @@ def sharding(settings: Settings) -> Sharding:
     )
 
 
-def _client(settings: Settings, timeout_s: float) -> QdrantClient:
+def _client(settings: Settings, timeout_s: float) -> Client:
     q = settings.qdrant
     if q.url:
         return connect_server(q.url, api_key=q.api_key.get_secret_value(), prefer_grpc=q.grpc, timeout_s=timeout_s)

@@ -7,6 +7,7 @@ from qdrant_client import QdrantClient
 
 from indexes.embedded.launch import EngineTransport
 
+Client = QdrantClient  # under a name that says nothing of its library
 _TIMEOUT_S = 60
 
 

@@ -235,13 +235,13 @@ def reindex(
     Broken off, it goes on where it stopped when it is run again.
     """
     from service.cli.terminal import reindex_progress
-    from service.syncing import reindex as work
 
-    if abort:
-        copied, removed = 0, work.abort(config)
-    else:
-        with reindex_progress() as progress:
-            copied, removed = work.reindex(config, model=model, progress=progress)
+    with opened(config) as services:
+        if abort:
+            copied, removed = 0, services.reindexer.abort()
+        else:
+            with reindex_progress() as progress:
+                copied, removed = services.reindexer.run(model=model, progress=progress)
     if as_json:
         print_json({"reindexed": copied, "removed": removed})
     else:

@@ -5,11 +5,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexes.qdrant.connect import Client
 from indexes.qdrant.new_version import NewVersion, drop_unused
+from indexes.qdrant.schema import Sharding
 from rag.errors import ReindexRefused
+from rag.lazy import Lazy
 from service.collection import Binding
 from service.settings.edit import set_values
-from service.wiring import Services, opened, sharding
+from service.settings.sections import EmbedderSettings
+from service.store.ports import Ledger
 
 _SAMPLE = 50
 _MOST_LOST, _LEAST_BY_MEANING = 0.1, 0.6  # shares of the sample
@@ -23,47 +27,51 @@ class Copied:
     total: int = 0
 
 
-def reindex(
-    config: Path, *, model: str = "", progress: Callable[[Copied], None] = lambda _: None
-) -> tuple[int, list[str]]:
-    """Build the collection anew with the configured encoders, or with the embedder `model`, and swap it in.
+@dataclass(frozen=True, kw_only=True)
+class Reindexer:
+    """Builds a collection again with other encoders beside the old one, and swaps it in.
 
-    Returns how many points were made, and which leftovers of earlier runs were removed. Changes of the sources that
-    come in meanwhile are followed; for the last of them the sources are held: a sync waits, questions do not.
-    With `model`, the configuration gets its name at the swap, and until then syncs go on with the old one.
-    Raises ReindexRefused when the new version finds less than the old one, SourceBusy when a sync does not end.
+    bind: the configured collection with other encoders; indexed: gives the sources that have documents; config: the
+    file that gets the new model's name, without which there is none.
     """
-    with opened(config) as services:
-        return _reindexed(services, config, model=model, progress=progress)
 
+    client: Lazy[Client]
+    alias: str
+    sharding: Sharding
+    embedder: EmbedderSettings
+    bind: Callable[[EmbedderSettings], Binding]
+    ledger: Lazy[Ledger]
+    indexed: Callable[[], list[str]]
+    config: Path | None = None
 
-def _reindexed(
-    services: Services, config: Path, *, model: str, progress: Callable[[Copied], None]
-) -> tuple[int, list[str]]:
-    settings = services.settings
-    named = settings.embedder.model_copy(update={"model": model} if model else {})
-    target = services.bind(named)
-    version = NewVersion(services.qdrant(), settings.qdrant.collection, target.encoders, sharding(settings))
-    if not version.is_needed:
-        return 0, version.removed
-    told = Copied(total=version.counts()[0])
-    _catch_up(version, target, told, progress)
-    with ExitStack() as held:
-        sources = services.overview().sources()
-        for source in sources:
-            held.enter_context(services.ledger().lease(source))
+    def run(self, *, model: str = "", progress: Callable[[Copied], None] = lambda _: None) -> tuple[int, list[str]]:
+        """Build the collection again with the configured encoders, or with the embedder `model`, and swap it in.
+
+        Returns how many points were made, and which leftovers of earlier runs were removed. Changes of the sources
+        that come in meanwhile are followed; for the last of them the sources are held: a sync waits, questions do not.
+        With `model`, the configuration gets its name at the swap, and until then syncs go on with the old one.
+        Raises ReindexRefused when the new version finds less than the old one, SourceBusy when a sync does not end.
+        """
+        target = self.bind(self.embedder.model_copy(update={"model": model} if model else {}))
+        version = NewVersion(self.client(), self.alias, target.encoders, self.sharding)
+        if not version.is_needed:
+            return 0, version.removed
+        told = Copied(total=version.counts()[0])
         _catch_up(version, target, told, progress)
-        _compare(target, version)
-        if model:
-            set_values(config, "embedder", model=model)
-        version.swap(sources)
-    return told.copied, version.removed
+        with ExitStack() as held:
+            sources = self.indexed()
+            for source in sources:
+                held.enter_context(self.ledger().lease(source))
+            _catch_up(version, target, told, progress)
+            compare(target, version)
+            if model and self.config is not None:
+                set_values(self.config, "embedder", model=model)
+            version.swap(sources)
+        return told.copied, version.removed
 
-
-def abort(config: Path) -> list[str]:
-    """Remove what a broken-off re-index has built. Returns the collections that were removed."""
-    with opened(config) as services:
-        return drop_unused(services.qdrant(), services.settings.qdrant.collection)
+    def abort(self) -> list[str]:
+        """Remove what a broken-off re-index has built. Returns the collections that were removed."""
+        return drop_unused(self.client(), self.alias)
 
 
 def _catch_up(version: NewVersion, target: Binding, told: Copied, progress: Callable[[Copied], None]) -> None:
@@ -72,7 +80,7 @@ def _catch_up(version: NewVersion, target: Binding, told: Copied, progress: Call
         progress(told)
 
 
-def _compare(target: Binding, version: NewVersion) -> None:
+def compare(target: Binding, version: NewVersion) -> None:
     """Compare counts, and how many chunks are found by their own text. Raises ReindexRefused."""
     old, new = version.counts()
     if old != new:

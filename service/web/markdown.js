@@ -120,8 +120,7 @@ function closed(/** @type {Open | undefined} */ opened) {
     const level = Math.min(6, Number(token.tag[1]) + 2);
     return [el(/** @type {"h3"} */ (`h${level}`), {}, children)];
   }
-  const start = kind === "ordered_list" ? token.attrGet("start") : null;
-  const made = el(ELEMENTS[kind] ?? "span", { start }, children);
+  const made = el(ELEMENTS[kind] ?? "span", { start: token.attrGet("start") }, children);
   return kind === "table" ? [wide(null, made)] : [made];
 }
 

@@ -23,8 +23,8 @@ from rag.errors import CitewellError, IndexMismatch, ReindexRefused
 from service.collection import Binding
 from service.knowledge_base import KnowledgeBase, connect
 from service.settings.edit import set_values
-from service.syncing import reindex as work
-from service.wiring import sharding
+from service.syncing.reindex import Copied, compare
+from service.wiring import opened, sharding
 from tests.conftest import citewell_json, sqlite_with, stop_engine, wait_until
 
 QUERIES = int(os.environ.get("TEST_QUERIES", "200"))
@@ -98,7 +98,7 @@ def test_questions_are_answered_all_along_and_changes_followed(config: Path, oth
             thread.start()
         changed = False
 
-        def change(told: work.Copied) -> None:
+        def change(told: Copied) -> None:
             nonlocal changed
             if not changed:
                 changed = True
@@ -111,7 +111,8 @@ def test_questions_are_answered_all_along_and_changes_followed(config: Path, oth
                     syncing.ingest()
 
         failures_expected = {f"product {number} was not found" for number in range(ROWS - 10, ROWS)}
-        copied, _ = work.reindex(config, model=other_model, progress=change)
+        with opened(config) as services:
+            copied, _ = services.reindexer.run(model=other_model, progress=change)
         done.set()
         for thread in threads:
             thread.join()
@@ -210,5 +211,5 @@ def test_a_model_that_finds_nothing_is_not_swapped_in(config: Path, other_model:
         target = replace(target, embedder=Blind())
         list(version.catch_up(target.embedder, target.sparse))
         with pytest.raises(ReindexRefused, match="by meaning"):
-            work._compare(target, version)
+            compare(target, version)
         assert kb.retrieve("product 7")
