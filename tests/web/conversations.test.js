@@ -35,6 +35,7 @@ test("an empty history says so, and offers nothing", async () => {
 test("conversations stand newest first", async () => {
   await show(conversation("a", 1), conversation("b", 2));
   assert.deepEqual(titles(), ["Question b", "Question a"]);
+  assert.ok(body.textContent.startsWith("Stored only on this device."));
 });
 
 test("a title that hides text shows it", async () => {

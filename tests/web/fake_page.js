@@ -156,6 +156,7 @@ export class FakeElement {
   matches(selector) {
     const [, tag, rest] = /^([a-z0-9]*)(.*)$/.exec(selector);
     const tests = [...rest.matchAll(/#([\w-]+)|\.([\w-]+)|\[([\w-]+)(?:=([\w-]+))?\]|:(checked)/g)];
+    if (tests.map(([text]) => text).join("") !== rest) throw new Error(`no selector of the fake page: ${selector}`);
     return (!tag || tag === this.tagName) && tests.every((test) => this.#passes(test));
   }
 

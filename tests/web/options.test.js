@@ -117,6 +117,13 @@ test("who has not signed in yet loses nothing that was chosen", async () => {
   assert.deepEqual(asked(), { profile: "book" });
 });
 
+test("the default context length is named once it is known", () => {
+  const standard = () => find("#option-profile").querySelector("option").textContent;
+  assert.equal(standard(), "default: chat");
+  drawOptions(null);
+  assert.equal(standard(), "default");
+});
+
 test("one source is nothing to choose from", () => {
   drawOptions({ ...CALLER, sources: ["docs"] });
   assert.equal(find("fieldset"), null);
