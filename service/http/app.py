@@ -15,8 +15,9 @@ from service.health.checks import Checks
 from service.health.probes import probes
 from service.health.readiness import Readiness
 from service.http import handlers
-from service.http.access.access import Authenticator
-from service.http.access.limits import Admission, Limits
+from service.http.access.admission import Admission
+from service.http.access.authenticator import Authenticator
+from service.http.access.limits import Limits
 from service.http.edge import Bounds, Drain, Edge
 from service.http.guard import GuardedRoute
 from service.http.parts import Parts

@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from rag.errors import DeadlineExceeded, ShuttingDown
-from service.http.access.access import Access
-from service.http.access.session import credentials
+from service.http.access.authenticator import Access
+from service.http.access.credentials import credentials
 from service.http.edge import ClientGone, Exchange, exchange_of
 from service.http.parts import Parts
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from rag.errors import CitewellError, EngineBusy
-from service.http.api import openai_api
+from service.http import openai_errors
 from service.http.edge import exchange_of
 from service.http.outside import text_for
 from service.http.problems import FAILED, refusal, status_of
@@ -19,8 +19,8 @@ _log = logging.getLogger("citewell")
 
 
 async def on_citewell_error(request: Request, err: Exception) -> Response:
-    if isinstance(err, openai_api.ModelNotFound):
-        body = openai_api.error(str(err), kind="invalid_request_error", code="model_not_found")
+    if isinstance(err, openai_errors.ModelNotFound):
+        body = openai_errors.error(str(err), kind="invalid_request_error", code="model_not_found")
         return JSONResponse(body, 404)
     status = status_of(err) if isinstance(err, CitewellError) else 500
     wait_s = err.retry_after_s if isinstance(err, EngineBusy) else _RETRY_S
@@ -48,5 +48,5 @@ async def on_http_error(request: Request, err: Exception) -> Response:
         return refusal(request.url.path, 500, FAILED)
     path, detail = request.url.path, str(err.detail)
     if err.status_code == 404 and detail == "Not Found":
-        detail = openai_api.NOT_HERE.format(path=path) if openai_api.is_openai(path) else "There is nothing here."
+        detail = openai_errors.NOT_HERE.format(path=path) if openai_errors.is_openai(path) else "There is nothing here."
     return refusal(path, err.status_code, detail, err.headers)

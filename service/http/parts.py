@@ -11,8 +11,9 @@ from service.asking.asker import Asker
 from service.asking.searcher import Searcher
 from service.catalogue import Catalogue
 from service.health.checks import Checks
-from service.http.access.access import Authenticator
-from service.http.access.limits import Admission, Limits
+from service.http.access.admission import Admission
+from service.http.access.authenticator import Authenticator
+from service.http.access.limits import Limits
 from service.http.edge import Drain, Exchange, exchange_of
 from service.settings.sections import Settings
 from service.store.conversations import Conversations

@@ -22,7 +22,7 @@ from rag.errors import (
     ShuttingDown,
     SourceBusy,
 )
-from service.http.api import openai_api
+from service.http import openai_errors
 from service.schemas import Problem
 from service.telemetry.logs import REQUEST_ID
 
@@ -62,10 +62,10 @@ def problem(status: int, detail: str) -> Problem:
 
 def refusal(path: str, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error in the shape that a path's callers know."""
-    if openai_api.is_openai(path):
+    if openai_errors.is_openai(path):
         status = 400 if status == 422 else status
         kind = _OPENAI_KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
-        return _json(openai_api.error(_printable(detail), kind=kind), status, "application/json", headers)
+        return _json(openai_errors.error(_printable(detail), kind=kind), status, "application/json", headers)
     return _json(problem(status, detail).model_dump(), status, "application/problem+json", headers)
 
 

@@ -8,12 +8,11 @@ from fastapi import FastAPI, Request, Security
 from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBearer
 
-from service.http import problems
-from service.http.access import session
-from service.http.access.access import Access
-from service.http.api import ask, chat, health, jobs, me, openai_api, sources
+from service.http import openai_errors, problems
+from service.http.access.authenticator import Access
+from service.http.api import ask, chat, health, jobs, me, session, sources
+from service.http.api.page import Page
 from service.http.guard import guarded
-from service.http.page import Page
 from service.schemas import AnswerOut, JobOut, JobPage, Problem, QuarantinePage, RetrieveOut, SourcesOut
 
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
@@ -90,7 +89,7 @@ def add_routes(app: FastAPI) -> None:
     """Add the table's routes, each with its problems and, where it needs a key, a lock in the description."""
     for route in ROUTES:
         is_public = route.right == "public"
-        told = () if is_public or not route.name or openai_api.is_openai(route.path) else (*_ANY, *route.problems)
+        told = () if is_public or not route.name or openai_errors.is_openai(route.path) else (*_ANY, *route.problems)
         options = dict(route.options)
         options["responses"] = options.get("responses", {}) | problems.documented(*told)
         app.router.add_api_route(

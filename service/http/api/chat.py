@@ -12,6 +12,7 @@ from rag.answer.answering import Event
 from rag.errors import CitewellError, QuestionError
 from rag.prompt.profiles import PROFILES
 from service.asking.asker import whole
+from service.http import openai_errors
 from service.http.api import openai_api
 from service.http.api.ask import EventStream, answered, profile_of, scope_of, while_present
 from service.http.api.openai_forms import ChatBody
@@ -58,11 +59,11 @@ async def _chunks(
             async for line in lines:
                 yield line
     except TimeoutError:
-        yield openai_api.data(openai_api.error(str(too_late(parts)), kind="server_error"))
+        yield openai_api.data(openai_errors.error(str(too_late(parts)), kind="server_error"))
     except CitewellError as err:
         kind = "invalid_request_error" if isinstance(err, QuestionError) else "server_error"
         _log.warning("an answer ended in %s: %s", type(err).__name__, err)
-        yield openai_api.data(openai_api.error(text_for(exchange.caller, err), kind=kind))
+        yield openai_api.data(openai_errors.error(text_for(exchange.caller, err), kind=kind))
     except Exception:  # noqa: BLE001 a stream never ends as if it were complete
         _log.exception("an answer's stream failed")
-        yield openai_api.data(openai_api.error(FAILED, kind="server_error"))
+        yield openai_api.data(openai_errors.error(FAILED, kind="server_error"))

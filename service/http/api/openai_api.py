@@ -21,29 +21,13 @@ from rag.prompt.profiles import PROFILES
 from rag.types import Answer, Message
 from service.asking.asker import Ask, sampling_of
 from service.http.api.openai_forms import ChatBody
+from service.http.openai_errors import ModelNotFound, error
 from service.schemas import JsonSchemaBody, answer_out
 from service.settings.sections import LlmSettings
 
-_PATHS = tuple(
-    f"/v1/{name}"
-    for name in (
-        "assistants audio batches chat completions embeddings files fine_tuning images models moderations responses "
-        "threads uploads vector_stores"
-    ).split()
-)
-NOT_HERE = "There is no {path} here. Of OpenAI's API, Citewell has POST /v1/chat/completions and GET /v1/models."
 _MOST_TOKENS = 8192
 NAME = "citewell"
 _LABEL = re.compile(r"\[((?:[a-z]\d){2,8})\]")
-
-
-class ModelNotFound(QuestionError):
-    """A model that is not served; OpenAI's clients know it as 404."""
-
-
-def is_openai(path: str) -> bool:
-    """Whether a path is OpenAI's, so that its callers know OpenAI's errors."""
-    return path.startswith(_PATHS)
 
 
 def models(profiles: Sequence[str]) -> dict[str, Any]:
@@ -139,11 +123,6 @@ async def chunks(found: AsyncGenerator[Event, None], body: ChatBody, deadline: D
                     if with_usage:
                         yield data(envelope | {"choices": [], "usage": _usage(answer)})
                     yield b"data: [DONE]\n\n"
-
-
-def error(message: str, *, kind: str, code: str | None = None) -> dict[str, Any]:
-    """An error in OpenAI's shape."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def _envelope(body: ChatBody, kind: str) -> dict[str, Any]:

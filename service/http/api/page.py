@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-_WEB = Path(__file__).parents[1] / "web"
+_WEB = Path(__file__).parents[2] / "web"
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg+xml"}
 # No script but the page's own files, none made from text (Trusted Types), nothing from elsewhere.
 _CSP = (

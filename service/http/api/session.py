@@ -3,31 +3,24 @@
 from fastapi import Request
 from fastapi.responses import Response
 
+from service.http.access.credentials import COOKIE
 from service.http.parts import Shared
 from service.schemas import SessionBody
 
-_COOKIE = "citewell_key"
 _KEPT_S = 12 * 3600
-_PAGE = "x-citewell-page"  # a header that no other site's page can send, so that the cookie is of no use to it
-
-
-def credentials(request: Request) -> str:
-    """What a request says of its caller, as an Authorization header; a cookie counts with the page's header only."""
-    cookie = request.cookies.get(_COOKIE) if _PAGE in request.headers else None
-    return request.headers.get("authorization") or (f"Bearer {cookie}" if cookie else "")
 
 
 async def sign_in(body: SessionBody, request: Request, response: Response, parts: Shared) -> None:
     """Keep a key in a cookie for 12 hours, if it is known. For the web page; programs send their key themselves."""
     await parts.authenticator.caller(f"Bearer {body.key}")
     response.set_cookie(
-        _COOKIE, body.key, max_age=_KEPT_S, httponly=True, samesite="strict", secure=_is_encrypted(request)
+        COOKIE, body.key, max_age=_KEPT_S, httponly=True, samesite="strict", secure=_is_encrypted(request)
     )
 
 
 async def sign_out(request: Request, response: Response) -> None:
     """Remove the cookie. The key itself stays valid until it ends or is revoked."""
-    response.delete_cookie(_COOKIE, httponly=True, samesite="strict", secure=_is_encrypted(request))
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=_is_encrypted(request))
 
 
 def _is_encrypted(request: Request) -> bool:
