@@ -96,6 +96,7 @@ def test_across_scripts_only_names_codes_and_figures_are_compared():
     track = passage("Name: Thunderstruck\nComposer: AC/DC")
     assert supports("AC/DC 创作了这首歌", track)
     assert not supports("作曲家是齐柏林飞艇乐队", track)
+    assert supports("AC/DC wrote a famous song about thunder for everybody else", passage("作曲：AC/DC。歌很有名。"))
     assert supports("AC/DC wrote the song", passage("作曲：AC/DC。这首歌很有名。"))
     assert not supports("Led Zeppelin wrote the song", passage("作曲：AC/DC。这首歌很有名。"))
 
@@ -141,6 +142,8 @@ def test_a_claim_over_two_sentences_has_both_and_never_more_than_three():
     assert two.quote == "Records are returned unopened. The store pays postage."
     claim = "Unopened records are returned, the store pays postage, vouchers last forever, gramophones are repaired"
     assert locate(claim, passage(text)).quote.count(".") == 3
+    both = "Records are returned unopened. The store pays postage."
+    assert locate("Unopened records are returned, and the store pays postage", passage(both)).quote == both
 
 
 def test_a_sentence_that_adds_nothing_is_not_quoted():

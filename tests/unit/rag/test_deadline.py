@@ -74,3 +74,74 @@ def test_a_task_that_is_cancelled_is_not_late():
         return closed == [True]
 
     assert asyncio.run(run())
+
+
+async def read(stream: AsyncGenerator[int, None], seen: list[int]) -> None:
+    """Read a stream, with a rest after each item."""
+    async for number in stream:
+        seen.append(number)
+        await asyncio.sleep(0)
+
+
+async def turns(count: int) -> AsyncGenerator[int, None]:
+    for number in range(count):
+        await asyncio.sleep(0)
+        yield number
+
+
+def test_a_stream_that_waits_now_and_then_is_given_whole_in_time():
+    async def run() -> list[int]:
+        return [n async for n in until(turns(5), lambda: time.monotonic() + 60)]
+
+    assert asyncio.run(run()) == [0, 1, 2, 3, 4]
+
+
+def test_a_deadline_that_is_over_ends_a_stream_at_its_first_wait():
+    async def run() -> list[int]:
+        seen: list[int] = []
+        with pytest.raises(TimeoutError):
+            await read(until(turns(5), lambda: 0.0), seen)
+        return seen
+
+    assert asyncio.run(run()) == []
+
+
+def test_the_time_of_whoever_reads_counts_too():
+    async def run() -> tuple[list[int], list[bool]]:
+        closed: list[bool] = []
+        seen: list[int] = []
+        with pytest.raises(TimeoutError):
+            await read(until(numbers(closed, hang_after=9), lambda: 0.0), seen)
+        return seen, closed
+
+    assert asyncio.run(run()) == ([0], [True])
+
+
+def test_a_deadline_is_only_ever_brought_forward():
+    async def run() -> tuple[bool, bool]:
+        deadline = Deadline(60)
+        deadline.bring_forward(time.monotonic() + 120)
+        stays = deadline.left_s <= 60
+        deadline.bring_forward(time.monotonic() + 5)
+        return stays, deadline.left_s <= 5
+
+    assert asyncio.run(run()) == (True, True)
+
+
+def test_a_deadline_that_is_over_gives_nothing_time():
+    async def run() -> None:
+        deadline = Deadline(0)
+        await deadline.wait(asyncio.sleep(60))
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(run())
+
+
+def test_bringing_forward_what_has_ended_already_is_no_error():
+    async def run() -> float:
+        deadline = Deadline(60)
+        await deadline.wait(asyncio.sleep(0))
+        deadline.bring_forward(time.monotonic())
+        return deadline.left_s
+
+    assert asyncio.run(run()) <= 0
