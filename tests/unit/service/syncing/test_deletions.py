@@ -27,3 +27,4 @@ def test_what_moved_is_no_loss():
 def test_where_ids_are_made_of_content_a_change_is_no_loss():
     assert refusal(gone(50), Unit(by_content=True, added=50), before=100, share=0.2) == ""
     assert "40 of its 100" in refusal(gone(50), Unit(by_content=True, added=10), before=100, share=0.2)
+    assert refusal(gone(50), Unit(by_content=True, added=20, withdrawn=30), before=100, share=0.2) == ""

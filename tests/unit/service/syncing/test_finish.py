@@ -3,7 +3,17 @@
 import pytest
 
 from rag.errors import MassDeleteRefused, SourceError
-from rag.events import Checkpoint, Listed, Listing, ScopeComplete, ScopeFailed, SnapshotComplete, Tombstone, Unreadable
+from rag.events import (
+    Checkpoint,
+    Listed,
+    Listing,
+    ScopeComplete,
+    ScopeFailed,
+    SnapshotComplete,
+    Tombstone,
+    Unreadable,
+    Upsert,
+)
 from rag.ports import LISTING
 from service.store.ports import Changes
 from service.syncing.report import Report, TableReport
@@ -86,6 +96,20 @@ def test_a_table_that_could_not_be_read_whole_keeps_its_documents_and_its_listin
     assert names(store) == {LISTING}
 
 
+def test_rows_that_moved_are_no_loss(store: Store):
+    store.run([*whole(rows(range(60))), end("t")])
+    moved = [Upsert(document=row(number + 100, f"row {number}"), moved_from=f"t/{number}") for number in range(30)]
+    report = store.run([*whole([*moved, *rows(range(30, 60))]), end("t")])
+    assert (report.deleted, report.chunks_embedded, report.error) == (30, 0, "")
+
+
+def test_of_rows_whose_id_is_their_content_those_that_nobody_may_see_are_no_loss(store: Store):
+    store.run([*whole(rows(range(60)), by_content=True), end("t")])
+    hidden = [Unreadable(document_id=f"x/{n}", scope="t", reason="no tenant", withdrawn=True) for n in range(30)]
+    report = store.run([*whole([*rows(range(30)), *hidden], by_content=True), end("t")])
+    assert (report.deleted, report.error) == (30, "")
+
+
 def test_a_change_of_a_row_whose_id_is_its_content_is_no_loss(store: Store):
     store.run([*whole(rows(range(60)), by_content=True), end("t")])
     report = store.run([*whole(rows(range(30, 90)), by_content=True), end("t")])
@@ -119,6 +143,18 @@ def test_a_table_that_was_not_counted_is_taken_to_hold_what_is_indexed(store: St
     assert (report.error, report.read, report.updated, report.unchanged) == ("", 3, 1, 2)
 
 
+def test_a_row_that_cannot_be_read_now_is_held_once_as_it_was(store: Store):
+    store.run([*whole(rows(range(3))), end("t")])
+    report = store.run([*whole([*rows(range(2)), Unreadable(document_id="t/2", scope="t", reason="x")]), end("t")])
+    assert (report.error, report.read, report.unchanged, report.quarantined) == ("", 3, 2, 1)
+
+
+def test_a_table_that_failed_counts_as_read_what_it_gave(store: Store):
+    store.run([*whole(rows(range(5))), *whole([], table="u"), end("t", "u")])
+    failed = [*rows(range(2)), ScopeFailed(scope="t", reason="locked")]
+    assert line(store.run([*failed, *whole([], table="u"), end("t", "u")]), "t").read == 2
+
+
 def test_a_table_s_line_adds_up_with_what_was_set_aside(store: Store):
     bad = [Unreadable(document_id=f"t/{number}", scope="t", reason="broken") for number in (8, 9)]
     store.run([*whole(rows(range(4))), end("t")])
@@ -147,7 +183,8 @@ def test_a_partition_that_is_read_under_its_parent_is_no_dropped_table(store: St
 def test_a_partition_stays_while_its_parent_fails(store: Store):
     store.run([*whole(rows(range(3), table="u"), table="u"), *whole(rows([1], table="v"), table="v"), end("u", "v")])
     failed = ScopeFailed(scope="t", reason="locked")
-    store.run([failed, *changes(table="v", documents=1), end("t", "v", covered={"u": "t"})])
+    report = store.run([failed, *changes(table="v", documents=1), end("t", "v", covered={"u": "t"})])
+    assert report.error == "t: locked"
     assert {"u/0", "u/1", "u/2"} <= store.texts().keys()
 
 
@@ -157,11 +194,40 @@ def test_a_file_that_is_no_more_goes_with_all_its_records(store: Store):
     assert (report.deleted, store.ledger.scopes("shop")) == (2, {"b"})
 
 
+def test_notes_of_a_file_that_is_no_more_go_and_those_of_one_in_a_folder_that_cannot_be_read_stay(store: Store):
+    noted = [Checkpoint(scope=scope, name="file", head={}) for scope in ("a", "b/c")]
+    store.run([*rows([1], table="a"), *rows([1], table="b/c"), *rows(range(9), table="d"), *noted])
+    store.run([Unreadable(document_id="b", scope="b", reason="no permission"), *rows(range(9), table="d")])
+    assert [scope for scope, _, _ in store.ledger.notes("shop").find()] == ["b/c"]
+
+
 def test_a_folder_that_would_lose_too_much_is_refused_as_a_whole(store: Store):
     store.run(rows(range(60)))
-    with pytest.raises(MassDeleteRefused, match=r"^Source 'shop': 30 of its 60 indexed documents are gone"):
-        store.run(rows(range(30)))
+    with pytest.raises(MassDeleteRefused) as refused:
+        store.run([*rows(range(30)), SnapshotComplete(scopes=frozenset("t"), documents=30)])
+    assert str(refused.value).startswith("Source 'shop': 30 of its 60 indexed documents are gone")
+    assert "holds 30" not in str(refused.value)
     assert len(store.texts()) == 60
+
+
+def test_what_a_table_s_end_refused_is_not_deleted_at_the_source_s(store: Store):
+    tables = SnapshotComplete(scopes=frozenset({"t", "u"}))
+    store.run([*whole(rows(range(60))), *whole(rows([1], table="u"), table="u"), tables])
+    report = store.run([*whole(rows(range(50, 60))), *whole(rows([1], table="u"), table="u"), tables])
+    assert (report.deleted, len(store.texts()), report.error.count("are gone")) == (0, 61, 1)
+
+
+def test_tables_that_do_not_end_by_themselves_are_brought_in_step_at_the_source_s_end(store: Store):
+    tables = end("t", changes_only=False)
+    store.run([*rows(range(5)), tables])
+    assert store.run([*rows(range(4)), tables]).deleted == 1
+
+
+def test_a_file_that_cannot_be_read_now_is_held_once_as_it_was(store: Store):
+    whole_folder = SnapshotComplete(scopes=frozenset("t"), documents=3)
+    store.run([*rows(range(3)), whole_folder])
+    report = store.run([*rows(range(2)), Unreadable(document_id="t/2", scope="t", reason="x"), whole_folder])
+    assert (report.error, report.read, report.unchanged, report.quarantined) == ("", 3, 2, 1)
 
 
 def test_of_a_folder_of_which_only_changes_are_read_the_rest_stays(store: Store):

@@ -125,3 +125,18 @@ def test_points_without_a_document_are_not_looked_for_where_they_are_deleted_any
     with store.ledger.lease("shop") as lease:
         store.ledger.remove(lease, ["t/1"])
     assert compare(store.ledger, store.index, "shop", orphans=False).is_none
+
+
+def test_an_index_that_was_never_marked_is_compared_though_nothing_says_that_it_differs(store: Store):
+    with store.ledger.lease("shop") as lease:
+        other = replace(store.ledger.known("shop", ["t/2"])["t/2"], version="other")
+        store.ledger.commit(lease, Changes(changed=[other]))
+        store.ledger.set_generation(lease, "")
+    store.index.mark("shop", "")
+    assert "1 documents are indexed again" in found(store)
+
+
+def test_a_document_that_waits_to_be_indexed_is_lost_whatever_its_points(store: Store):
+    with store.ledger.lease("shop") as lease:
+        store.ledger.forget_scopes(lease, ["t"], ["t/1"])
+    assert compare(store.ledger, store.index, "shop").lost == (("t", "t/1"),)

@@ -1,6 +1,7 @@
 """A sync: the index follows the source, and nothing is lost on the way."""
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -8,7 +9,10 @@ from rag.documents import Document
 from rag.errors import IndexUnavailable, LeaseLost, MassDeleteRefused, RunStopped, SourceBusy, SourceError
 from rag.events import Expected, Notice, Passed, ScopeFailed, SnapshotComplete, Unreadable, Upsert
 from rag.ports import LISTING
-from tests.unit.service.syncing.conftest import Store, end, row, rows, whole
+from service.store.fakes import MemoryLedger
+from service.store.ports import StoredDocument
+from service.syncing.batch import store as batch_store
+from tests.unit.service.syncing.conftest import Store, end, points, row, rows, whole
 
 # What becomes of a document.
 
@@ -86,6 +90,40 @@ def test_a_document_that_comes_again_in_a_later_batch_is_compared_with_the_first
     report = store.run()
     assert (report.added, report.updated) == (2, 1)
     assert store.texts()["t/1"] == "last"
+    assert store.is_in_step()
+
+
+def test_a_document_is_compared_only_when_its_last_version_is_committed():
+    """The first commit waits until the ledger is asked again, which it is not before that commit."""
+    asked = threading.Event()
+
+    class Watched(MemoryLedger):
+        def known(self, source: str, document_ids: Sequence[str]) -> dict[str, StoredDocument]:
+            if document_ids == ["t/1"] and self.waits:
+                asked.set()
+            return super().known(source, document_ids)
+
+        waits = False
+
+    def before(call: str) -> None:
+        if call == "commit":
+            ledger.waits = True
+            asked.wait(0.05)
+
+    ledger = Watched(before=before)
+    report = Store([row(1, "first"), row(1, "last")], ledger=ledger, batch_documents=1).run()
+    assert (report.added, report.updated) == (1, 1)
+
+
+@pytest.mark.parametrize(("most", "commits"), [(512, 1), (2, 3)])
+def test_a_batch_is_committed_at_once_unless_it_has_very_many_chunks(
+    store: Store, monkeypatch: pytest.MonkeyPatch, most: int, commits: int
+):
+    monkeypatch.setattr(batch_store, "_BATCH_CHUNKS", most)
+    calls: list[str] = []
+    store.ledger.before = calls.append
+    store.run(rows(range(5)))
+    assert calls.count("commit") == commits + 1  # and one of the notes that waited for the end
     assert store.is_in_step()
 
 
@@ -202,7 +240,35 @@ def test_documents_set_aside_are_read_again_when_they_are_to_be_tried_again(stor
     assert not list(store.source.notes.find(name="table"))
 
 
+def test_a_file_with_nothing_to_read_any_more_loses_what_was_indexed_of_it(store: Store):
+    store.run([*rows(range(2), table="a"), *rows(range(9), table="b")])
+    empty = Unreadable(document_id="a", scope="a", reason="nothing to read", ignored=True)
+    assert store.run([empty, *rows(range(9), table="b")]).deleted == 2
+
+
+def test_what_is_set_aside_is_forgotten_by_a_whole_read_that_does_not_meet_it(store: Store):
+    store.run([row(1), unreadable(2)])
+    changed = SnapshotComplete(scopes=frozenset("t"), changes_only=True)
+    assert store.run([changed]).quarantined == 1
+    assert store.run([row(1)]).quarantined == 0
+
+
 # The whole run.
+
+
+def test_a_full_run_heals_what_counts_and_marks_cannot_see(store: Store):
+    store.run(rows(range(3)))
+    store.index.delete(store.ledger.known("shop", ["t/1"])["t/1"].chunk_ids)
+    store.index.upsert(points(row(9)))
+    report = store.run(full=True)
+    assert (report.notes, sorted(store.texts())) == ([], ["t/0", "t/1", "t/2"])
+    assert store.is_in_step()
+
+
+def test_a_dry_run_of_a_listing_finds_nothing_gone_that_it_has_met(store: Store):
+    store.run([*whole(rows(range(3))), end("t")])
+    report = store.run(dry_run=True)
+    assert (report.deleted, report.unchanged, report.error) == (0, 3, "")
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(store: Store):
