@@ -1,0 +1,51 @@
+"""Threads for one kind of work."""
+
+import asyncio
+import contextvars
+import threading
+
+import pytest
+
+from service.threads import Threads
+
+NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="")
+
+
+def test_a_function_runs_in_a_named_thread_with_its_callers_context():
+    async def main() -> tuple[str, str]:
+        NAME.set("request 7")
+        return await Threads("search", 1).run(lambda: (threading.current_thread().name, NAME.get()))
+
+    name, seen = asyncio.run(main())
+    assert name.startswith("citewell-search")
+    assert seen == "request 7"
+
+
+def test_arguments_and_errors_go_through():
+    threads = Threads("search", 1)
+    assert asyncio.run(threads.run(sorted, [1, 3, 2], reverse=True)) == [3, 2, 1]
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(threads.run(lambda: 1 // 0))
+
+
+def test_calls_that_no_thread_has_taken_are_counted_and_dropped_at_the_end():
+    threads, begun, free = Threads("turns", 1), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        free.wait(5)
+
+    async def main() -> list[object]:
+        held = asyncio.ensure_future(threads.run(hold))
+        await asyncio.to_thread(begun.wait, 5)
+        late = [asyncio.ensure_future(threads.run(print)) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiting = threads.waiting
+        threads.close()
+        free.set()
+        done = await asyncio.gather(held, *late, return_exceptions=True)
+        return [waiting, *done]
+
+    waiting, held, *late = asyncio.run(main())
+    assert (waiting, held) == (2, None)
+    assert all(isinstance(each, asyncio.CancelledError) for each in late)
