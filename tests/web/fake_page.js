@@ -71,6 +71,23 @@ export class FakeElement {
     this.parent = null;
   }
 
+  get firstElementChild() {
+    return this.childNodes.find((child) => child instanceof FakeElement) ?? null;
+  }
+
+  get isConnected() {
+    return this === globalThis.document.documentElement || Boolean(this.parent?.isConnected);
+  }
+
+  get classList() {
+    const names = () => (this.getAttribute("class") ?? "").split(" ").filter(Boolean);
+    const set = (all) => this.setAttribute("class", all.join(" "));
+    return {
+      add: (name) => set([...names(), name]),
+      remove: (name) => set(names().filter((each) => each !== name)),
+    };
+  }
+
   get textContent() {
     return this.childNodes.map((child) => child.textContent).join("");
   }
@@ -115,8 +132,8 @@ export class FakeElement {
   }
 
   /** Dispatch an event; resolves when its listeners are done. */
-  fire(name) {
-    const event = { target: this, preventDefault: () => {} };
+  fire(name, more = {}) {
+    const event = { target: this, preventDefault: () => {}, stopPropagation: () => {}, ...more };
     return Promise.all((this.listeners.get(name) ?? []).map((listener) => listener(event)));
   }
 
@@ -215,13 +232,17 @@ export function openPage(...ids) {
   const root = new FakeElement("html");
   globalThis.document = {
     documentElement: root,
+    body: root,
     activeElement: null,
     createElement: (tag) => new FakeElement(tag),
     createTextNode: (text) => new FakeText(text),
     getElementById: (id) => root.querySelector(`#${id}`),
     querySelectorAll: (selector) => root.querySelectorAll(selector),
   };
+  globalThis.HTMLElement = FakeElement;
   globalThis.localStorage = new FakeStorage();
+  globalThis.requestAnimationFrame = (draw) => setImmediate(() => draw(performance.now()));
+  Object.assign(globalThis, { innerHeight: 0, scrollY: 0, scrollTo: () => {} });
   for (const id of ids) {
     const element = new FakeElement("div");
     element.setAttribute("id", id);
