@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -32,7 +32,8 @@ class MemoryTable:
     """rows: by their number, a text each. moved: when a row changed, for CURSOR; dead: rows that the tombstone marks.
 
     asked: the reads that a database would have had a statement for, with what they were about. without_key: how many
-    rows have no key. vanishing: rows that are gone when they are looked up by their key.
+    rows have no key. vanishing: rows that are gone when they are looked up by their key. meanwhile: what others do to it
+    between two statements, before digests are read.
     """
 
     rows: dict[int, str]
@@ -43,6 +44,7 @@ class MemoryTable:
     moved: dict[int, int | None] = field(default_factory=dict)
     dead: set[int] = field(default_factory=set)
     without_key: int = 0
+    meanwhile: Callable[[], None] = lambda: None
     vanishing: set[int] = field(default_factory=set)
     comment: str = ""
     columns: dict[str, Any] = field(default_factory=lambda: {"id": sa.Integer(), "body": sa.Text()})
@@ -75,6 +77,7 @@ class MemoryTable:
     def digests(
         self, ranges: Sequence[Bounds], *, limit: int, among: Sequence[Collection[int]], buckets: int
     ) -> list[list[Row]]:
+        self.meanwhile()
         self.asked.append(("digests", (list(ranges), [sorted(each) for each in among])))
         grouped: list[list[Row]] = []
         for bounds, wanted in zip(ranges, among, strict=True):

@@ -1,7 +1,9 @@
 """Tables to test with: schemas written out, and databases in memory."""
 
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +22,14 @@ def a_table(columns: Mapping[str, Any] | None = None, *, key: tuple[str, ...] = 
     return Table(
         name=more.pop("name", "t"), schema=None, columns=columns or {"id": sa.Integer(), "body": sa.Text()}, key=key, **more
     )  # fmt: skip
+
+
+def sqlite_file(path: Path, *statements: str) -> Path:
+    """A database in a file, made, or changed, by statements."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+    return path
 
 
 @contextmanager

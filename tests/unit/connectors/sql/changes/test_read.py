@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from connectors.sql.changes.patience import Patience
 from connectors.sql.changes.ranges import in_order, range_of
+from connectors.sql.table.buckets import bucket_of
 from rag.events import (
     CheckpointGroup,
     Expected,
@@ -192,6 +193,17 @@ def test_a_row_that_a_look_up_does_not_find_is_gone_only_when_its_range_was_read
     follower.read()
     assert "page" in kinds(table)
     assert found(follower)[7] == "changed"
+
+
+def test_a_range_that_grows_while_some_of_its_buckets_are_compared_is_read_whole():
+    table, follower = followed(64)
+    table.rows[7] = "changed"
+    same = [number for number in range(64, 2000) if bucket_of(str(number), 8) == bucket_of("7", 8)][:70]
+    table.meanwhile = lambda: table.rows.update(dict.fromkeys(same, "came meanwhile"))
+    follower.read()
+    assert "page" in kinds(table)
+    assert found(follower) == table.rows
+    assert follower.changed() == set()
 
 
 def test_a_table_most_of_whose_ranges_are_empty_is_listed_anew():
