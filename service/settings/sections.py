@@ -5,17 +5,21 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
+from indexes.embedders.bundled import MODEL
 from rag.errors import FilterError
 from rag.filters import parse_filter
 from rag.prompt.profiles import DEFAULT_PROFILE, Profile
 from rag.question.evidence import THRESHOLD
 from rag.retrieval.fusion import DENSE_WEIGHT
+from rag.types import Sampling
 from service.settings.sources import SourceSettings
 from service.settings.values import Duration, Group, Rate, Secret, SecretUrl, Section, Url
 
+_SAMPLING = Sampling()
+
 
 class EmbedderSettings(Section):
-    model: str = Field("multilingual-e5-small", description="Bundled name, folder, hub name, or endpoint's model")
+    model: str = Field(MODEL, description="Bundled name, folder, hub name, or endpoint's model")
     url: Url = Field("", description="OpenAI-compatible endpoint, ending in /v1; empty to embed in this process")
     api_key: Secret = Field(SecretStr(""), description="Key of the endpoint")
     backend: Literal["auto", "onnx", "torch"] = Field(
@@ -50,9 +54,9 @@ class LlmSettings(Section):
     api_key: Secret = Field(SecretStr(""), description="Key of the server")
     profile: Profile = Field(DEFAULT_PROFILE, description="Context: 8k, 32k, 64k, 128k tokens")
     tokenizer: str = Field("qwen2.5", description="qwen2.5 (built in), or the folder or hub name of another model")
-    max_tokens: int = Field(512, ge=16, le=8192, description="Longest answer")
-    temperature: float = Field(0.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(_SAMPLING.max_tokens, ge=16, le=8192, description="Longest answer")
+    temperature: float = Field(_SAMPLING.temperature, ge=0, le=2)
+    top_p: float = Field(_SAMPLING.top_p, gt=0, le=1)
     timeout_s: float = Field(60.0, gt=0, description="For a whole answer; past it, quoting takes over")
     first_token_s: float = Field(30.0, gt=0, description="For its first token; past it, the next server or quoting")
     max_waiting: int = Field(64, ge=1, description="Requests waiting in the engines from which on new ones are refused")
