@@ -1,8 +1,9 @@
 """Which of several equal servers a request goes to, and which of them are left alone for a while."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rag.retrieval.breaker import Breaker
 
@@ -13,7 +14,7 @@ class Server:
 
     url: str
     name: str
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: Breaker
     under_way: int = 0
     wrote_at: float = 0.0
 
@@ -21,8 +22,10 @@ class Server:
 class Routing:
     """Requests with the same affinity go to the same server; those without one go where the fewest are under way."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        self.servers = tuple(Server(url=url, name=engine_name(place)) for place, url in enumerate(urls))
+    def __init__(self, urls: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.servers = tuple(
+            Server(url=url, name=engine_name(place), breaker=Breaker(clock=clock)) for place, url in enumerate(urls)
+        )
 
     def ranked(self, affinity: str) -> list[Server]:
         """The servers in the order in which they are tried: by rendezvous hashing, those that fail last."""

@@ -51,18 +51,37 @@ def test_a_server_that_fails_is_last_and_gets_no_request_while_another_works() -
     assert all(routing.takes(server) for server in routing.ranked("topic")[:2])
 
 
-def test_where_none_works_each_is_tried_once_in_a_while() -> None:
-    routing = Routing(URLS[:1])
+class Clock:
+    """A clock that stands still until it is set."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_where_none_works_a_request_tries_each_after_a_rest() -> None:
+    clock = Clock()
+    routing = Routing(URLS[:1], clock=clock)
     (only,) = routing.servers
     fail(only)
+    assert not routing.takes(only)
+    clock.now_s += 10
     assert routing.trials() == []
-    assert not routing.takes(only)  # it failed just now
+    assert routing.takes(only)
+    assert not routing.takes(only)  # one attempt at a time
 
 
-def test_a_trial_is_due_only_after_a_rest() -> None:
-    routing = Routing(URLS)
-    fail(routing.servers[0])
+def test_while_another_works_a_server_is_tried_beside_the_requests_after_a_rest() -> None:
+    clock = Clock()
+    routing = Routing(URLS, clock=clock)
+    first, *_ = routing.servers
+    fail(first)
     assert routing.trials() == []
+    clock.now_s += 10
+    assert not routing.takes(first)
+    assert routing.trials() == [first]
+    assert routing.trials() == []  # one attempt at a time
 
 
 def test_servers_are_called_by_their_place() -> None:
