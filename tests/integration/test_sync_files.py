@@ -16,12 +16,12 @@ from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
 from connectors.visibility import FileVisibility, PathRule
 from rag.events import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
+from rag.fakes import MemoryNotes
 from service.catalogue import connector_of
 from service.knowledge_base import KnowledgeBase
 from service.settings.load import load_settings
 from service.store.ports import Changes
 from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
-from tests.support.synced import KeptNotes
 from tests.support.users import AsNobody, nobody, open_folder
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
@@ -35,7 +35,7 @@ def write(path: Path, text: str, *, at: int = LONG_AGO) -> Path:
     return path
 
 
-def read(source: FilesSource, notes: KeptNotes) -> list[SourceEvent]:
+def read(source: FilesSource, notes: MemoryNotes) -> list[SourceEvent]:
     events = list(source.read(notes))
     for event in events:
         notes.keep(event if isinstance(event, Checkpoint) else event.checkpoint if isinstance(event, Listed) else None)
@@ -46,7 +46,7 @@ def upserted(events: list[SourceEvent]) -> list[str]:
     return [event.document.id for event in events if isinstance(event, Upsert)]
 
 
-def let_time_pass(notes: KeptNotes) -> None:
+def let_time_pass(notes: MemoryNotes) -> None:
     """Have the last read be later than it was, so that files made by this test count as old by then."""
     for key, note in notes.kept.items():
         notes.kept[key] = replace(note, head={**note.head, "read_at_ns": note.head["read_at_ns"] + 10**10})
@@ -68,7 +68,7 @@ def summary(kb: KnowledgeBase, **options: bool) -> dict[str, int]:
 
 def test_an_untouched_file_is_not_opened(tmp_path: Path, hashed: list[str]):
     write(tmp_path / "a.md", "first")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     assert upserted(read(source, notes)) == ["a.md"]
     let_time_pass(notes)
     del hashed[:]
@@ -115,7 +115,7 @@ def swap_folders(folder: Path) -> None:
 def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, change: Callable[[Path], None], changed: list[str]):
     for name, text in {"a.md": "first", "b.md": "other", "one/c.md": "third", "two/c.md": "forth"}.items():
         write(tmp_path / name, text)
-    source, notes = FilesSource(name="d", paths=("**/*.md",), root=tmp_path), KeptNotes()
+    source, notes = FilesSource(name="d", paths=("**/*.md",), root=tmp_path), MemoryNotes()
     read(source, notes)
     let_time_pass(notes)
     change(tmp_path)
@@ -133,7 +133,7 @@ def test_a_restored_file_with_its_old_time_answers_with_its_content(tmp_path: Pa
 
 def test_notes_of_an_earlier_version_have_files_hashed_once_and_not_parsed(tmp_path: Path, hashed: list[str]):
     write(tmp_path / "a.md", "first")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     read(source, notes)
     let_time_pass(notes)
     (note,) = notes.kept.values()
@@ -150,7 +150,7 @@ def test_notes_of_an_earlier_version_have_files_hashed_once_and_not_parsed(tmp_p
 
 def test_a_file_that_was_touched_is_not_parsed(tmp_path: Path):
     file = write(tmp_path / "a.md", "first")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     read(source, notes)
     os.utime(file, (LONG_AGO + 5, LONG_AGO + 5))
     assert upserted(read(source, notes)) == []
@@ -161,7 +161,7 @@ def test_a_file_changed_right_after_it_was_read_is_read_again(tmp_path: Path):
     import time
 
     now = int(time.time())
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     write(tmp_path / "a.md", "first", at=now)
     read(source, notes)
     write(tmp_path / "a.md", "other", at=now)
@@ -208,12 +208,12 @@ def test_a_file_reached_by_links_is_one_document_and_loops_end(tmp_path: Path):
     write(tmp_path / "elsewhere" / "far.md", "far text")
     (tmp_path / "docs" / "far.md").symlink_to(tmp_path / "elsewhere" / "far.md")
     source = FilesSource(name="d", paths=("docs",), root=tmp_path)
-    assert upserted(read(source, KeptNotes())) == ["docs/far.md", "docs/real.md"]
+    assert upserted(read(source, MemoryNotes())) == ["docs/far.md", "docs/real.md"]
 
 
 def test_a_table_file_changed_while_it_is_read_is_read_again_by_the_next_run(tmp_path: Path):
     file = write(tmp_path / "a.csv", "id,name\n" + "\n".join(f"{i},first" for i in range(5000)))
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     events = source.read(notes)
     begun = [next(events) for _ in range(10)]
     write(file, "id,name\n" + "\n".join(f"{i},second" for i in range(5000)), at=LONG_AGO + 9)
@@ -229,7 +229,7 @@ def test_a_large_table_file_is_read_in_constant_memory(tmp_path: Path):
     write(tmp_path / "a.csv", "id,name\n" + "\n".join(f"{i},item number {i}" for i in range(20_000)))
     source = FilesSource(name="d", paths=("*",), root=tmp_path)
     tracemalloc.start()
-    count = sum(isinstance(event, Upsert) for event in source.read(KeptNotes()))
+    count = sum(isinstance(event, Upsert) for event in source.read(MemoryNotes()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 20_000
@@ -239,7 +239,7 @@ def test_a_large_table_file_is_read_in_constant_memory(tmp_path: Path):
 def test_thousands_of_small_files_are_followed(tmp_path: Path):
     for number in range(3000):
         write(tmp_path / f"{number % 50}" / f"{number}.md", f"text {number}")
-    source, notes = FilesSource(name="d", paths=("**/*",), root=tmp_path), KeptNotes()
+    source, notes = FilesSource(name="d", paths=("**/*",), root=tmp_path), MemoryNotes()
     assert len(upserted(read(source, notes))) == 3000
     write(tmp_path / "7" / "7.md", "new text", at=LONG_AGO + 1)
     (tmp_path / "8" / "8.md").unlink()
@@ -282,7 +282,7 @@ def test_retry_reads_what_was_set_aside_again(tmp_path: Path, make_kb: MakeKb):
 # How many documents a source holds.
 
 
-def held(source: FilesSource, notes: KeptNotes) -> int | None:
+def held(source: FilesSource, notes: MemoryNotes) -> int | None:
     return read(source, notes)[-1].documents
 
 
@@ -290,7 +290,7 @@ def test_a_read_says_how_many_documents_the_source_holds(tmp_path: Path):
     write(tmp_path / "a.md", "first")
     table = write(tmp_path / "b.csv", "id,name\n1,one\n2,two\n3,three\n")
     write(tmp_path / "empty.txt", "")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     assert held(source, notes) == 4
     let_time_pass(notes)
     assert held(source, notes) == 4  # by the notes
@@ -303,7 +303,7 @@ def test_a_read_says_how_many_documents_the_source_holds(tmp_path: Path):
 def test_a_read_that_met_something_unreadable_does_not_say_how_many(tmp_path: Path):
     write(tmp_path / "a.md", "first")
     bad = write(tmp_path / "bad.json", "{")
-    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), KeptNotes()
+    source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     assert held(source, notes) is None
     let_time_pass(notes)
     assert held(source, notes) is None  # what was indexed of it before is not known here

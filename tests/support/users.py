@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rag.events import Checkpoint, SourceEvent
+from rag.fakes import MemoryNotes
 from rag.ports import Notes, Source
-from tests.support.synced import KeptNotes
 
 _NOBODY = 65534
 
@@ -47,7 +47,7 @@ class AsNobody:
         self._source = source
 
     def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
-        notes = KeptNotes()
+        notes = MemoryNotes()
         for scope, name, head in cursor.find() if cursor is not None else ():
             notes.keep(Checkpoint(scope=scope, name=name, head=head))
         with nobody():
