@@ -167,8 +167,8 @@ def test_what_json_cannot_carry_is_refused_before_any_attempt(engines: Any, sche
         (status(400, '{"error": {"code": "content_filter", "message": "x"}}'), AnswerFiltered, "content filter"),
         (status(422), RequestRefused, "refused this request"),
         (status(400, "packed", more="content-encoding: gzip\r\n"), RequestRefused, "refused this request"),
-        (status(503), EngineBusy, "all the questions"),
-        (status(500), GeneratorUnavailable, "not available"),
+        (status(503), EngineBusy, "at capacity"),
+        (status(500), GeneratorUnavailable, "unavailable"),
         ([HEAD, event({"error": {"message": "too long", "code": 400}})], RequestRefused, "refused this request"),
     ],
 )
