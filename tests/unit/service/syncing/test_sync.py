@@ -1,7 +1,6 @@
 """A sync: the index follows the source, and nothing is lost on the way."""
 
 import threading
-from collections.abc import Sequence
 
 import pytest
 
@@ -9,8 +8,6 @@ from rag.documents import Document
 from rag.errors import IndexUnavailable, LeaseLost, MassDeleteRefused, RunStopped, SourceBusy, SourceError
 from rag.events import Expected, Notice, Passed, ScopeFailed, SnapshotComplete, Unreadable, Upsert
 from rag.ports import LISTING
-from service.store.fakes import MemoryLedger
-from service.store.ports import StoredDocument
 from service.syncing.batch import store as batch_store
 from tests.unit.service.syncing.conftest import Store, end, points, row, rows, whole
 
@@ -91,28 +88,6 @@ def test_a_document_that_comes_again_in_a_later_batch_is_compared_with_the_first
     assert (report.added, report.updated) == (2, 1)
     assert store.texts()["t/1"] == "last"
     assert store.is_in_step()
-
-
-def test_a_document_is_compared_only_when_its_last_version_is_committed():
-    """The first commit waits until the ledger is asked again, which it is not before that commit."""
-    asked = threading.Event()
-
-    class Watched(MemoryLedger):
-        def known(self, source: str, document_ids: Sequence[str]) -> dict[str, StoredDocument]:
-            if document_ids == ["t/1"] and self.waits:
-                asked.set()
-            return super().known(source, document_ids)
-
-        waits = False
-
-    def before(call: str) -> None:
-        if call == "commit":
-            ledger.waits = True
-            asked.wait(0.05)
-
-    ledger = Watched(before=before)
-    report = Store([row(1, "first"), row(1, "last")], ledger=ledger, batch_documents=1).run()
-    assert (report.added, report.updated) == (1, 1)
 
 
 @pytest.mark.parametrize(("most", "commits"), [(512, 1), (2, 3)])
