@@ -206,7 +206,9 @@ class Asker:
             async with asyncio.timeout(max(0.0, min(_KEEP_S, left_s - _TO_END_S))):
                 await self._turns.run(self._conversations().add, ask.conversation, ask.scope.identity, turn)
         except (StateUnavailable, TimeoutError) as err:
-            _log.warning("a turn of a conversation could not be kept in time: %s", err or "the state store is busy")
+            _log.warning(
+                "a turn of a conversation could not be kept in time: %s", str(err) or "the state store is busy"
+            )
 
 
 async def _check_window(settings: answering.AnswerSettings, profile: str) -> None:

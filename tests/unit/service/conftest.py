@@ -36,15 +36,26 @@ STORES = ("The Edmonton store opens at eleven.", "The Calgary store sells opened
 
 
 class MemoryCollection(MemoryIndex):
-    """A collection that a re-index can take away: from then on its requests raise IndexMoved."""
+    """A collection that a re-index can take away: from then on its requests raise IndexMoved.
 
-    def __init__(self, texts: Sequence[str] = (), *, source: str = "docs") -> None:
-        super().__init__(before=self._stays)
-        self.is_current = self.is_there = True
-        self.upsert(points_of([document(f"{n}.md", text, source=source) for n, text in enumerate(texts)]))
+    requests: all that came, by name. fails: what each raises.
+    """
+
+    def __init__(self, texts: Sequence[str] = (), *, fails: Exception | None = None) -> None:
+        self.requests: list[str] = []
+        self.fails: Exception | None = None
+        super().__init__(before=self._note, dense_weight=0.0)  # hashes say nothing of likeness
+        self.is_there = True
+        self.upsert(points_of([document(f"{number}.md", text) for number, text in enumerate(texts)]))
+        self.requests.clear()
+        self.fails = fails
+
+    @property
+    def is_current(self) -> bool:
+        return not isinstance(self.fails, IndexMoved)
 
     def leave(self) -> None:
-        self.is_current = False
+        self.fails = IndexMoved("A re-index replaced the collection.")
 
     def weighted(self, dense_weight: float | None) -> "MemoryCollection":
         own = copy(self)
@@ -54,9 +65,10 @@ class MemoryCollection(MemoryIndex):
     def drop(self) -> None:
         self.is_there = False
 
-    def _stays(self, request: str) -> None:
-        if not self.is_current:
-            raise IndexMoved(f"{request}: a re-index replaced the collection.")
+    def _note(self, request: str) -> None:
+        self.requests.append(request)
+        if self.fails is not None:
+            raise self.fails
 
 
 def document(name: str, text: str, *, source: str = "docs", **fields: Any) -> Document:
@@ -103,7 +115,8 @@ def services_of(
     made, own = build(settings), bound or binding()
     store = Lazy(lambda: database or memory_database())
     collection = parts.pop("collection", None) or Collection(lambda: own)
-    counter, conversations = Lazy(CharacterCounter), Lazy(lambda: Conversations(store(), keep_s=1000))
+    counter, writer = Lazy(CharacterCounter), Lazy(lambda: generator)
+    conversations = Lazy(lambda: Conversations(store(), keep_s=1000))
     searcher = Searcher(
         collection, settings.retrieval, synonyms=settings.synonyms, reranking=Lazy(lambda: None), threads=made.searches
     )
@@ -113,7 +126,7 @@ def services_of(
         conversations=conversations,
         counter=counter,
         templates=made.templates,
-        generator=Lazy(lambda: generator),
+        generator=writer,
         turns=made.turns,
         metrics=made.metrics,
     )
@@ -131,7 +144,7 @@ def services_of(
         conversations=conversations,
         collection=collection,
         counter=counter,
-        generator=Lazy(lambda: generator),
+        generator=writer,
         searcher=searcher,
         asker=asker,
         syncer=Syncer(ledger, collection, catalogue, settings, counter=counter),
