@@ -143,7 +143,8 @@ def test_a_killed_build_goes_on_where_it_stopped(config: Path, other_model: str)
     with connect(config) as kb:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(
-            lambda: "kb-2" in versions(kb)[0] and kb.services.qdrant().count("kb-2").count > 0, what="the first copied points"
+            lambda: "kb-2" in versions(kb)[0] and kb.services.qdrant().count("kb-2").count > 0,
+            what="the first copied points",
         )
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -188,7 +189,11 @@ def test_a_run_that_ends_between_swap_and_removal_is_cleaned_up(config: Path, ot
 def test_a_build_can_be_rolled_back(config: Path, other_model: str):
     with connect(config) as kb:
         target = with_embedder(kb, other_model)
-        next(NewVersion(kb.services.qdrant(), "kb", target.encoders, sharding(kb.settings)).catch_up(target.embedder, target.sparse))
+        next(
+            NewVersion(kb.services.qdrant(), "kb", target.encoders, sharding(kb.settings)).catch_up(
+                target.embedder, target.sparse
+            )
+        )
         assert versions(kb) == (["kb-1", "kb-2"], "kb-1")
         assert citewell_json("reindex", "--abort", config=config)["removed"] == ["kb-2"]
         assert versions(kb) == (["kb-1"], "kb-1")
@@ -213,3 +218,17 @@ def test_a_model_that_finds_nothing_is_not_swapped_in(config: Path, other_model:
         with pytest.raises(ReindexRefused, match="by meaning"):
             compare(target, version)
         assert kb.retrieve("product 7")
+
+
+def test_a_re_index_in_mid_flight_changes_the_collection_and_nothing_else(config: Path, other_model: str) -> None:
+    with connect(config) as kb:
+        assert kb.retrieve("product 7")
+        before = kb.settings
+        text = config.read_text().replace(
+            "[qdrant]", '[retrieval]\nthreshold = 0.99\n[identity]\ntenant = "x"\n[qdrant]'
+        )
+        config.write_text(text)  # for the next start
+        citewell_json("reindex", "--model", other_model, config=config)
+        assert kb.retrieve("product 7")
+        assert versions(kb)[1] == "kb-2"
+        assert kb.settings is before

@@ -1,7 +1,8 @@
-"""A data folder made before row ids were typed opens and goes on: nothing is embedded again, nothing forgotten.
+"""Data folders that earlier versions made open and go on: nothing is embedded again, nothing forgotten.
 
 tests/data/before_typed_ids.tar.xz is that folder, made by Citewell 0.1.0 at commit ba1f61e from before_typed_ids.sql, two
-files, and one conversation that stands on a row whose id changes.
+files, and one conversation that stands on a row whose id changes. tests/data/before_rooms.tar.xz was made at commit
+5f06e3c, before the modules moved into rooms: two sources, a key, a job, a conversation, and one broken file.
 """
 
 import sqlite3
@@ -78,7 +79,8 @@ def upgraded(tmp_path: Path) -> Iterator[KnowledgeBase]:
 
 def test_an_older_data_folder_goes_on_with_typed_ids(upgraded: KnowledgeBase):
     before = {
-        name: {d.document_id for page in upgraded.services.ledger().pages(name) for d in page} for name in upgraded.settings.sources
+        name: {d.document_id for page in upgraded.services.ledger().pages(name) for d in page}
+        for name in upgraded.settings.sources
     }
     reports = {report.source: report for report in upgraded.ingest()}
     assert {name: (r.error, r.chunks_embedded, r.quarantined) for name, r in reports.items()} == dict.fromkeys(
@@ -110,3 +112,40 @@ def test_a_conversation_that_stands_on_a_row_with_a_new_id_is_not_forgotten(upgr
     assert turns[0].passages[0].label == label
     visible = upgraded.services.collection.current().index.visible(list(turns[0].stands_on), Scope())
     assert without_lost(turns, visible) == turns
+
+
+@pytest.fixture
+def from_before_the_rooms(tmp_path: Path) -> Iterator[KnowledgeBase]:
+    with tarfile.open(DATA / "before_rooms.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    (tmp_path / "citewell.toml").write_text(
+        '[llm]\nkeep_conversations = "36500d"\n[sources.shop]\nkind = "sql"\nurl = "sqlite:///shop.sqlite"\n'
+        '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
+    )
+    with connect(tmp_path / "citewell.toml") as kb:
+        yield kb
+    stop_engine(tmp_path / ".citewell" / "qdrant")
+
+
+def test_a_folder_from_before_the_rooms_answers_before_anything_is_read(from_before_the_rooms: KnowledgeBase) -> None:
+    answer = from_before_the_rooms.ask("When does the ferry leave?", conversation="again")
+    assert "six" in answer.text
+    assert answer.citations[0].document_id == "docs/ferry.md"
+    services = from_before_the_rooms.services
+    assert [key.name for key in services.keys().all()] == ["reader"]
+    assert [job.status for job in services.jobs().page(limit=5)] == ["done"]
+    assert services.overview().summary("docs")["quarantine"][0]["document_id"] == "docs/broken.pdf"
+    turns = services.conversations().turns("before", Identity())
+    assert without_lost(turns, services.searcher.visible(list(turns[0].stands_on), Scope())) == turns
+
+
+def test_a_folder_from_before_the_rooms_is_synced_with_nothing_embedded_again(
+    from_before_the_rooms: KnowledgeBase,
+) -> None:
+    reports = from_before_the_rooms.ingest()  # documents are updated, because the folder's path is in their URIs
+    assert [(report.added, report.chunks_embedded, report.deleted) for report in reports] == [(0, 0, 0)] * 2
+    again = from_before_the_rooms.ingest()
+    assert [(report.added, report.updated, report.chunks_embedded, report.deleted) for report in again] == [
+        (0, 0, 0, 0)
+    ] * 2
+    assert from_before_the_rooms.services.collection.current().index.count() == 8

@@ -1,0 +1,57 @@
+"""The house stays one that can be lived in; which room may use which, import-linter says (pyproject.toml)."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("rag", "connectors", "indexes", "service")
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+# Imported when they are needed: what is behind them takes a second or more, or may not be installed.
+LAZY = {
+    "connectors/sql/connection.py",
+    "service/__init__.py",
+    "service/knowledge_base.py",
+    "service/wiring.py",
+}
+
+
+def shown(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def own_imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
+            yield node.module or ""
+
+
+def test_no_folder_has_more_than_twelve_modules() -> None:
+    counts = Counter(path.parent for path in MODULES)
+    assert {shown(folder): count for folder, count in counts.items() if count > 12} == {}
+
+
+def test_the_service_has_at_most_eight_modules_beside_its_rooms() -> None:
+    assert len(list((ROOT / "service").glob("*.py"))) <= 8
+
+
+def test_no_file_is_longer_than_four_hundred_lines() -> None:
+    files = [*MODULES, *(ROOT / "service" / "web").glob("*.js")]
+    lengths = {shown(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {path: length for path, length in lengths.items() if length > 400} == {}
+
+
+def test_nothing_in_the_service_is_handed_a_knowledge_base() -> None:
+    users = [shown(path) for path in MODULES if "service.knowledge_base" in own_imports(ast.parse(path.read_text()))]
+    assert users == ["service/__init__.py"]
+
+
+def test_only_what_must_be_fast_to_start_imports_our_own_in_functions() -> None:
+    hidden = set()
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        if any(True for function in functions for _ in own_imports(function)):
+            hidden.add(shown(path))
+    assert {path for path in hidden if not path.startswith("service/cli/")} <= LAZY
