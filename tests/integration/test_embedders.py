@@ -55,7 +55,7 @@ def test_a_model_that_cannot_be_loaded_says_how_to_mend_it(tmp_path: Path):
         load_embedder(str(tmp_path))
     with pytest.raises(EmbedderUnavailable, match=r'embedder\.backend = "torch"'):
         load_embedder(str(tmp_path), backend="onnx")
-    with pytest.raises(EmbedderUnavailable, match=r"cannot be fetched[\s\S]*local folder"):
+    with pytest.raises(EmbedderUnavailable, match=r"cannot be downloaded[\s\S]*local folder"):
         load_embedder("no/such-model")
 
 

