@@ -76,6 +76,9 @@ test-sync-fuzz: $(VENV)/installed-dev  ## random transactions and broken runs, c
 test-security: $(VENV)/installed-dev  ## attack labels, secrets, rights, children, streams, limits, tokens; how many got through
 	@$(BIN)/python -m tests.security
 
+test-inversions: $(VENV)/installed-dev  ## invert 50 deciding branches, one at a time; which of them no unit test notices
+	@$(BIN)/python -m tests.inversions
+
 test-vllm: $(VENV)/installed-dev  ## ask a real vLLM server on the CPU
 	@$(BIN)/python -m pytest -q -m vllm
 

@@ -1,0 +1,1 @@
+"""`make test-inversions`: deciding branches, inverted one at a time, each turn a unit test red."""
