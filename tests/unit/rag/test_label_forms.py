@@ -11,7 +11,7 @@ from tests.security.labels import answers, leaks, write
 LABELS = ("k7f2", "m1n2")
 
 
-@settings(max_examples=500)
+@settings(max_examples=60)  # make test-security has 5,000
 @given(answers())
 def test_no_form_of_a_label_leaves_unchecked_streamed_or_whole(answer: tuple[str, list[int]]):
     text, cuts = answer
@@ -48,6 +48,19 @@ def test_a_true_label_in_any_form_is_a_citation_and_a_false_one_is_none(form: st
         assert "z9z8" not in false.text
 
 
+@pytest.mark.parametrize("words", ["reference", "references", "Refs.", "en", "citations and labels"])
+def test_words_that_say_nothing_beside_a_label_go_with_their_bracket(words: str):
+    assert write(f"Records can be returned within 30 days ({words} k7f2).", []).text == (
+        "Records can be returned within 30 days [k7f2]."
+    )
+
+
+def test_words_that_say_something_stay_in_their_bracket():
+    assert write("Records can be returned within 30 days (says k7f2).", []).text == (
+        "Records can be returned within 30 days (says [k7f2])."
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -68,11 +81,11 @@ def test_a_text_without_labels_stays_as_it_is(text: str):
     "unit", [" ", "\t", ".", "[", "(", "`", "*", "<", "a1", "k7f2 ", "[a1b2 ", "[k7f2]", "&#", "a\u200b", "_a1", "\\"]
 )
 def test_no_text_takes_long(unit: str):
-    text = (unit * 4000)[:4000]
+    text = (unit * 2000)[:2000]
     started = time.process_time()
     write(text, [])
     write(text, list(range(1, len(text))))
-    assert time.process_time() - started < 20  # 0.3 s; a quadratic search takes minutes
+    assert time.process_time() - started < 10  # 0.1 s; a quadratic search takes a minute
 
 
 def test_a_quote_keeps_its_words_and_nothing_that_looks_like_a_label():
