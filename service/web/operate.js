@@ -148,10 +148,12 @@ async function drawJobs() {
 /** Show a job's progress as the service tells it, and draw everything again at its end. */
 async function follow(/** @type {number} */ id) {
   const ending = new AbortController();
+  let ended = false; // a stream that breaks off waits for the next refresh, or a failing service would be flooded
   following.set(id, ending);
   try {
     for await (const [name, job] of events("GET", `v1/jobs/${id}/events`, undefined, ending.signal)) {
       if (name === "error") break;
+      ended = name === "done";
       update(parts.jobs.querySelector(`[data-job="${id}"]`), ...jobItem(job).childNodes);
     }
   } catch {
@@ -159,7 +161,7 @@ async function follow(/** @type {number} */ id) {
   } finally {
     following.delete(id);
   }
-  if (!ending.signal.aborted) await refresh();
+  if (ended && !ending.signal.aborted) await refresh();
 }
 
 function jobItem(/** @type {Job} */ job) {

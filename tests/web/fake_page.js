@@ -96,6 +96,14 @@ export class FakeElement {
     this.replaceChildren(text);
   }
 
+  get innerHTML() {
+    return html(...this.childNodes);
+  }
+
+  contains(element) {
+    return [...this.below()].includes(element);
+  }
+
   get id() {
     return this.getAttribute("id");
   }
@@ -171,8 +179,9 @@ export class FakeElement {
   }
 
   matches(selector) {
+    if (selector.includes(", ")) return selector.split(", ").some((each) => this.matches(each));
     const [, tag, rest] = /^([a-z0-9]*)(.*)$/.exec(selector);
-    const tests = [...rest.matchAll(/#([\w-]+)|\.([\w-]+)|\[([\w-]+)(?:=([\w-]+))?\]|:(checked)/g)];
+    const tests = [...rest.matchAll(/#([\w-]+)|\.([\w-]+)|\[([\w-]+)(?:="?([\w-]+)"?)?\]|:(checked)/g)];
     if (tests.map(([text]) => text).join("") !== rest) throw new Error(`no selector of the fake page: ${selector}`);
     return (!tag || tag === this.tagName) && tests.every((test) => this.#passes(test));
   }
@@ -234,12 +243,14 @@ export function openPage(...ids) {
     documentElement: root,
     body: root,
     activeElement: null,
+    visibilityState: "visible",
     createElement: (tag) => new FakeElement(tag),
     createTextNode: (text) => new FakeText(text),
     getElementById: (id) => root.querySelector(`#${id}`),
     querySelectorAll: (selector) => root.querySelectorAll(selector),
   };
   globalThis.HTMLElement = FakeElement;
+  globalThis.window = globalThis;
   globalThis.localStorage = new FakeStorage();
   globalThis.requestAnimationFrame = (draw) => setImmediate(() => draw(performance.now()));
   Object.assign(globalThis, { innerHeight: 0, scrollY: 0, scrollTo: () => {} });
