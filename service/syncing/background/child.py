@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from rag.boundary.child import child_environment, python_child
 from rag.boundary.exit_codes import STOPPED, WELL, ExitCode
@@ -15,17 +15,26 @@ from rag.boundary.exit_codes import STOPPED, WELL, ExitCode
 _ERROR_LINES = 5
 
 
+class Command(Protocol):
+    """Gives the command that reads some sources; options: names of its flags, such as "full"."""
+
+    def __call__(self, config: Path, sources: Sequence[str], options: Sequence[str] = ()) -> list[str]: ...
+
+
+def ingest_command(config: Path, sources: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+    """Our own `citewell ingest`, as a Command."""
+    flags = [f"--{name.replace('_', '-')}" for name in options]
+    return python_child("service.cli.main", "ingest", "--json", "--config", str(config), *flags, "--", *sources)
+
+
 class ChildIngest:
     """An ingest of some sources. `run` it once, in a thread; `stop` and `progress` are for other threads.
 
-    options: names of the command's flags, such as "full". progress: by source, its last event so far.
+    command: an `ingest_command`. progress: by source, its last event so far.
     """
 
-    def __init__(self, config: Path, sources: Sequence[str], options: Sequence[str] = ()) -> None:
-        flags = [f"--{name.replace('_', '-')}" for name in options]
-        self._command = python_child(
-            "service.cli.main", "ingest", "--json", "--config", str(config), *flags, "--", *sources
-        )
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False

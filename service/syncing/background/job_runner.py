@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.store.jobs import Job, Jobs
-from service.syncing.background.child import ChildIngest
+from service.syncing.background.child import ChildIngest, Command, ingest_command
 from service.threads import Threads
 
 _AT_ONCE = 2
@@ -16,10 +16,16 @@ _log = logging.getLogger("citewell")
 
 
 class JobRunner:
-    """Jobs of one worker of the service. Make and use it on one event loop."""
+    """Jobs of one worker of the service. Make and use it on one event loop.
 
-    def __init__(self, jobs: Jobs, config: Path) -> None:
+    command: what each job runs. tell_every_s: how often the state store is told, and asked whether to go on.
+    """
+
+    def __init__(
+        self, jobs: Jobs, config: Path, *, command: Command = ingest_command, tell_every_s: float = _TELL_EVERY_S
+    ) -> None:
         self._jobs, self._config = jobs, config
+        self._command, self._tell_every_s = command, tell_every_s
         self._state = Threads("jobs", _AT_ONCE + 1)
         self._children = Threads("ingest", _AT_ONCE)
         self._free = asyncio.Semaphore(_AT_ONCE)
@@ -53,7 +59,7 @@ class JobRunner:
         """Wait for a free place; whether the job was not cancelled meanwhile."""
         waiting = asyncio.create_task(self._free.acquire())
         try:
-            while not (await asyncio.wait([waiting], timeout=_TELL_EVERY_S))[0]:
+            while not (await asyncio.wait([waiting], timeout=self._tell_every_s))[0]:
                 if await self._state.run(self._jobs.tell, job.id, {}):
                     waiting.cancel()
                     return False
@@ -64,12 +70,13 @@ class JobRunner:
 
     async def _ingest(self, job: Job, told: dict[str, Any]) -> str:
         """Run a job's process; how the job ended."""
-        child = ChildIngest(self._config, job.sources, [name for name, on in job.request.items() if on is True])
+        options = [name for name, on in job.request.items() if on is True]
+        child = ChildIngest(self._command(self._config, job.sources, options))
         running = None
         try:
             await self._state.run(self._jobs.start, job.id)
             running = asyncio.create_task(self._children.run(child.run))
-            while not (await asyncio.wait([running], timeout=_TELL_EVERY_S))[0]:
+            while not (await asyncio.wait([running], timeout=self._tell_every_s))[0]:
                 told |= {"sources": dict(child.progress)} if child.progress else {}
                 if await self._state.run(self._jobs.tell, job.id, told):
                     child.stop()

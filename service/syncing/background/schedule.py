@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from connectors.files.patterns import base_of
 from service.settings.sources import FilesSettings, SourceSettings
-from service.syncing.background.watching import follow_files
+from service.syncing.background.watching import News, follow_files
 
 _JITTER_SHARE = 0.1  # of an interval, so that the sources of many installations do not all begin at once
 _LONGEST_JITTER_S = 30.0
@@ -31,7 +31,8 @@ class Schedule:
     A source never runs twice at once: one that is still running when it is due is run once more after it has ended,
     however often it was due meanwhile. The times of the next runs are kept in the state, for `citewell status`.
     default_every_s: how often a database without a schedule of its own is read, and then folders are watched; 0: they
-    are left alone. rescan_s: how often a watched source is read although nothing was told of its files.
+    are left alone. rescan_s: how often a watched source is read although nothing was told of its files. follow: tells
+    of changes, as `follow_files` does.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Schedule:
         note_next: Callable[[str, float | None], None],
         default_every_s: float = 0.0,
         rescan_s: float = _RESCAN_S,
+        follow: Callable[..., Iterator[News]] = follow_files,
     ) -> None:
         self._sources, self._sync, self._next_run = sources, sync, note_next
         self._root, self._data_dir = root, data_dir
-        self._default_every_s, self._rescan_s = default_every_s, rescan_s
+        self._default_every_s, self._rescan_s, self._follow = default_every_s, rescan_s, follow
         self._stop = threading.Event()
         self._locks = {name: threading.Lock() for name in self._sources}
         self._watchers: list[threading.Thread] = []
@@ -128,7 +130,7 @@ class Schedule:
         """Sync at once, and again after every change; changes during a sync are not missed."""
         bases = sorted({base_of(self._root, pattern) for pattern in settings.paths})
         due, retry_s, next_try, next_scan = False, 0.0, 0.0, 0.0
-        for news in follow_files(bases, ignore=self._data_dir, stop=self._stop):
+        for news in self._follow(bases, ignore=self._data_dir, stop=self._stop):
             now = time.monotonic()
             due = due or bool(news) or now >= next_scan
             if not due or (now < next_try and news != "begun"):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.settings.sections import Settings
-from service.syncing.background.child import ChildIngest
+from service.syncing.background.child import ChildIngest, Command, ingest_command
 from service.syncing.background.schedule import Schedule
 
 _log = logging.getLogger("citewell")
@@ -15,9 +15,16 @@ _log = logging.getLogger("citewell")
 class ScheduledSync:
     """Reads the sources that have a schedule, or watch their files, while the service runs."""
 
-    def __init__(self, settings: Settings, config: Path, *, note_next: Callable[[str, float | None], None]) -> None:
-        """config: the settings' file; note_next: is told when a source is due next."""
-        self._config = config
+    def __init__(
+        self,
+        settings: Settings,
+        config: Path,
+        *,
+        note_next: Callable[[str, float | None], None],
+        command: Command = ingest_command,
+    ) -> None:
+        """config: the settings' file; note_next: is told when a source is due next; command: what each sync runs."""
+        self._config, self._command = config, command
         self._lock = threading.Lock()
         self._running: set[ChildIngest] = set()
         self._ended = False
@@ -40,7 +47,7 @@ class ScheduledSync:
         self._schedule.stop()
 
     def _sync(self, name: str) -> bool:
-        child = ChildIngest(self._config, [name])
+        child = ChildIngest(self._command(self._config, [name]))
         with self._lock:
             if self._ended:
                 return False
