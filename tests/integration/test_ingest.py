@@ -1,23 +1,13 @@
 """Ingest: the index follows the source, and nothing is lost on the way."""
 
-import os
-import socket
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from rag.errors import ConfigError, MassDeleteRefused, SourceBusy, SourceError
-from rag.events import Checkpoint, SourceEvent, Unreadable
+from rag.errors import ConfigError
 from service.knowledge_base import KnowledgeBase
-from service.store.ports import Changes, StoredDocument
-from service.store.schema import leases
-from service.store.state import State
-from service.syncing.run import SyncParts
-from service.syncing.sync import Options, ingest
-from tests.conftest import MakeKb, server_database, sqlite_with
+from tests.conftest import MakeKb, sqlite_with
 
 SHOP = '[sources.shop]\nkind = "sql"\nurl = "sqlite:///shop.sqlite"\n'
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
@@ -76,42 +66,6 @@ def test_a_changed_row_answers_with_its_new_text_only(tmp_path: Path, make_kb: M
     assert kb.services.collection.current().index.count() == 20
 
 
-def test_a_change_in_a_long_document_embeds_only_what_changed(tmp_path: Path, make_kb: MakeKb):
-    (tmp_path / "docs").mkdir()
-    parts = [f"## Part {i}\n\n" + f"Sentence of part {i} about vinyl records. " * 30 for i in range(8)]
-    (tmp_path / "docs" / "a.md").write_text("\n\n".join(parts))
-    kb = make_kb(DOCS)
-    whole = run(kb)["chunks_embedded"]
-    (tmp_path / "docs" / "a.md").write_text("\n\n".join([*parts[:-1], "## Part 7\n\nNew end."]))
-    assert run(kb)["chunks_embedded"] == 1
-    assert kb.services.collection.current().index.count() < whole
-    assert "New end." in titles(kb, "the new end of part 7")[0]
-
-
-def test_a_run_that_would_delete_much_stops_until_it_is_allowed(tmp_path: Path, make_kb: MakeKb):
-    shop(tmp_path, rows=60)
-    kb = make_kb(SHOP)
-    run(kb)
-    change(tmp_path, "DELETE FROM album WHERE id >= 30")
-    with pytest.raises(MassDeleteRefused, match=r"30 of its 60 .*--allow-mass-delete"):
-        run(kb)
-    assert kb.services.collection.current().index.count() == 60
-    assert run(kb, allow_mass_delete=True)["deleted"] == 30
-    assert kb.services.collection.current().index.count() == 30
-
-
-def test_a_dropped_table_is_told_and_keeps_its_rows(tmp_path: Path, make_kb: MakeKb):
-    shop(tmp_path)
-    change(tmp_path, "CREATE TABLE genre (id INTEGER PRIMARY KEY, name TEXT)")
-    change(tmp_path, "INSERT INTO genre VALUES (1, 'Rock')")
-    kb = make_kb(SHOP)
-    run(kb)
-    change(tmp_path, "DROP TABLE genre")
-    (report,) = kb.ingest()
-    assert "Table 'genre' was indexed before and is not read now" in report.error
-    assert kb.services.collection.current().index.count() == 21
-
-
 def test_a_dry_run_says_what_would_change_and_changes_nothing(tmp_path: Path, make_kb: MakeKb):
     shop(tmp_path)
     kb = make_kb(SHOP)
@@ -122,127 +76,6 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(tmp_path: Path, ma
     assert (planned["updated"], planned["unchanged"], planned["deleted"]) == (1, 18, 1)
     assert kb.services.collection.current().index.count() == 20
     assert run(kb)["deleted"] == 1
-
-
-def test_full_indexes_every_document_again(tmp_path: Path, make_kb: MakeKb):
-    shop(tmp_path)
-    kb = make_kb(SHOP)
-    run(kb)
-    assert run(kb, full=True)["chunks_embedded"] == 20
-    assert kb.services.collection.current().index.count() == 20
-
-
-class Interrupted:
-    """A source that fails after some of its events."""
-
-    def __init__(self, events: list[SourceEvent], after: int) -> None:
-        self.events, self.after = events, after
-
-    def read(self, cursor: str | None = None) -> Iterator[SourceEvent]:
-        yield from self.events[: self.after]
-        raise SourceError("the connection broke")
-
-
-def parts(kb: KnowledgeBase) -> SyncParts:
-    return SyncParts(
-        ledger=kb.services.ledger(),
-        index=kb.services.collection.current().index,
-        embedder=kb.services.collection.current().embedder,
-        sparse=kb.services.collection.current().sparse,
-        counter=kb.services.counter(),
-        max_tokens=256,
-        mass_delete_share=0.2,
-    )
-
-
-def test_a_read_that_breaks_deletes_nothing_and_a_rerun_completes_it(tmp_path: Path, make_kb: MakeKb):
-    shop(tmp_path)
-    kb = make_kb(SHOP)
-    run(kb)
-    events = list(kb.services.catalogue.connector("shop").read())
-    with pytest.raises(SourceError, match="the connection broke"):
-        ingest(parts(kb), "shop", Interrupted(events, 5), Options())
-    assert kb.services.collection.current().index.count() == 20
-    assert kb.services.overview().summary("shop")["last_run"]["status"] == "failed"
-    assert run(kb)["unchanged"] == 20
-
-
-def test_a_crash_between_storing_and_committing_is_made_good_by_a_rerun(tmp_path: Path, make_kb: MakeKb):
-    """Points without state: the same points are stored again, and nothing doubles."""
-    shop(tmp_path)
-    kb = make_kb(SHOP)
-    run(kb)
-    with kb.services.ledger().lease("shop") as lease:
-        kb.services.ledger().remove(lease, [f"album/{i}" for i in range(20)])
-        kb.services.ledger().forget_scopes(lease, ["album"], [])
-    assert run(kb)["added"] == 20
-    assert kb.services.collection.current().index.count() == 20
-
-
-def test_a_second_run_of_a_source_is_refused_while_the_first_lives(tmp_path: Path, make_kb: MakeKb):
-    shop(tmp_path)
-    kb = make_kb(SHOP)
-    with kb.services.ledger().lease("shop"), pytest.raises(SourceBusy, match="is being ingested by"):
-        run(kb)
-    assert run(kb)["added"] == 20
-
-
-def test_a_run_that_lost_its_lease_cannot_commit(tmp_path: Path, make_kb: MakeKb):
-    shop(tmp_path)
-    kb = make_kb(SHOP)
-    with kb.services.ledger().lease("shop") as lease:
-        with kb.services.database().engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE citewell_leases SET token = 'another'")
-        with pytest.raises(SourceBusy, match="taken over"):
-            kb.services.ledger().commit(lease, Changes())
-
-
-def test_the_state_store_works_on_postgresql():
-    with server_database("postgresql") as url:
-        state = State.open(url)
-        document = StoredDocument(document_id="album/1", scope="album", version="v", chunk_ids=("a", "b"))
-        with state.lease("shop") as lease:
-            unreadable = Unreadable(document_id="album/2", scope="album", reason="broken")
-            note = Checkpoint(scope="album", name="table", head={"n": 1}, body=b"rows")
-            state.commit(lease, Changes(changed=[document], unreadable=[unreadable], checkpoints=[note]))
-            with pytest.raises(SourceBusy), state.lease("shop"):
-                pass
-            state.finish(lease, status="done", report={})
-        with state.lease("shop") as second:
-            assert [d.document_id for d in state.unseen(second)] == ["album/1"]
-        assert state.known("shop", ["album/1"])["album/1"].chunk_ids == document.chunk_ids
-        summary = state.summary("shop")
-        assert (summary["documents"], summary["chunks"], len(summary["quarantine"])) == (1, 2, 1)
-        cursor = state.notes("shop")
-        assert list(cursor.find(scope="album")) == [("album", "table", {"n": 1})]
-        assert cursor.body("album", "table") == b"rows"
-        state.close()
-
-
-def test_the_lease_of_a_dead_process_is_taken_over(tmp_path: Path, make_kb: MakeKb):
-    shop(tmp_path)
-    kb = make_kb(SHOP)
-    with kb.services.database().engine.begin() as connection:
-        place = f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
-        values = {"source": "shop", "holder": "host:999999", "place": place, "token": "old"}
-        connection.execute(sa.insert(leases).values(**values, expires_at=time.time() + 3600))
-    assert run(kb)["added"] == 20
-
-
-def test_an_unreadable_file_is_set_aside_and_its_old_text_stays(tmp_path: Path, make_kb: MakeKb):
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "a.json").write_text('{"opening": "at ten"}')
-    (tmp_path / "docs" / "b.md").write_text("Parking is free.")
-    kb = make_kb(DOCS)
-    run(kb)
-    (tmp_path / "docs" / "a.json").write_text("{ broken")
-    (report,) = kb.ingest()
-    assert [entry["document_id"] for entry in report.unreadable] == ["docs/a.json"]
-    assert (report.deleted, kb.services.collection.current().index.count()) == (0, 2)
-    assert kb.services.ledger().quarantined("docs")[0]["reason"].startswith("the JSON is not valid")
-    (tmp_path / "docs" / "a.json").write_text('{"opening": "at eleven"}')
-    run(kb)
-    assert kb.services.ledger().quarantined("docs") == []
 
 
 def test_a_source_taken_out_of_the_configuration_stops_answering(tmp_path: Path, make_kb: MakeKb):
