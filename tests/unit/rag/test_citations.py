@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -84,3 +85,97 @@ def test_each_label_in_the_text_tells_which_citation_it_stands_for():
         "Opened records are exchanged only.",
     ]
     assert len(writer.citations) == 2
+
+
+def quotes(answer: str) -> list[str]:
+    """For each label that leaves, what it stands for."""
+    _, writer = write(answer)
+    return [writer.citations[mark].quote for mark in writer.marks]
+
+
+RETURNED, EXCHANGED = "Records can be returned within 30 days.", "Opened records are exchanged only."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"{RETURNED} [k7f2] Tea is free.",
+        f"{RETURNED[:-1]} [k7f2]  [z9z9] [k7f2]. {EXCHANGED}  ",
+        f"{RETURNED[:-1]}【k7f2】。{EXCHANGED[:-1]} (k7f2)!",
+        f"[k7f2] {EXCHANGED}\n[see the appendix] [k7f2] Tea [",
+        f"{RETURNED[:-1]} [k7f2] (and more) [12].   ",
+        "Tea   \n   is free   ",
+    ],
+)
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_a_label_that_comes_in_pieces_is_read_as_one(answer: str, pieces: int):
+    (whole, first), (streamed, second) = write(answer), write(answer, pieces=pieces)
+    assert streamed == whole
+    assert (second.marks, second.dropped, second.uncited) == (first.marks, first.dropped, first.uncited)
+
+
+def test_what_cannot_become_a_label_is_not_held_back():
+    writer = CitationWriter([PASSAGE])
+    assert writer.feed("Tea is free. Milk") == "Tea is free. Milk"
+    assert writer.feed(" is. ") == " is"  # a label may follow the full stop
+    assert writer.feed("Not all of it is [you") == ". Not all of it is"
+    assert writer.finish() == " [you"
+
+
+def test_blank_space_at_the_end_stays():
+    assert write("Tea is free   ")[0] == "Tea is free   "
+
+
+def test_a_line_s_end_ends_its_sentence_and_labels_behind_it_are_the_next_one_s():
+    text, _ = write(f"{RETURNED[:-1]}\n[k7f2] {EXCHANGED}")
+    assert text == f"{RETURNED[:-1]} [k7f2]\n {EXCHANGED[:-1]} [k7f2]."
+    assert quotes(f"{RETURNED[:-1]}\n[k7f2] {EXCHANGED}") == [RETURNED, EXCHANGED]
+
+
+def test_a_label_before_its_sentence_is_written_behind_it_once():
+    assert write(f"[k7f2] {EXCHANGED}")[0] == f" {EXCHANGED[:-1]} [k7f2]."
+    assert write(f"[k7f2] {EXCHANGED[:-1]} [k7f2].")[0] == f" {EXCHANGED[:-1]} [k7f2]."
+
+
+def test_an_early_label_without_a_sentence_is_not_written():
+    assert write("[k7f2] \n")[0] == " \n"
+
+
+def test_an_early_label_that_is_not_true_is_removed():
+    text, writer = write("[k7f2] The moon is made of green cheese.")
+    assert (text, writer.dropped, writer.uncited) == (" The moon is made of green cheese.", 1, 1)
+
+
+def test_each_part_of_a_sentence_has_the_label_that_follows_it():
+    sentence = f"{RETURNED[:-1]} [k7f2], and opened records are exchanged only [k7f2]."
+    assert write(sentence)[0] == sentence
+    assert quotes(sentence) == [RETURNED, EXCHANGED]
+
+
+def test_a_part_that_says_nothing_has_the_label_of_its_sentence():
+    assert quotes(f"{RETURNED[:-1]} [k7f2], yes [k7f2].") == [RETURNED, RETURNED]
+
+
+def test_a_label_that_is_repeated_behind_the_full_stop_is_written_once():
+    text, writer = write(f"{EXCHANGED[:-1]} [k7f2]. [k7f2] [z9z9]")
+    assert (text, writer.dropped) == (f"{EXCHANGED[:-1]} [k7f2].", 1)
+
+
+def test_labels_of_one_sentence_are_not_those_of_the_next():
+    text, _ = write(f"{EXCHANGED[:-1]} [k7f2]. {RETURNED} [k7f2]")
+    assert text == f"{EXCHANGED[:-1]} [k7f2]. {RETURNED[:-1]} [k7f2]."
+
+
+def test_a_label_before_a_round_bracket_makes_no_link_of_it():
+    assert write(f"{EXCHANGED[:-1]} [k7f2](really).")[0] == f"{EXCHANGED[:-1]} [k7f2] (really)."
+
+
+def test_a_sentence_that_says_nothing_is_not_uncited():
+    assert write("Yes. It is.")[1].uncited == 0
+
+
+def test_a_label_that_stands_for_another_passage_of_the_conversation_is_not_given_again():
+    (first,) = label_passages([PASSAGE])
+    (again,) = label_passages([PASSAGE], taken={first.label})
+    assert again.label.startswith(first.label)
+    assert len(again.label) == len(first.label) + 2
