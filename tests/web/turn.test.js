@@ -4,7 +4,7 @@ import { answer, citation, passage, row, turn } from "./fake_answers.js";
 import { openPage } from "./fake_page.js";
 
 openPage("panel", "panel-body", "panel-title").childNodes[0].hidden = true;
-const { newTurn, TurnView } = await import("../../service/web/turn.js");
+const { keepingEnd, newTurn, TurnView } = await import("../../service/web/turn.js");
 const { withSources } = await import("../../service/web/copied.js");
 const actions = [];
 const view = (given) =>
@@ -65,6 +65,50 @@ test("labels of one passage with several quotes stand for the quote that each ma
   const buttons = view(turn({ answer: given })).querySelectorAll("button.cite");
   const found = buttons.map((each) => [each.textContent, each.dataset.citation]);
   assert.deepEqual(found, [["1", "2"], ["1", "0"], ["2", "1"]]); // prettier-ignore
+});
+
+test("a label's button opens its passage at the quote that it stands for", async () => {
+  const panel = document.getElementById("panel");
+  const citations = [citation("k7f2"), citation("k7f2", { start: 4, end: 9 })];
+  const given = answer({ text: "A [k7f2].", citations, marks: [1] });
+  await view(turn({ answer: given }))
+    .querySelector("button.cite")
+    .click();
+  assert.equal(panel.hidden, false);
+  assert.equal(document.getElementById("panel-body").querySelector("mark").textContent, "store");
+});
+
+test("text that comes is shown at the next frame, once, and no more after the end", () => {
+  const frames = [];
+  globalThis.requestAnimationFrame = (draw) => frames.push(draw);
+  const given = newTurn("When?", {});
+  const shown = new TurnView(given, {});
+  given.state = "answering";
+  given.text = "One";
+  shown.drawSoon();
+  shown.drawSoon();
+  assert.deepEqual([frames.length, shown.element.querySelector(".answer").textContent], [1, ""]);
+  frames.pop()(performance.now());
+  assert.equal(shown.element.querySelector(".answer").textContent, "One");
+  given.text = "One two";
+  shown.drawSoon();
+  frames.pop()(0); // drawing took its share of the time: not yet
+  assert.deepEqual([frames.length, shown.element.querySelector(".answer").textContent], [1, "One"]);
+  given.state = "stopped";
+  frames.pop()(performance.now() + 1000);
+  assert.equal(shown.element.querySelector(".answer").textContent, "One");
+});
+
+test("a reader at the end of the page stays there as it grows, and one above it stays where they are", () => {
+  const page = document.documentElement;
+  const scrolled = [];
+  globalThis.scrollTo = (x, y) => scrolled.push(y);
+  for (const top of [380, 379]) {
+    Object.assign(globalThis, { innerHeight: 500, scrollY: top });
+    page.scrollHeight = 1000;
+    keepingEnd(() => (page.scrollHeight = 1200));
+  }
+  assert.deepEqual(scrolled, [1200]);
 });
 
 test("quotes stand as they are, and an answer in JSON stands as JSON with its pointers", () => {
