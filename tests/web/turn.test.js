@@ -99,6 +99,22 @@ test("text that comes is shown at the next frame, once, and no more after the en
   assert.equal(shown.element.querySelector(".answer").textContent, "One");
 });
 
+for (const [kept, text, more] of [
+  [true, "One.\n\nTwo [k7f2].", {}],
+  [false, "Uno.\n\nTwo [k7f2].", {}],
+  [false, "One.\n\nTwo [k7f2].", { value: { a: 1 } }],
+  [false, "One.\n\nTwo [k7f2].", { usage: { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 } }],
+]) {
+  test(`what was streamed ${kept ? "stays" : "goes"} when the answer is ${text} with ${JSON.stringify(more)}`, () => {
+    const given = { ...newTurn("When?", {}), state: "answering", text: "One.\n\nTw" };
+    const shown = new TurnView(given, {});
+    const [first] = shown.element.querySelectorAll("p");
+    Object.assign(given, { state: "done", text: "", answer: answer({ text, ...more }) });
+    shown.draw();
+    assert.equal(shown.element.querySelectorAll("p").includes(first), kept);
+  });
+}
+
 test("a reader at the end of the page stays there as it grows, and one above it stays where they are", () => {
   const page = document.documentElement;
   const scrolled = [];
