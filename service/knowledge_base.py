@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rag.answer import answering
+from rag.documents import Hit
 from rag.ports import Identity, Scope
-from rag.types import Answer, Hit, Message, Sampling
+from rag.types import Answer, Message, Sampling
 from service.asking.asker import Ask, whole
 from service.settings.load import DEFAULT_PATH, load_settings
 from service.settings.sections import Settings

@@ -1,3 +1,5 @@
+import pytest
+
 from rag.answer.extract import extract
 from rag.documents import Document, Passage
 from rag.question.question import understand
@@ -72,3 +74,97 @@ def test_a_record_without_column_names_is_quoted_whole():
 def test_rows_that_hold_as_much_of_the_question_tie_however_alike_they_are():
     rows = [(0.9, row(1, "For Those About To Rock", "AC/DC")), (0.7, row(4, "Let There Be Rock", "AC/DC"))]
     assert len(list(extract(understand("Which albums did AC/DC release?"), rows))) == 2
+
+
+def quoted(question: str, *supported: tuple[float, Passage]) -> list[str]:
+    return [text for text, _ in extract(understand(question), supported)]
+
+
+def test_a_row_with_less_evidence_is_not_quoted_with_the_best_one():
+    best, other = row(1, "Powerage", "AC/DC"), row(2, "Thriller", "Michael Jackson")
+    question = "Which albums did AC/DC release?"
+    assert [text[:8] for text in quoted(question, (0.9, best), (0.8, other))] == ["Album 1:"]
+    assert len(quoted(question, (0.9, best), (0.83, other))) == 2
+
+
+def test_rows_of_another_table_are_not_quoted_with_the_best_one():
+    album, track = row(1, "Powerage", "AC/DC"), row(2, "Powerage", "AC/DC", scope="Track")
+    assert [text[:6] for text in quoted("Which album is Powerage?", (0.9, album), (0.9, track))] == ["Album "]
+
+
+def test_rows_and_pages_are_not_quoted_together():
+    album, text = row(1, "Powerage", "AC/DC"), page("Powerage was recorded in Sydney.")
+    assert quoted("Where was Powerage recorded?", (0.95, text), (0.72, album)) == [f"{text.text} [z1z1]"]
+    assert [each[:5] for each in quoted("Powerage", (0.9, album), (0.85, text))] == ["Album"]
+
+
+def test_rows_of_the_table_that_is_asked_for_go_first():
+    album, track = row(1, "Powerage", "AC/DC"), row(2, "Powerage", "AC/DC", scope="Track")
+    assert [text[:6] for text in quoted("Which track is Powerage?", (0.9, album), (0.85, track))] == ["Track "]
+
+
+def test_a_reference_that_the_question_names_counts_as_a_name():
+    boss = row(1, "Andrew Adams", "nobody", scope="Employee")
+    reports = row(2, "Nancy", "Andrew Adams", scope="Employee")
+    assert [text[:11] for text in quoted("When was Andrew Adams hired?", (0.8, reports), (0.8, boss))] == [
+        "Employee 1:"
+    ]
+    assert "Employee 2:" in {text[:11] for text in quoted("Whose artist is Andrew Adams?", (0.8, boss), (0.8, reports))}
+
+
+def test_of_a_long_row_the_lines_around_the_best_one_are_quoted():
+    fields = [f"Field {i}: {'value ' * 12}{i}" for i in range(30)]
+    fields[20] = "Warranty: five years"
+    text = "\n".join(["Product", *fields])
+    document = Document(id="p", source="s", title="Product 1", text=text, uri="u", scope="Product", kind="row")
+    long = Passage(
+        label="c1d2", document=document, text=text, start=7, end=7 + len(text), page=None, context="", score=1
+    )
+    ((_, citation),) = extract(understand("How long is the warranty?"), [(0.9, long)])
+    assert citation is not None
+    assert "Warranty: five years" in citation.quote
+    assert len(citation.quote) < 1_000
+    assert citation.start > 7
+    assert text[citation.start - 7 : citation.end - 7] == citation.quote
+
+
+@pytest.mark.parametrize("best", ["first", "last"])
+def test_the_best_line_may_be_the_first_or_the_last_one(best: str):
+    fields = [f"Field {i}: {'value ' * 12}{i}" for i in range(30)]
+    lines = ["Warranty: five years", *fields] if best == "first" else [*fields, "Warranty: five years"]
+    text = "\n".join(lines)
+    document = Document(id="p", source="s", title="Product 1", text=text, uri="u", scope="Product", kind="row")
+    long = Passage(label="c1d2", document=document, text=text, start=0, end=len(text), page=None, context="", score=1)
+    ((_, citation),) = extract(understand("How long is the warranty?"), [(0.9, long)])
+    assert citation is not None
+    assert "Warranty" in citation.quote
+
+
+def test_a_row_says_nothing_twice_that_its_title_says():
+    text = "Album\nNumber: 4\nTitle: Powerage\nRating: 4\nOk: no"
+    document = Document(
+        id="a", source="s", title="Album 4: Powerage no", text=text, uri="u", scope="Album", kind="row",
+        primary_key={"Number": 4},
+    )  # fmt: skip
+    album = Passage(label="c1d2", document=document, text=text, start=0, end=len(text), page=None, context="", score=1)
+    assert quoted("Powerage", (0.9, album)) == ["Album 4: Powerage no; Rating: 4; Ok: no [c1d2]"]
+
+
+def test_at_most_three_sentences_are_quoted_in_the_order_in_which_they_are_read():
+    text = "Tea is green. Cups are white. Tea is black. Tea is white. Tea is red."
+    assert quoted("Tea?", (0.9, page(text))) == [
+        "Tea is green. [z1z1]", "Tea is black. [z1z1]", "Tea is white. [z1z1]",
+    ]  # fmt: skip
+
+
+def test_sentences_of_a_better_passage_come_first():
+    one, two = page("Tea is green."), page("Tea is black.")
+    assert quoted("Tea?", (0.9, two), (0.88, one)) == ["Tea is black. [z1z1]", "Tea is green. [z1z1]"]
+
+
+def test_a_page_of_headings_only_is_quoted_as_it_is():
+    assert quoted("Returns?", (0.9, page("# Returns\n\nOpened"))) == ["Returns Opened [z1z1]"]
+
+
+def test_a_quote_that_looks_like_a_label_is_none():
+    assert quoted("Tea?", (0.9, page("Tea is green [z1z1]."))) == ["Tea is green . [z1z1]"]
