@@ -23,13 +23,21 @@ class Admission:
     nothing refuses nobody.
     """
 
-    def __init__(self, urls: Sequence[str], *, most_waiting: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        most_waiting: int,
+        metrics: Metrics,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """transport: what requests are sent with; httpx's own, over the network, when left out."""
         self._urls, self._most, self._metrics = tuple(urls), most_waiting, metrics
         self._looked = -math.inf
         self._waiting = self._running = 0.0
         self._answer_s = 0.0
         self._look: asyncio.Task[None] | None = None
-        self._client = httpx.AsyncClient(timeout=2)  # one for good: making one takes 20 ms
+        self._client = httpx.AsyncClient(timeout=2, transport=transport)  # one for good: making one takes 20 ms
 
     def check(self, deadline: Deadline) -> None:
         """Raises EngineBusy for a question that would wait too long."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -32,8 +32,9 @@ class Oidc:
     sends tokens with made-up key ids makes no more than one fetch in 30 s, also while those fail.
     """
 
-    def __init__(self, settings: OidcSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: OidcSettings, *, get: Callable[[str], Any] | None = None) -> None:
+        """get: gives the JSON document at a URL, and raises where it cannot; over the network when left out."""
+        self._settings, self._get = settings, get or _get
         self._threads = Threads("tokens", 2)
         self._fetching = ThreadPoolExecutor(1, thread_name_prefix="citewell-token-keys")
         self._keys: _Keys = {}
@@ -88,7 +89,7 @@ class Oidc:
 
     def _fetched_keys(self) -> _Keys:
         try:
-            document = _get(self._settings.jwks_url or self._discovered())
+            document = self._get(self._settings.jwks_url or self._discovered())
             keys = {
                 key.key_id: key for key in jwt.PyJWKSet.from_dict(document).keys if key.public_key_use in ("sig", None)
             }
@@ -108,7 +109,7 @@ class Oidc:
         return self._keys
 
     def _discovered(self) -> str:
-        return str(_get(f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration")["jwks_uri"])
+        return str(self._get(f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration")["jwks_uri"])
 
     def _claims(self, token: str, key: jwt.PyJWK) -> Mapping[str, Any] | None:
         s = self._settings
