@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from connectors.sql.rows import Unread
 from connectors.sql.table import reader as module
+from connectors.sql.table.page_size import PageSize
 from connectors.visibility import RowVisibility
 from rag.events import Unreadable, Upsert
 from tests.support.tables import a_reader, a_table, sqlite
@@ -31,7 +32,7 @@ def test_a_range_is_read_in_key_order():
 def test_pages_follow_one_another_to_the_end():
     with sqlite(MAKE, insert(9)) as db:
         reader = a_reader(db, a_table())
-        reader.size.rows = reader.size._most = 4
+        reader.size = PageSize(4)
         pages = [([row.name for row in page], last) for page, last in reader.pages(None, None)]
     assert pages == [(["1", "2", "3", "4"], False), (["5", "6", "7", "8"], False), (["9"], True)]
 
@@ -39,7 +40,7 @@ def test_pages_follow_one_another_to_the_end():
 def test_a_range_that_ends_with_a_page_ends_with_an_empty_one():
     with sqlite(MAKE, insert(4)) as db:
         reader = a_reader(db, a_table())
-        reader.size.rows = reader.size._most = 4
+        reader.size = PageSize(4)
         assert [(len(page), last) for page, last in reader.pages(None, None)] == [(4, False), (0, True)]
 
 
