@@ -105,6 +105,7 @@ RETURNED, EXCHANGED = "Records can be returned within 30 days.", "Opened records
         f"[k7f2] {EXCHANGED}\n[see the appendix] [k7f2] Tea [",
         f"{RETURNED[:-1]} [k7f2] (and more) [12].   ",
         "Tea   \n   is free   ",
+        f"{EXCHANGED[:-1]} [k7f2](really).",
     ],
 )
 @pytest.mark.parametrize("pieces", [1, 2, 3])
@@ -120,6 +121,10 @@ def test_what_cannot_become_a_label_is_not_held_back():
     assert writer.feed(" is. ") == " is"  # a label may follow the full stop
     assert writer.feed("Not all of it is [you") == ". Not all of it is"
     assert writer.finish() == " [you"
+
+
+def test_a_label_leaves_as_soon_as_something_else_follows_it():
+    assert CitationWriter([PASSAGE]).feed(f"{EXCHANGED[:-1]} [k7f2] and") == f"{EXCHANGED[:-1]} [k7f2] and"
 
 
 def test_blank_space_at_the_end_stays():

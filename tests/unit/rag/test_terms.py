@@ -1,6 +1,6 @@
 import pytest
 
-from rag.language.terms import content_weights, coverage, terms
+from rag.language.terms import content_weights, coverage, function_words, stemming_language, terms
 
 
 def test_a_compound_gives_its_whole_and_its_parts():
@@ -64,3 +64,73 @@ def test_a_word_is_found_whatever_language_the_question_seems_to_be_in():
 def test_rows_and_english_have_english_stems_only():
     assert terms("Die Hard") == ["die", "hard"]
     assert terms("The customers of the store") == ["the", "custom", "of", "the", "store"]
+
+
+@pytest.mark.parametrize(
+    ("words", "language"),
+    [
+        ("Wie lange habe ich Garantie", "german"),
+        ("die Hard", "english"),
+        ("der customers and the orders of the store", "english"),
+        ("les chansons sont", "french"),
+        ("Wikipedia", "english"),
+        ("Het boek is niet van mij", "dutch"),
+    ],
+)
+def test_a_text_is_stemmed_in_the_language_that_two_of_its_words_tell(words: str, language: str):
+    assert stemming_language(words.split()) == language
+
+
+def test_function_words_are_stems_and_chinese_words():
+    assert {"the", "doe", "什么"} <= function_words()
+    assert "album" not in function_words()
+
+
+@pytest.mark.parametrize(
+    ("question", "term", "weight"),
+    [
+        ("which album is it", "album", 1),
+        ("Album or single", "album", 1),
+        ("which Album is it", "album", 3),
+        ("is KLM late", "klm", 3),
+        ("KLM is late", "klm", 3),
+        ("IT costs", "it", 3),
+        ("is it late", "it", 0),
+        ("A plan", "a", 0),
+        ("is a-b late", "a-b", 3),
+        ("a café", "cafe", 3),
+        ("what is 5", "5", 3),
+        ("invoice 5", "invoic 5", 3),
+        ("invoice 5", "5", 1),
+        ("the 5", "the 5", 0),
+        ("invoice A5 5", "a5 5", 0),
+        ("发票 invoice", "invoic", 3),
+        ("发票在哪里", "发票", 1),
+        ("发票在哪里", "哪里", 0),
+        ("album and Album", "album", 3),
+        ("Album and album", "album", 1),
+        ("which Album is my album", "album", 3),
+    ],
+)
+def test_what_a_word_weighs_in_a_question(question: str, term: str, weight: float):
+    assert content_weights(question).get(term, 0) == weight
+
+
+def test_a_word_of_another_language_has_both_stems_only_where_they_differ():
+    assert terms("Wie lange habe ich Garantien?")[-2:] == ["garantien", "garanti"]
+    assert terms("wie ist das Haus").count("haus") == 1
+
+
+def test_a_compound_in_a_sentence_of_another_language_has_its_english_stems():
+    assert terms("Wie ist die XY-4711")[-3:] == ["xy-4711", "xy", "4711"]
+
+
+def test_a_number_makes_no_pair_with_chinese_or_a_number_before_it():
+    assert " ".join(terms("发票 5 7")).count("5 7") == 1
+    assert "5 7" not in terms("5 7")
+    assert "发票 5" not in terms("发票 5")
+
+
+def test_what_has_no_content_words_holds_nothing():
+    assert coverage({}, {"a"}) == 0.0
+    assert coverage({"a": 1.0, "b": 3.0}, {"b"}, {"a": frozenset({"c"})}) == 0.75

@@ -85,3 +85,65 @@ def test_folding_meets_width_case_and_accents():
 )
 def test_the_language_of_a_question_is_found(question: str, language: str):
     assert language_of(question) == language
+
+
+LINE = "A line of a page that was cut where the page ends, with more than seventy characters"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [
+        ("We do not refund", "opened records", True),
+        ("We do not refund", "Opened records", False),
+        ("Opened records,", "Unopened ones", True),
+        (LINE, "Opened records", True),
+        (LINE + ".", "Opened records", False),
+        (LINE + ":", "Opened records", False),
+        (LINE, "- opened records", False),
+        (LINE, "12. opened records", False),
+        ("## " + LINE, "opened records", False),
+        (LINE + "\n", "opened records", False),
+        ("员工每年有十二天带薪年假并且可以分几次使", "用年假", True),
+        ("员工手册", "年假十二天", False),
+    ],
+)
+def test_a_line_s_end_is_no_boundary_where_the_line_was_only_wrapped(first: str, second: str, is_one: bool):
+    assert (len(sentences(f"{first}\n{second}")) == 1) == is_one
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("See p. 5. Then go.", 2),
+        ("Nr. 5 is open. Go.", 2),
+        ("It costs 5 approx. as before.", 1),
+        ("the end. of it", 1),
+        ("He left? or not", 2),
+        ("Mr. Smith. Ms. Jones", 2),
+        ("plan B. Then go.", 1),
+    ],
+)
+def test_a_full_stop_ends_a_sentence_unless_it_is_an_abbreviation_s_or_a_small_letter_follows(text: str, number: int):
+    assert len(sentences(text)) == number
+
+
+def test_each_line_of_a_row_is_a_span_with_the_blank_ones_behind_it():
+    text = "Album\nTitle: X\n\nYear: 1"
+    assert [text[start:end] for start, end in line_spans(text)] == ["Album\n", "Title: X\n\n", "Year: 1"]
+    assert line_spans("Album\n") == [(0, 6)]
+    assert line_spans("") == []
+
+
+def test_blank_space_alone_belongs_to_the_sentence_before_it():
+    assert sentence_spans("One.   \n\n ") == [(0, 10)]
+    assert sentence_spans("   ") == [(0, 3)]
+
+
+def test_a_language_has_a_quarter_of_the_characters_in_its_script():
+    assert language_of("abc中") == "zh"
+    assert language_of("abcd中") == "en"
+    assert language_of("中!!!") == "zh"
+
+
+def test_a_short_text_whose_language_is_not_sure_is_english():
+    assert language_of("Jazz") == "en"
