@@ -78,6 +78,16 @@ test("what is known of a passage stands below it", () => {
   assert.ok(body.textContent.includes("Only the beginning fit into the prompt."));
 });
 
+test("a page stands under its heading, and a row without a caption is called a row", () => {
+  const context = () => body.querySelector("article").querySelector("p")?.textContent;
+  openPanel(turn(), passage("k7f2"));
+  assert.equal(context(), "Stores > Edmonton");
+  openPanel(turn(), row("a1b2", { context: "Album" }));
+  assert.deepEqual([context(), body.querySelector("caption").textContent], [undefined, "Album"]);
+  openPanel(turn(), row("a1b2", { text: "Title: x" }));
+  assert.equal(body.querySelector("caption").textContent, "Row");
+});
+
 test("a place on the web is a link, and a key and the value it is for are named", () => {
   openPanel(turn(), row("a1b2"), citation("a1b2", { pointer: "/title" }));
   const known = { Source: "shop", Key: "AlbumId = 4", "JSON pointer": "/title", Label: "a1b2", Version: "v1" };
@@ -120,4 +130,9 @@ test("the panel is closed once, and the focus goes back to what opened it", () =
   openPanel(turn(), passage("k7f2"));
   assert.equal(document.activeElement.id, "panel-title");
   assert.deepEqual([closePanel(), closePanel(), document.activeElement === opener], [true, false, true]);
+  openPanel(turn(), passage("k7f2"));
+  opener.remove();
+  document.activeElement = null;
+  closePanel();
+  assert.equal(document.activeElement, null); // what opened it is gone
 });

@@ -183,6 +183,29 @@ test("a question is asked again, or changed and asked", async () => {
   assert.deepEqual(actions.splice(0), ["retry", "Who?"]);
 });
 
+test("a new line, and Enter that ends the writing of a Chinese word, ask nothing", async () => {
+  const made = view(turn());
+  await made.querySelector(".edit").click();
+  for (const more of [{ shiftKey: true }, { isComposing: true }]) {
+    await made.querySelector("textarea").fire("keydown", { key: "Enter", ...more });
+  }
+  await made.querySelector("textarea").fire("keydown", { key: "a" });
+  assert.deepEqual(actions, []);
+});
+
+test("what is there can be copied, and a question under way cannot be changed", () => {
+  const offered = (more) => [".copy", ".edit", ".retry"].filter((each) => view(turn(more)).querySelector(each));
+  assert.deepEqual(offered({}), [".copy", ".edit", ".retry"]);
+  assert.deepEqual(offered({ answer: null, text: "It", state: "stopped" }), [".copy", ".edit", ".retry"]);
+  assert.deepEqual(offered({ answer: null, state: "stopped" }), [".edit", ".retry"]);
+  assert.deepEqual(offered({ answer: null, state: "searching" }), []);
+});
+
+test("an engine that counts no prompt has no share of it cached", () => {
+  const usage = { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 9 };
+  assert.ok(text(turn({ answer: answer({ usage }) }), ".figures").includes("0 prompt tokens (0 % cached), 9"));
+});
+
 test("a change is given up with Escape, and an empty one asks nothing", async () => {
   const made = view(turn());
   await made.querySelector(".edit").click();
