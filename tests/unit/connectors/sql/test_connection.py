@@ -223,6 +223,14 @@ def test_an_error_names_what_helps(err: BaseException, told: str):
     assert told in remedy(err)
 
 
+def test_the_reason_is_the_driver_s_without_the_statement():
+    with pytest.raises(SourceError) as told, explained("sqlite://"):
+        raise of(Exception("no such table: x"))
+    assert "failed: no such table: x\n" in str(told.value)
+    with pytest.raises(SourceError, match="codec can't decode"), explained("sqlite://"):
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")
+
+
 def test_an_error_that_is_no_database_s_is_not_explained():
     with pytest.raises(KeyError), explained("sqlite://"):
         raise KeyError("x")

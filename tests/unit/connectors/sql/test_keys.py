@@ -111,10 +111,22 @@ def test_mysql_s_bits_are_compared_as_a_number_and_other_bytes_as_they_are():
     assert of(postgresql.BIT(8), "postgresql").key(["01"], ["01"]) == ("01",)
 
 
+def bound(kind: Any, dialect: str, value: Any) -> list[Any]:
+    return list(of(kind, dialect).among([(value,)]).compile().params.values())
+
+
 def test_a_uuid_is_compared_with_postgres_as_its_text():
-    keys = of(sa.Uuid(), "postgresql")
-    (bound,) = keys.among([(UUID(int=5),)]).compile().params.values()
-    assert bound == ["00000000-0000-0000-0000-000000000005"] or str(UUID(int=5)) in str(bound)
+    assert bound(sa.Uuid(), "postgresql", UUID(int=5)) == [str(UUID(int=5))]
+    assert bound(sa.Uuid(), "mysql", UUID(int=5)) == [UUID(int=5)]
+    assert bound(sa.Integer(), "postgresql", 5) == [5]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_typed"),
+    [(mysql.BIT(8), False), (mysql.YEAR(), False), (mysql.INTEGER(), True), (mysql.DATETIME(), True)],
+)
+def test_types_that_sqlalchemy_cannot_compare_are_compared_without_their_type(kind: Any, is_typed: bool):
+    assert isinstance(of(kind, "mysql").columns[0].type, sa.types.NullType) is not is_typed
 
 
 def test_a_text_that_is_not_utf8_is_found_again_in_sqlite():

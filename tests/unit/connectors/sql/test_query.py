@@ -66,6 +66,11 @@ def test_of_binary_values_only_the_size_is_read():
 def test_binary_keys_and_labels_are_read_whole():
     (one, _) = (e for e in read(a_query("SELECT id, cover FROM album", key=("cover",))) if isinstance(e, Upsert))
     assert one.document.id == "albums/%blob:00"
+    place = Place(source="albums", url="sqlite://", labels=RowVisibility(metadata=("cover",)))
+    (one, _) = (
+        e for e in read(Query(text="SELECT id, cover FROM album", key=("id",), place=place)) if isinstance(e, Upsert)
+    )
+    assert one.document.metadata == {"cover": "00"}
 
 
 def test_a_row_that_does_not_say_who_may_see_it_is_withdrawn():

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from connectors.sql.schema import Relations, Table, choose_tables, read_relations, read_table
+from connectors.sql.schema import Chosen, Relations, Table, choose_tables, read_relations, read_table
 from rag.errors import SourceError
 from tests.support.tables import sqlite
 
@@ -63,6 +63,21 @@ def test_a_reference_is_named_by_the_label_of_its_row():
     assert reference.long == frozenset({"bio"})
 
 
+def test_a_reference_may_point_at_another_key_and_be_named_by_a_short_text():
+    found = table(
+        "CREATE TABLE store (id INTEGER PRIMARY KEY, number INT UNIQUE, town VARCHAR(50), size INT)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, store INT REFERENCES store (number))",
+    )
+    (reference,) = found.references
+    assert (reference.referenced, reference.labels) == (("number",), ("town",))
+
+
+def test_a_reference_to_a_table_that_others_inherit_from_means_it_alone():
+    make = ["CREATE TABLE a (id INTEGER PRIMARY KEY)", "CREATE TABLE t (id INTEGER PRIMARY KEY, a INT REFERENCES a)"]
+    assert table(*make, relations=Relations(inherited=frozenset({"a"}))).references[0].only
+    assert not table(*make, relations=Relations(inherited=frozenset({"t"}))).references[0].only
+
+
 def test_a_long_text_names_no_row():
     assert table("CREATE TABLE t (id INTEGER PRIMARY KEY, body VARCHAR(9000))").labels == ()
     assert table("CREATE TABLE t (id INTEGER PRIMARY KEY, body VARCHAR(100))").labels == ("body",)
@@ -111,6 +126,7 @@ def test_tables_that_are_not_there_are_told_with_those_that_are():
     assert found.missing == ("x", "y")
     assert found.no_table("x", None) == "There is no table 'x'. Tables there: a, b, part, v."
     assert "in schema 's'" in found.no_table("x", "s")
+    assert Chosen(names=(), missing=(), known=()).no_table("x", None).endswith("Tables there: none.")
 
 
 class Postgres:
@@ -166,7 +182,7 @@ class MySql(Inspector):
         return {"constrained_columns": ["id"]}
 
     def get_table_comment(self, name: str, schema: str | None) -> Any:
-        return {"text": "all of it"}
+        return {"text": "all of it" if name == "t" else None}
 
     def get_foreign_keys(self, name: str, schema: str | None) -> Any:
         return []
@@ -178,3 +194,4 @@ def test_comments_are_read_and_mysql_s_texts_name_no_row():
     assert found.column_comments["note"] == "of note"
     assert found.column_comments["id"] == ""
     assert found.labels == ("size",)
+    assert read_table(MySql(), "other", None, ()).comment == ""

@@ -170,6 +170,50 @@ def test_a_database_without_hashes_has_no_ranges_of_them(columns: Any, key: Any)
         assert (reader.hashes_inside, reader.counts_keys, reader.has_buckets) == (False, False, False)
 
 
+class Server:
+    """A connection to PostgreSQL, which answers whatever it is asked with these rows."""
+
+    dialect = type("dialect", (), {"name": "postgresql"})
+
+    def __init__(self, *rows: tuple[Any, ...]) -> None:
+        self._rows = list(rows)
+
+    def execute(self, statement: Any) -> "Server":
+        return self
+
+    def all(self) -> list[tuple[Any, ...]]:
+        return self._rows
+
+    def commit(self) -> None:
+        pass
+
+
+def test_sums_are_told_by_range_and_bucket_and_empty_buckets_are_not_there():
+    server = Server((0, 3, "30"), (2, 0, "0"), (3, 1, "7"))
+    ranges = [(None, (10,)), ((10,), None)]
+    assert a_reader(server, a_table()).sums(ranges, buckets=2) == [{0: (3, 30)}, {1: (1, 7)}]
+
+
+def test_rows_of_numbers_are_in_the_range_that_their_key_lies_in():
+    server = Server((5, "1"), (10, "2"), (11, "3"))
+    found = a_reader(server, a_table()).digests(
+        [(None, (10,)), ((10,), None)], limit=9, among=[range(8)] * 2, buckets=8
+    )
+    assert [[(row.key, row.digest) for row in rows] for rows in found] == [[((5,), 1), ((10,), 2)], [((11,), 3)]]
+
+
+def test_rows_of_other_keys_say_which_range_they_are_in():
+    server = Server((0, "a", "1"), (1, "b", "2"))
+    reader = a_reader(server, a_table({"id": sa.Text(), "body": sa.Text()}))
+    found = reader.digests([(None, ("a",)), (("a",), None)], limit=9, among=[range(8)] * 2, buckets=8)
+    assert [[row.name for row in rows] for rows in found] == [["a"], ["b"]]
+
+
+def test_only_keys_whose_ids_show_them_have_buckets():
+    assert a_reader(Server(), a_table()).has_buckets
+    assert not a_reader(Server(), a_table({"id": sa.DateTime(), "body": sa.Text()})).has_buckets
+
+
 class Cancelling:
     """A connection whose server cancels the first statements."""
 
