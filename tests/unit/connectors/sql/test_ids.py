@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.mysql import FLOAT
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from connectors.sql.ids import key_values, legacy_row_id, row_id
+from connectors.sql.ids import key_values, legacy_row_id, plain_key, row_id
 
 NULL = sa.types.NullType()
 
@@ -95,3 +95,30 @@ def test_bytes_that_are_no_text_make_an_id_that_is():
 def test_durations_keep_the_id_that_they_had():
     value = timedelta(hours=-12, minutes=-30)
     assert name(value, value, sa.Time(), "mysql") == legacy_row_id([value]) == "-1 day%2C 11:30:00"
+
+
+def test_the_texts_of_a_key_come_back_from_its_id():
+    key = ["a,b", "c/d%", "7"]
+    assert plain_key(row_id(key_values(key, key, [sa.Text()] * 3, "postgresql"))) == key
+    assert plain_key("1,%array:{a}") == []
+
+
+def test_arrays_and_other_values_have_tags_of_their_own():
+    assert name([1, 2], "{1,2}", ARRAY(sa.Integer), "postgresql") == "%array:{1%2C2}"
+    assert name((1, 2), "(1,2)", NULL, "postgresql") == "%value:(1%2C2)"
+    assert name({"b": 1, "a": 2}, {}, sa.JSON(), "mysql") == '%json:{"a": 2%2C "b": 1}'
+
+
+def test_only_sqlite_keeps_bytes_and_texts_in_one_column():
+    assert name(b"ab", b"ab", sa.LargeBinary(), "sqlite") == "%blob:6162"
+    assert name(b"ab", b"ab", sa.LargeBinary(), "mysql") == "6162"
+    assert name("12", "12", NULL, "sqlite") == "%text:12"
+    assert name("12", "12", NULL, "mysql") == "12"
+    assert name("012", "012", NULL, "sqlite") == "012"
+
+
+def test_a_time_with_a_zone_stands_as_the_database_s_text_or_in_iso():
+    value = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    kind = sa.DateTime(timezone=True)
+    assert name(value, "2026-03-01 12:00:00+00", kind, "postgresql") == "%time:2026-03-01 12:00:00+00"
+    assert name(value, value, kind, "mysql") == "%time:2026-03-01 12:00:00+00:00"

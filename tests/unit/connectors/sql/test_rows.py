@@ -1,13 +1,31 @@
 import uuid
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 
 import pytest
 import sqlalchemy as sa
+from psycopg.types.multirange import Multirange as MultiRange
+from psycopg.types.range import Range
+from sqlalchemy.dialects import mysql
 
-from connectors.sql.rows import Field, Unread, format_value, json_value, label_columns, render
+from connectors.sql.rows import (
+    Blob,
+    Field,
+    Unread,
+    as_label,
+    format_value,
+    json_value,
+    label_columns,
+    metadata_value,
+    render,
+)
 
 NULL = sa.types.NullType()
+
+
+class Colour(Enum):
+    RED = "red"
 
 
 @pytest.mark.parametrize(
@@ -79,3 +97,91 @@ def test_values_of_keys_are_json():
 )
 def test_durations_and_values_that_cannot_be_read(value: object, kind: sa.types.TypeEngine, text: str):
     assert format_value(value, kind) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (1e16, sa.Float(), "1e+16"),
+        (float("inf"), sa.Float(), "Infinity"),
+        (float("nan"), NULL, "NaN"),
+        (b"\x05", mysql.BIT(4), "0101"),
+        (b"\x01", mysql.BIT(), "1"),
+        ("05", mysql.BIT(4), "05"),
+        (b"\x05", sa.LargeBinary(), "(binary, 1 bytes, not indexed)"),
+        (20210102, sa.DateTime(), "20210102"),
+        ("2021-01-02", sa.Date(), "2021-01-02"),
+        ("20210102", sa.Date(), "2021-01-02"),
+        (20210102, sa.Date(), "20210102"),
+        ("20210102", sa.DateTime(), "2021-01-02 00:00:00"),
+        ("20210102", sa.Text(), "20210102"),
+        (1, mysql.TINYINT(1), "yes"),
+        (1, mysql.TINYINT(4), "1"),
+        (2, mysql.TINYINT(1), "2"),
+        (1, mysql.INTEGER(display_width=1), "1"),
+        (Range(1, 5), NULL, "[1, 5)"),
+        (Range(None, datetime(2021, 1, 2), bounds="(]"), NULL, "(, 2021-01-02 00:00:00]"),
+        (Range(empty=True), NULL, "empty"),
+        ([Range(1, 5), Range(7, 9)], NULL, "[1, 5), [7, 9)"),
+        (MultiRange([Range(1, 5), Range(7, 9)]), NULL, "{[1, 5), [7, 9)}"),
+        (Colour.RED, NULL, "red"),
+        ("not json", sa.JSON(), "not json"),
+        (Blob(3), NULL, "(binary, 3 bytes, not indexed)"),
+        (1.5, sa.Numeric(), "1.5"),
+        (float("inf"), sa.Numeric(10, 2), "Infinity"),
+    ],
+)
+def test_values_of_each_database_read_alike(value: object, kind: sa.types.TypeEngine, text: str):
+    assert format_value(value, kind) == text
+
+
+def test_a_label_is_one_line_of_at_most_200_characters():
+    assert as_label(" a\n b ") == "a b"
+    assert as_label("x" * 200) == "x" * 200
+    assert as_label("x" * 199 + " y") == "x" * 199 + "…"
+
+
+def test_a_reference_s_column_loses_its_id_unless_that_is_all_of_its_name():
+    fields = [
+        Field(name=name, value=1, type=NULL, reference="AC/DC", reference_key="Id") for name in ("artist_id", "id")
+    ]
+    assert render("t", fields) == "T\nArtist: AC/DC (Id 1)\nId: AC/DC (Id 1)"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "held"),
+    [
+        (datetime(2021, 1, 2), NULL, "2021-01-02T00:00:00"),
+        (date(2021, 1, 2), NULL, "2021-01-02"),
+        ("20210102", sa.Date(), "2021-01-02"),
+        (Decimal("1.50"), NULL, 1.5),
+        (Decimal("2.00"), NULL, 2),
+        (1.5, NULL, 1.5),
+        ("text", NULL, "text"),
+        (None, NULL, None),
+        (1, sa.Boolean(), True),
+    ],
+)
+def test_values_are_filtered_by_what_they_are(value: object, kind: sa.types.TypeEngine, held: object):
+    found = metadata_value(value, kind)
+    assert found == held
+    assert type(found) is type(held)
+
+
+def test_a_key_of_bytes_that_are_no_text_is_told_as_such():
+    assert json_value("ab\udcff") == "(cannot be read: 3 bytes that are not UTF-8)"
+    assert json_value(Decimal("1.5")) == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("names", "texts", "labels"),
+    [
+        (["id", "first_name"], ["first_name"], ("first_name",)),
+        (["id", "last_name", "code"], ["last_name"], ("code",)),
+        (["id", "product_name", "notes", "a", "b"], ["product_name", "notes", "a", "b"], ("product_name",)),
+        (["id", "product_name", "notes", "a", "b"], ["notes", "a", "b"], ()),
+        (["id", "a", "b"], ["id", "a", "b"], ("a", "b")),
+    ],
+)
+def test_rows_are_named_by_names_and_short_texts(names: list[str], texts: list[str], labels: tuple[str, ...]):
+    assert label_columns(names, texts, key=names[:1]) == labels
