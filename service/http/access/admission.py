@@ -9,6 +9,7 @@ import httpx
 
 from rag.deadline import Deadline
 from rag.errors import EngineBusy
+from rag.lazy import Lazy
 from service.telemetry.metrics import Metrics
 from service.vllm.metrics import engine_metrics
 from service.vllm.routing import engine_name
@@ -37,7 +38,9 @@ class Admission:
         self._waiting = self._running = 0.0
         self._answer_s = 0.0
         self._look: asyncio.Task[None] | None = None
-        self._client = httpx.AsyncClient(timeout=2, transport=transport)  # one for good: making one takes 20 ms
+        self._client = Lazy(lambda: httpx.AsyncClient(timeout=2, transport=transport))
+        if urls:
+            self._client()  # one for good, and now: making one takes 20 ms
 
     def check(self, deadline: Deadline) -> None:
         """Raises EngineBusy for a question that would wait too long."""
@@ -57,7 +60,7 @@ class Admission:
         self._answer_s += 0.1 * (seconds - self._answer_s) if self._answer_s else seconds
 
     async def _read(self) -> None:
-        figures = await asyncio.gather(*(engine_metrics(self._client, url) for url in self._urls))
+        figures = await asyncio.gather(*(engine_metrics(self._client(), url) for url in self._urls))
         waiting = [each.get("num_requests_waiting", 0.0) for each in figures]
         for place, count in enumerate(waiting):
             self._metrics.waiting.labels(engine_name(place)).set(count)
