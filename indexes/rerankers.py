@@ -88,23 +88,26 @@ def scores_in_time(
 class EndpointReranker:
     """A /rerank endpoint. The request has the fields of Cohere's form (vLLM, Jina) and of TEI's."""
 
-    def __init__(self, model: str, *, url: str, api_key: str = "") -> None:
-        self.url = url.rstrip("/") if url.rstrip("/").endswith("/rerank") else f"{url.rstrip('/')}/rerank"
+    def __init__(
+        self, model: str, *, url: str, api_key: str = "", transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._url = url.rstrip("/") if url.rstrip("/").endswith("/rerank") else f"{url.rstrip('/')}/rerank"
         self._model = model
         # A pool, so that a slow drip of bytes cannot hold us.
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="citewell-rerank")
-        self._http = httpx.Client(headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(headers=headers, transport=transport)
 
     def rank(self, question: str, hits: Sequence[Hit], *, timeout_s: float) -> list[Hit]:
         """The same hits, best first; in the order given when the endpoint is late, fails, or answers nonsense."""
         texts = [dense_text(hit.chunk) for hit in hits]
         body = {"model": self._model, "query": question, "documents": texts, "texts": texts, "top_n": len(texts)}
         try:
-            answer = self._pool.submit(self._http.post, self.url, json=body, timeout=timeout_s).result(timeout_s)
+            answer = self._pool.submit(self._http.post, self._url, json=body, timeout=timeout_s).result(timeout_s)
             answer.raise_for_status()
             scores = scores_of(answer.json(), len(hits))
         except (TimeoutError, httpx.HTTPError, ValueError) as err:
-            _log.warning("the reranker %s failed, the fused order is kept: %s: %s", self.url, type(err).__name__, err)
+            _log.warning("the reranker %s failed, the fused order is kept: %s: %s", self._url, type(err).__name__, err)
             return list(hits)
         return ordered(hits, scores)
 

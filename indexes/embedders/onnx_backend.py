@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from indexes.embedders.model_folder import Prompts, config_of, max_tokens_of, pooling_of, prompts_of
 from indexes.embedders.vectors import unit
@@ -80,9 +81,14 @@ class OnnxEmbedder:
         ids = np.array([e.ids for e in encoded], dtype=np.int64)
         mask = np.array([e.attention_mask for e in encoded], dtype=np.int64)
         hidden = np.asarray(self._model.session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
-        if self._pooling == "cls":
-            return unit(hidden[:, 0])
-        return unit((hidden * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True))
+        return unit(pooled(hidden, mask, self._pooling))
+
+
+def pooled(hidden: npt.NDArray[Any], mask: npt.NDArray[Any], pooling: str) -> npt.NDArray[Any]:
+    """One vector a text, of (texts, tokens, dim): its first token's (cls), or the mean of those that are no padding."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    return np.asarray((hidden * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True))
 
 
 def _cores() -> int:

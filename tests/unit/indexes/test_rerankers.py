@@ -1,6 +1,8 @@
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import httpx
 import pytest
 
 from indexes.rerankers import EndpointReranker, load_reranker, ordered, scores_in_time, scores_of
@@ -76,8 +78,62 @@ def test_an_answer_without_a_number_for_each_passage_is_an_error(answer: Any):
         scores_of(answer, 2)
 
 
+class Endpoint:
+    """A /rerank endpoint that answers with what `answer` makes of a request, or raises; and what it was asked."""
+
+    def __init__(self, answer: Callable[[dict[str, Any]], httpx.Response]) -> None:
+        self.asked: list[httpx.Request] = []
+        self._answer = answer
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        return self._answer(json.loads(request.content))
+
+
+def rank(endpoint: Endpoint, *, url: str = "http://h/v1", api_key: str = "", timeout_s: float = 5) -> list[Hit]:
+    reranker = EndpointReranker("m", url=url, api_key=api_key, transport=httpx.MockTransport(endpoint))
+    return reranker.rank("which swims?", HITS, timeout_s=timeout_s)
+
+
+HITS = [hit(0, 0.9), hit(1, 0.8)]
+
+
+def second_first(body: dict[str, Any]) -> httpx.Response:
+    return httpx.Response(200, json=[{"index": place, "score": place} for place in range(len(body["texts"]))])
+
+
+def test_an_endpoint_orders_the_hits_by_what_it_is_sent():
+    endpoint = Endpoint(second_first)
+    assert [each.chunk.id for each in rank(endpoint)] == ["c1", "c0"]
+    body = json.loads(endpoint.asked[0].content)
+    assert body == {"model": "m", "query": "which swims?", "documents": ["x", "x"], "texts": ["x", "x"], "top_n": 2}
+
+
 @pytest.mark.parametrize("url", ["http://h/v1", "http://h/v1/", "http://h/v1/rerank", "http://h/v1/rerank/"])
 def test_an_endpoint_is_given_with_or_without_its_route(url: str):
-    reranker = load_reranker("m", url=url)
-    assert isinstance(reranker, EndpointReranker)
-    assert reranker.url == "http://h/v1/rerank"
+    endpoint = Endpoint(second_first)
+    rank(endpoint, url=url)
+    assert str(endpoint.asked[0].url) == "http://h/v1/rerank"
+
+
+def test_an_endpoint_gets_a_key_where_there_is_one():
+    endpoint = Endpoint(second_first)
+    rank(endpoint, api_key="secret")
+    rank(endpoint)
+    assert [request.headers.get("authorization") for request in endpoint.asked] == ["Bearer secret", None]
+
+
+def late(body: dict[str, Any]) -> httpx.Response:
+    raise httpx.ReadTimeout("late")
+
+
+@pytest.mark.parametrize("answer", [
+    late, lambda body: httpx.Response(500, json=ROWS), lambda body: httpx.Response(302, headers={"location": "http://x"}),
+    lambda body: httpx.Response(200, text="<html>"), lambda body: httpx.Response(200, json={"results": []}),
+])  # fmt: skip
+def test_the_order_stands_when_an_endpoint_fails(answer: Any):
+    assert rank(Endpoint(answer)) == HITS
+
+
+def test_a_url_makes_it_an_endpoint():
+    assert isinstance(load_reranker("m", url="http://h"), EndpointReranker)

@@ -20,6 +20,9 @@ def test_a_collection_is_optimised_as_it_grows(points: int, optimised: int, is_q
 
 def test_an_engine_listens_in_its_folder():
     assert socket_path(Path("/data/qdrant")) == Path("/data/qdrant/engine.sock")
+    longest = Path("/" + "a" * 87)
+    assert len(str(longest / "engine.sock")) == 100
+    assert socket_path(longest) == longest / "engine.sock"
 
 
 def test_where_a_folder_s_path_is_too_long_it_listens_in_a_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from indexes.embedders.onnx_backend import batches_of_like_length
+from indexes.embedders.onnx_backend import batches_of_like_length, pooled
 from indexes.embedders.vectors import unit
 
 
@@ -26,3 +26,12 @@ def test_vectors_are_scaled_to_length_one_as_float32_and_nothing_stays_nothing()
     made = unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
     assert made.dtype == np.float32
     assert np.allclose(made, [[0.6, 0.8], [0, 0]])
+
+
+HIDDEN = np.array([[[1.0, 0.0], [3.0, 0.0], [9.0, 9.0]], [[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]]])
+MASK = np.array([[1, 1, 0], [1, 1, 1]])
+
+
+def test_a_text_is_the_mean_of_its_tokens_without_the_padding_or_its_first_token():
+    assert pooled(HIDDEN, MASK, "mean").tolist() == [[2, 0], [0, 2]]
+    assert pooled(HIDDEN, MASK, "cls").tolist() == [[1, 0], [0, 1]]
