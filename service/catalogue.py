@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from connectors.files.source import FilesSource
+from connectors.files.visibility import FileVisibility, PathRule
 from connectors.sql.changes.patience import Patience
 from connectors.sql.connection import rooted, with_password
 from connectors.sql.limits import Limits
 from connectors.sql.source import SqlSource
-from connectors.visibility import FileVisibility, PathRule, RowVisibility
+from connectors.sql.visibility import RowVisibility
 from rag.errors import ConfigError
 from rag.filters import All, parse_filter
 from rag.lazy import Lazy

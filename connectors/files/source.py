@@ -16,10 +16,11 @@ from connectors.files.left_out import LeftOut
 from connectors.files.limits import PARSE_MEMORY_MB, PARSE_TIMEOUT
 from connectors.files.patterns import Pattern
 from connectors.files.search import below, find_files, matching
+from connectors.files.visibility import FileVisibility
 from connectors.parsers import Hidden, Item, Parsed, Record, is_binary, parse
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse, Ignored
-from connectors.visibility import FileVisibility, Visibility
+from connectors.visibility import Visibility
 from rag.documents import Document
 from rag.errors import SourceError
 from rag.events import (

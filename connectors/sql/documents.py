@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from connectors.sql.ids import KeyValue, legacy_row_id
 from connectors.sql.rows import Field, as_label, format_value, json_value, render
 from connectors.sql.schema import Reference, Table
-from connectors.visibility import RightsUnknown, RowVisibility
+from connectors.sql.visibility import RightsUnknown, RowVisibility
 from rag.documents import Document, Key
 from rag.events import Unreadable, Upsert
 from rag.language.text import humanize

@@ -11,13 +11,13 @@ from connectors.sql.changes.read import read_changes
 from connectors.sql.changes.unkeyed import read_unkeyed
 from connectors.sql.connection import create_engine, explained, has_no_rights, shown
 from connectors.sql.documents import Place
-from connectors.sql.joined import Joined
 from connectors.sql.limits import Limits
 from connectors.sql.query import Query, check_query, read_query
 from connectors.sql.schema import Chosen, Reference, Relations, Table, choose_tables, read_relations, read_table
+from connectors.sql.table.joined import Joined
 from connectors.sql.table.method import choose_method
 from connectors.sql.table.reader import TableReader
-from connectors.visibility import RowVisibility
+from connectors.sql.visibility import RowVisibility
 from rag.errors import SourceError
 from rag.events import (
     Expected,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from connectors.files.source import FilesSource
-from connectors.visibility import FileVisibility, PathRule, RowVisibility
+from connectors.files.visibility import FileVisibility, PathRule
+from connectors.sql.visibility import RowVisibility
 from rag.errors import ConfigError
 from rag.ports import NOBODY, Identity, Scope
 from service.settings.load import load_settings
@@ -189,9 +190,9 @@ def test_files_that_cannot_be_reached_stay_only_for_those_who_may_see_them_now(t
     ("setting", "said"),
     [
         ("acl = []", "lets nobody in"),
-        ('acl = ["*", "hr"]', "cannot be a group"),
-        ('acl = [""]', "cannot be a group"),
-        ('acl = [" "]', "cannot be a group"),
+        ('acl = ["*", "hr"]', "is not a valid group"),
+        ('acl = [""]', "is not a valid group"),
+        ('acl = [" "]', "is not a valid group"),
         ('rules = [{ path = "a", acl = [] }]', "lets nobody in"),
         ('acl = "hr"', "tuple"),
     ],

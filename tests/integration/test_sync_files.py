@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from connectors.files.source import FilesSource
+from connectors.files.visibility import FileVisibility, PathRule
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
-from connectors.visibility import FileVisibility, PathRule
 from rag.events import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
 from rag.fakes import MemoryNotes
 from service.catalogue import connector_of

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from connectors.sql.limits import Limits
 from connectors.sql.source import SqlSource
 from connectors.sql.table.page_size import PageSize
-from connectors.visibility import RowVisibility
+from connectors.sql.visibility import RowVisibility
 from rag.errors import SourceError
 from rag.events import Upsert
 from tests.conftest import change, free_port, server_database, wait_until

@@ -18,7 +18,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 
-from connectors.visibility import RightsUnknown, RowVisibility
+from connectors.sql.visibility import RightsUnknown, RowVisibility
 from rag.ports import NOBODY
 from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase, connect

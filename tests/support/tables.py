@@ -12,7 +12,7 @@ from connectors.sql.documents import Place
 from connectors.sql.schema import Table
 from connectors.sql.table.method import Method
 from connectors.sql.table.reader import TableReader
-from connectors.visibility import RowVisibility
+from connectors.sql.visibility import RowVisibility
 
 PLACE = Place(source="shop", url="sqlite:///shop.sqlite")
 

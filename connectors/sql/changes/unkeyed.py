@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from connectors.sql.changes.spool import spooled
 from connectors.sql.documents import Place, document_of, unreadable
-from connectors.sql.joined import Joined, numbered, raw_column
 from connectors.sql.rows import format_value
 from connectors.sql.schema import Table
+from connectors.sql.table.joined import Joined, numbered, raw_column
 from rag.events import Expected, Listed, Listing, ScopeComplete, SourceEvent, Upsert
 
 _PAGE_ROWS = 1000

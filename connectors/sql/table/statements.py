@@ -7,11 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from connectors.sql.joined import Joined, numbered, raw_column
 from connectors.sql.keys import Key, KeyColumns
 from connectors.sql.schema import Table
 from connectors.sql.table.buckets import database_bucket
 from connectors.sql.table.digests import database_digest
+from connectors.sql.table.joined import Joined, numbered, raw_column
 from connectors.sql.table.method import Method
 
 _BINARY = sa.types._Binary  # LargeBinary, and MySQL's own BINARY, VARBINARY and BLOBs beside it

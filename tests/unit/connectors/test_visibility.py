@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from connectors.files.visibility import FileVisibility, PathRule
 from connectors.sql.rows import Unread
-from connectors.visibility import FileVisibility, PathRule, RightsUnknown, RowVisibility
+from connectors.sql.visibility import RightsUnknown, RowVisibility
+from rag.errors import SourceError
 from rag.ports import NOBODY
 from tests.support.rights import ALL, FORMS
 
@@ -64,3 +66,54 @@ def test_a_rule_can_open_a_file_to_all_of_its_tenant():
     labels = FileVisibility(acl=("staff",), rules=(PathRule(path="open/*", acl=("*",)),))
     assert labels.of("open/a.md", [{"open/a.md"}])["acl"] == ()
     assert labels.of("b.md", [{"open/a.md"}])["acl"] == ("staff",)
+
+
+@pytest.mark.parametrize("setting", ["tenant_column", "acl_column"])
+def test_a_table_that_does_not_say_who_may_see_its_rows_is_refused(setting: str):
+    labels = RowVisibility(**{setting: "org"})
+    with pytest.raises(SourceError, match=f"no column 'org'.*{setting}"):
+        labels.check("album", ["id", "title"])
+    labels.check("album", ["id", "org"])
+    RowVisibility().check("album", ["id"])
+
+
+def test_a_row_says_itself_who_may_see_it_where_a_column_is_named():
+    assert not RowVisibility(tenant="acme", acl=("hr",), metadata=("price",)).are_of_rows
+    assert RowVisibility(tenant_column="org").are_of_rows
+    assert RowVisibility(acl_column="seen_by").are_of_rows
+    assert RowVisibility(tenant_column="org", acl_column="seen_by", metadata=("price",)).columns == {
+        "org",
+        "seen_by",
+        "price",
+    }
+
+
+def test_a_row_belongs_to_the_tenant_that_its_column_names():
+    assert RowVisibility(tenant_column="org").of({"org": " acme "}, TYPES)["tenant"] == "acme"
+    assert RowVisibility(tenant="own").of({"org": "acme"}, TYPES)["tenant"] == "own"
+
+
+def test_columns_to_filter_by_are_those_that_the_row_has():
+    labels = RowVisibility(metadata=("price", "year", "none"), tags=("new",))
+    found = labels.of({"price": 2, "none": None}, {"price": sa.Integer(), "none": sa.Integer()})
+    assert (found["metadata"], found["tags"]) == ({"price": 2}, ("new",))
+
+
+def test_an_array_of_groups_may_be_written_as_json_and_broken_json_names_none():
+    labels = RowVisibility(acl_column="seen_by")
+    assert acl(labels, '["hr", 7]') == ("7", "hr")
+    with pytest.raises(RightsUnknown, match="JSON list"):
+        acl(labels, '["hr"')
+
+
+RULES = (
+    PathRule(path="a/*", tenant="acme", acl=("hr",), tags=("x",)), PathRule(path="b/*", tags=("y", "x")), PathRule(path="c/*", acl=("board",)),
+)  # fmt: skip
+
+
+def test_of_the_rules_that_name_a_file_the_last_one_holds_and_tags_add_up():
+    labels = FileVisibility(tenant="own", tags=("all",), rules=RULES)
+    found = labels.of("f", [{"f"}, {"f"}, {"f"}])
+    assert (found["tenant"], found["acl"], found["tags"]) == ("acme", ("board",), ("all", "x", "y"))
+    assert labels.of("f", [{"f"}, {"f"}, {"other"}])["acl"] == ("hr",)
+    assert labels.of("f", [set(), set(), set()])["tenant"] == "own"

@@ -13,8 +13,8 @@ import pytest
 from connectors import parsers
 from connectors.files.limits import PARSE_MEMORY_MB, PARSE_TIMEOUT
 from connectors.files.source import FilesSource
+from connectors.files.visibility import FileVisibility, PathRule
 from connectors.parsers.parsed import Hidden, Item, Parsed
-from connectors.visibility import FileVisibility, PathRule
 from rag.errors import SourceError
 from rag.events import Checkpoint, Expected, Listed, Listing, Notice, Passed, SnapshotComplete, Unreadable, Upsert
 from tests.support.following import Follower

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from connectors.sql.documents import Place, document_of, row_event, unreadable
 from connectors.sql.ids import KeyValue
 from connectors.sql.schema import Reference
-from connectors.visibility import RightsUnknown, RowVisibility
+from connectors.sql.visibility import RightsUnknown, RowVisibility
 from rag.events import Unreadable, Upsert
 from tests.support.tables import PLACE, a_table
 

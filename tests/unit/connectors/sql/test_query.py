@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from connectors.sql.documents import Place
 from connectors.sql.query import Query, check_query, read_query
-from connectors.visibility import RowVisibility
+from connectors.sql.visibility import RowVisibility
 from rag.errors import SourceError
 from rag.events import Expected, Listed, Listing, ScopeComplete, SnapshotComplete, SourceEvent, Unreadable, Upsert
 from tests.support.tables import sqlite

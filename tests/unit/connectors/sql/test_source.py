@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connectors.sql.source import SqlSource
-from connectors.visibility import RowVisibility
+from connectors.sql.visibility import RowVisibility
 from rag.errors import SourceError
 from rag.events import Expected, Notice, ScopeComplete, ScopeFailed, SnapshotComplete, Unreadable, Upsert
 from tests.support.following import Follower

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from connectors.sql.changes.signature import drift, signature_of
 from connectors.sql.documents import Place
-from connectors.visibility import RowVisibility
+from connectors.sql.visibility import RowVisibility
 from tests.support.memory_table import CURSOR, MemoryTable
 
 BASE = MemoryTable(rows={})

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from connectors.sql.changes.unkeyed import content_name, read_unkeyed
 from connectors.sql.documents import Place
-from connectors.visibility import RowVisibility
+from connectors.sql.visibility import RowVisibility
 from rag.events import Expected, Listed, Listing, ScopeComplete, Unreadable, Upsert
 from tests.support.tables import PLACE, a_table, sqlite
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from connectors.sql.rows import Unread
 from connectors.sql.table import reader as module
 from connectors.sql.table.page_size import PageSize
-from connectors.visibility import RowVisibility
+from connectors.sql.visibility import RowVisibility
 from rag.events import Unreadable, Upsert
 from tests.support.tables import a_reader, a_table, sqlite
 

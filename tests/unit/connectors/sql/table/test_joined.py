@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from connectors.sql.joined import Joined
 from connectors.sql.schema import Reference
+from connectors.sql.table.joined import Joined
 from tests.support.tables import a_table, sql_of, sqlite
 
 ALBUM = {"id": sa.Integer(), "artist_id": sa.Integer()}
