@@ -1,13 +1,7 @@
-"""Labels, and the check of every label before it leaves.
+"""The check of every label before it leaves."""
 
-A label belongs to a passage: it is derived from the passage's place, not from its rank, so the same passage has the
-same label in every prompt, which keeps the prefix cache valid.
-"""
-
-import hashlib
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rag.answer.claims import attributed, locate, says_something, supporting
@@ -36,22 +30,6 @@ def _brackets() -> re.Pattern[str]:
     listed = rf"{_SPACE}{word}{_SPACE}{_ONE}(?:{_SPACE}[,，;；、&]{_SPACE}{_ONE})*{_SPACE}"
     square = rf"[\[【]{{1,2}}(?={_INSIDE}[\]】]){listed}[\]】]{{1,2}}"
     return re.compile(rf"(?:[ \t]{{0,{_BLANKS}}}(?:{square}|{_ROUND})){{1,32}}")
-
-
-def label_passages(passages: Sequence[Passage], *, taken: Collection[str] = ()) -> list[Passage]:
-    """Give each passage its label: letter-digit pairs from its place, longer where two would meet.
-
-    taken: labels that stand for other passages in the same conversation.
-    """
-    taken = set(taken)
-    labelled = []
-    for passage in passages:
-        digest = hashlib.sha256(f"{passage.document.source}\0{passage.document.id}\0{passage.start}".encode()).digest()
-        pairs = "".join(f"{chr(97 + a % 26)}{b % 10}" for a, b in zip(digest[::2], digest[1::2], strict=True))
-        length = next(n for n in range(4, len(pairs) + 1, 2) if pairs[:n] not in taken)
-        taken.add(pairs[:length])
-        labelled.append(replace(passage, label=pairs[:length]))
-    return labelled
 
 
 class CitationWriter:

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from rag.answer.citations import label_passages
 from rag.documents import Hit, Passage
 from rag.language.terms import term_set
 from rag.ports import Embedder, Reranker, Scope, Searchable, SparseEncoder
+from rag.retrieval.labels import label_passages
 
 _NEAR_DUPLICATE = 0.95
 _IN_A_ROW, _HALF = 3, 0.5

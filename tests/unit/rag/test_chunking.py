@@ -13,7 +13,7 @@ COUNTER = QwenTokenCounter()
 FILE = Document(id="a.md", source="docs", title="A", text="", uri="file:///a.md", scope="a.md")
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.text(alphabet="ab .\n中文。#-", max_size=600),
     st.lists(st.tuples(st.integers(0, 600), st.integers(1, 4)), max_size=4),

@@ -1,10 +1,8 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag.answer.citations import CitationWriter, label_passages
+from rag.answer.citations import CitationWriter
 from rag.documents import Document, Passage
 
 TEXT = "Records can be returned within 30 days. Opened records are exchanged only. 年假为十二天。"
@@ -64,14 +62,6 @@ def test_streamed_in_any_pieces_the_result_is_the_same(answer: str, pieces: int)
     streamed, second = write(answer, pieces=pieces)
     assert streamed == whole
     assert second.citations == first.citations
-
-
-def test_labels_belong_to_passages_and_not_to_ranks():
-    other = replace(PASSAGE, start=500)
-    forth = {p.start: p.label for p in label_passages([PASSAGE, other])}
-    back = {p.start: p.label for p in label_passages([other, PASSAGE])}
-    assert forth == back
-    assert len(set(forth.values())) == 2
 
 
 def test_each_label_in_the_text_tells_which_citation_it_stands_for():
@@ -177,10 +167,3 @@ def test_a_label_before_a_round_bracket_makes_no_link_of_it():
 
 def test_a_sentence_that_says_nothing_is_not_uncited():
     assert write("Yes. It is.")[1].uncited == 0
-
-
-def test_a_label_that_stands_for_another_passage_of_the_conversation_is_not_given_again():
-    (first,) = label_passages([PASSAGE])
-    (again,) = label_passages([PASSAGE], taken={first.label})
-    assert again.label.startswith(first.label)
-    assert len(again.label) == len(first.label) + 2

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from rag.answer.citations import CitationWriter, label_passages
+from rag.answer.citations import CitationWriter
 from rag.documents import Document, Passage
+from rag.retrieval.labels import label_passages
 
 FILES = {
     "returns.md": "Unopened records can be returned within 30 days. Opened records are exchanged for the same title only.",
