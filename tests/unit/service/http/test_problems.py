@@ -125,7 +125,7 @@ def invalid(*problems: dict[str, Any]) -> str:
 
 
 MISSING = {"type": "missing", "loc": ("body", "messages", 0, "list[TextPart]", "text"), "msg": "Field required"}
-OURS = {"type": "value_error", "loc": ("body", "tools"), "msg": "Value error, Citewell calls no tools."}
+OURS = {"type": "value_error", "loc": ("body", "tools"), "msg": "Value error, Citewell does not call tools."}
 
 
 def test_what_is_wrong_with_a_request_is_told_with_its_place():
@@ -134,7 +134,7 @@ def test_what_is_wrong_with_a_request_is_told_with_its_place():
 
 
 def test_our_own_sentence_says_all():
-    assert invalid(MISSING, OURS) == "tools: Citewell calls no tools."
+    assert invalid(MISSING, OURS) == "tools: Citewell does not call tools."
 
 
 def test_no_more_than_ten_mistakes_are_told():
