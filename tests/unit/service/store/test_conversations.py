@@ -114,6 +114,13 @@ def test_a_turn_follows_a_document_that_came_back(database: Database, kept: Conv
     assert (back.stands_on, back.passages[0].document.id) == (("one",), "t/1")
 
 
+def test_a_turn_follows_a_document_that_came_back_and_went_again(database: Database, kept: Conversations):
+    kept.add("c", ME, turn("first", "one"))
+    for old, new in (("one", "two"), ("two", "one"), ("one", "three")):
+        move(database, Moved(old=old, new=new, document_id=f"t/{new}"))
+    assert kept.turns("c", ME)[0].stands_on == ("three",)
+
+
 def test_where_documents_went_is_not_noted_without_a_conversation(database: Database, kept: Conversations):
     move(database, Moved(old="one", new="two", document_id="t/2"))
     kept.add("c", ME, turn("first", "one"))

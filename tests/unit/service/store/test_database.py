@@ -74,7 +74,7 @@ def test_a_newer_store_is_refused_with_the_mend(database: Database):
 
 
 def test_a_failure_is_told_without_what_was_asked_and_with_the_mend(database: Database):
-    failure = pytest.raises(StateUnavailable, match=r"no such table.*make room on its disk")
+    failure = pytest.raises(StateUnavailable, match=r"no such table.*free space on its disk")
     with database.read() as connection, failure as caught:
         connection.execute(sa.text("SELECT :secret FROM nowhere"), {"secret": "what people ask"})
     assert "what people ask" not in str(caught.value)

@@ -86,7 +86,7 @@ def test_an_unknown_key_is_told_with_where_to_look(keys: Keys):
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "x" * 201])
 def test_a_name_is_one_line_of_a_bounded_length(keys: Keys, name: str):
-    with pytest.raises(ConfigError, match="is no name for a key"):
+    with pytest.raises(ConfigError, match="is not a valid name for a key"):
         keys.create(name, Rights())
     assert not keys.any()
 
