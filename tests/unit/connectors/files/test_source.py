@@ -18,6 +18,7 @@ from connectors.parsers.parsed import Hidden, Item, Parsed
 from rag.errors import SourceError
 from rag.events import Checkpoint, Expected, Listed, Listing, Notice, Passed, SnapshotComplete, Unreadable, Upsert
 from tests.support.following import Follower
+from tests.support.users import nobody, open_folder
 
 LONG_AGO = 1_600_000_000
 
@@ -78,6 +79,11 @@ def test_a_file_is_a_document_with_its_place_and_its_time(tmp_path: Path):
     assert document.uri == (tmp_path / "a/b.md").resolve().as_uri()
     assert (document.updated_at, document.kind, document.primary_key) == (LONG_AGO, "file", None)
     assert events[-1] == SnapshotComplete(scopes=frozenset({"a/b.md"}), changes_only=True, documents=1)
+
+
+def test_a_file_without_a_title_is_called_by_its_name(tmp_path: Path):
+    put(tmp_path, "a/b.txt", "text")
+    assert [event.document.title for event in of(list(source(tmp_path).read()), Upsert)] == ["b.txt"]
 
 
 def test_a_record_is_a_document_of_its_file(tmp_path: Path):
@@ -213,6 +219,30 @@ def test_a_first_read_that_was_broken_off_has_the_file_listed(tmp_path: Path):
     assert not any(document_id.endswith("row=3") for document_id in follower.documents)
 
 
+def test_a_file_that_was_half_read_and_is_empty_now_has_no_document(tmp_path: Path):
+    put(tmp_path, "a.csv", "name\nx\ny\n")
+    follower = Follower(source=source(tmp_path))
+    follower.read(stop_after=4)
+    assert follower.documents != {}
+    put(tmp_path, "a.csv", "")
+    follower.read()
+    assert follower.documents == {}
+
+
+@pytest.mark.parametrize(("acl", "withdrawn"), [((), []), (("staff",), ["locked/a.md"])])
+def test_a_file_out_of_reach_is_withdrawn_only_when_others_may_see_it_now(acl: tuple[str, ...], withdrawn: list[str]):
+    with open_folder() as root:
+        put(root, "locked/a.md", "text")
+        put(root, "b.md", "text")
+        follower = read_once(root)
+        (root / "locked").chmod(0)
+        with nobody():
+            events = list(source(root, labels=FileVisibility(acl=acl)).read(follower.notes))
+    assert [event.document_id for event in of(events, Unreadable) if event.withdrawn] == withdrawn
+    assert events[-1].scopes == {"b.md", "locked", "locked/a.md"}
+    assert events[-1].documents is None
+
+
 def test_a_file_with_an_error_of_a_library_is_told_and_the_others_go_on(tmp_path: Path, odd_files: Any):
     def fails(path: Path) -> Iterator[Item]:
         raise RuntimeError("a bug of a library")
@@ -272,11 +302,11 @@ def test_a_file_that_is_gone_before_it_is_read_is_told(tmp_path: Path):
 
 
 def test_progress_is_told_in_bytes_that_add_up(tmp_path: Path):
-    put(tmp_path, "a.csv", "name,price\n" + ("x" * 40 + ",1\n") * 300)
+    put(tmp_path, "a.csv", "a,b\n" + ("x" * 40 + ",1\n") * 381)  # three bytes over two buffers
     put(tmp_path, "b.md", "text")
     events = list(source(tmp_path).read())
     (expected,) = of(events, Expected)
-    assert expected.size_bytes == sum(event.size_bytes for event in of(events, Passed)) == 12_911 + 4
+    assert expected.size_bytes == sum(event.size_bytes for event in of(events, Passed)) == 16_387 + 4
     assert len(of(events, Passed)) > 2
 
 

@@ -49,6 +49,17 @@ def test_headers_and_footers_come_last_and_once(tmp_path: Path):
     assert parsed(tmp_path / "a.docx", file).text.strip().split("\n") == ["text", "Confidential"]
 
 
+BOX = "<w:pict><w:txbxContent><w:p><w:r><w:t>{}</w:t></w:r></w:p></w:txbxContent></w:pict>"
+
+
+def test_a_text_box_that_word_stores_twice_is_read_once(tmp_path: Path):
+    file = docx.Document()
+    paragraph = file.add_paragraph("text")
+    boxes = "".join(BOX.format(text) for text in ("In a box", "", "In a box"))
+    paragraph._p.append(docx.oxml.parse_xml(f"<w:r {docx.oxml.ns.nsdecls('w')}>{boxes}</w:r>"))
+    assert parsed(tmp_path / "a.docx", file).text.strip().split("\n") == ["text", "In a box"]
+
+
 def deck(path: Path, titles: list[str], *, hidden: tuple[int, ...] = ()) -> Path:
     file = pptx.Presentation()
     for number, title in enumerate(titles, start=1):
