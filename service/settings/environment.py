@@ -55,7 +55,9 @@ def with_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[st
         for section in sections:
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
-                raise ConfigError(f"The environment variable {name} names no setting: {section!r} is not a section.")
+                raise ConfigError(
+                    f"The environment variable {name} does not name a setting: {section!r} is not a section."
+                )
         place[key] = _parsed(value)
     return raw
 

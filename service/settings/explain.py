@@ -11,9 +11,6 @@ from service.settings.environment import PREFIX
 from service.settings.sections import Settings
 from service.settings.sources import FilesSettings, SqlSettings
 
-_HEADER = re.compile(r"\s*\[[^\[\]]+\]")
-_ASSIGNED = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
-
 
 def explained(err: ValidationError, path: Path, text: str) -> str:
     """A line for each mistake: the file with its line, or the variable; the key; what is wrong. text: of the file."""
@@ -35,7 +32,7 @@ def _location(loc: tuple[int | str, ...]) -> tuple[str, ...]:
 def _reason(problem: Any, location: tuple[str, ...]) -> str:
     if problem["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
-        return f"unknown key {location[-1]!r}" + (f"; there are: {', '.join(known)}" if known else "")
+        return f"unknown key {location[-1]!r}" + (f"; known keys: {', '.join(known)}" if known else "")
     if problem["type"].startswith("union_tag"):
         return 'a source needs kind = "sql" or kind = "files"'
     return str(problem["msg"]).removeprefix("Value error, ")
@@ -64,7 +61,7 @@ def line_of(text: str, location: tuple[str, ...]) -> int | None:
             current = names
             if current in (section, [*location]):
                 fallback = number
-        assigned = _ASSIGNED.match(line)
+        assigned = re.match(r"""\s*["']?([\w-]+)["']?\s*=""", line)
         if assigned and current == section and assigned[1] == key:
             return number
         if assigned and assigned[1] in location and current == section[: len(current)] and fallback is None:
@@ -74,7 +71,7 @@ def line_of(text: str, location: tuple[str, ...]) -> int | None:
 
 def _names(line: str) -> list[str]:
     """The names in a section's header, without their quotes; none in another line, or one that only looks like it."""
-    header = _HEADER.match(line)
+    header = re.match(r"\s*\[[^\[\]]+\]", line)
     names: list[str] = []
     try:
         place: dict[str, Any] = tomllib.loads(header[0]) if header else {}

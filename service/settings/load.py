@@ -22,7 +22,7 @@ def load_settings(path: str | Path = DEFAULT_PATH, *, environ: Mapping[str, str]
         text = path.read_text(encoding="utf-8")
         raw = tomllib.loads(text)
     except FileNotFoundError as err:
-        raise ConfigError(f"There is no configuration at {path}. Make one with `citewell init`.") from err
+        raise ConfigError(f"There is no configuration at {path}. Create one with `citewell init`.") from err
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"The configuration {path} cannot be read: {err}") from err
     except tomllib.TOMLDecodeError as err:

@@ -43,7 +43,9 @@ class QdrantSettings(Section):
         None, ge=1, description="Shards of a new collection; the server's default if empty"
     )
     replication_factor: int | None = Field(None, ge=1, description="Copies of each shard")
-    write_consistency_factor: int | None = Field(None, ge=1, description="Copies that have a write before it counts")
+    write_consistency_factor: int | None = Field(
+        None, ge=1, description="Copies that must have a write before it counts"
+    )
     on_disk: bool = Field(True, description="Keep original vectors and texts on disk, and int8 vectors in memory")
     engine_idle_s: float = Field(60.0, gt=0, description="The embedded engine ends after this long without a request")
 
@@ -57,11 +59,13 @@ class LlmSettings(Section):
     max_tokens: int = Field(_SAMPLING.max_tokens, ge=16, le=8192, description="Longest answer")
     temperature: float = Field(_SAMPLING.temperature, ge=0, le=2)
     top_p: float = Field(_SAMPLING.top_p, gt=0, le=1)
-    timeout_s: float = Field(60.0, gt=0, description="For a whole answer; past it, quoting takes over")
-    first_token_s: float = Field(30.0, gt=0, description="For its first token; past it, the next server or quoting")
-    max_waiting: int = Field(64, ge=1, description="Requests waiting in the engines from which on new ones are refused")
+    timeout_s: float = Field(60.0, gt=0, description="For a complete answer; after that, quoting takes over")
+    first_token_s: float = Field(30.0, gt=0, description="For its first token; after that, the next server or quoting")
+    max_waiting: int = Field(64, ge=1, description="Requests waiting in the engines above which new ones are refused")
     order_passages: bool = Field(True, description="Order passages for the prefix cache; false: by relevance")
-    cache_tokens: int = Field(1_000_000, ge=1000, description="About what a server's KV cache holds, for the ordering")
+    cache_tokens: int = Field(
+        1_000_000, ge=1000, description="Roughly the size of a server's KV cache, for the ordering"
+    )
     templates: str = Field("", description="Folder with prompt templates to use in place of the built-in ones")
     keep_conversations: Duration = Field(86400, ge=60, description="How long a conversation's turns are kept")
 
@@ -71,7 +75,7 @@ class RerankSettings(Section):
     url: Url = Field("", description="Server with a /rerank route (vLLM, TEI, Cohere)")
     api_key: Secret = Field(SecretStr(""), description="Key of the server")
     top: int = Field(40, ge=2, le=500, description="Chunks that are reranked")
-    timeout_s: float = Field(1.0, gt=0, description="Longest time; past it, the fused order stands")
+    timeout_s: float = Field(1.0, gt=0, description="Longest time; after that, the fused order is kept")
 
 
 class RetrievalSettings(Section):
@@ -80,7 +84,7 @@ class RetrievalSettings(Section):
         DENSE_WEIGHT, ge=0, le=1, description="Share of likeness in a hit's score; words have the rest"
     )
     per_document: int = Field(8, ge=1, description="Most chunks of one document among them")
-    filter: dict[str, Any] = Field({}, description="Filter that holds for every question, see docs/retrieval.md")
+    filter: dict[str, Any] = Field({}, description="Filter that applies to every question, see docs/retrieval.md")
     threshold: float = Field(THRESHOLD, ge=0, le=1, description="Evidence below which Citewell refuses")
     max_question_chars: int = Field(8_000, ge=10, description="Longest question")
 
@@ -105,8 +109,8 @@ class IngestSettings(Section):
 class IdentitySettings(Section):
     """Who asks where no key and no token says it."""
 
-    tenant: str = Field("default", min_length=1, description="Tenant of those who ask")
-    groups: tuple[Group, ...] = Field((), description="Groups that they belong to")
+    tenant: str = Field("default", min_length=1, description="Tenant of the callers")
+    groups: tuple[Group, ...] = Field((), description="Groups of the callers")
 
 
 class StateSettings(Section):
@@ -117,12 +121,12 @@ class ServerSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=64, description="Processes that answer; each loads the embedder")
-    allow_unauthenticated: bool = Field(False, description="Allow a host that other machines reach without keys")
+    allow_unauthenticated: bool = Field(False, description="Allow a host that other machines can reach without keys")
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Host headers that are answered; empty: this machine's names on a loopback host, else any"
     )
     public_metrics: bool = Field(False, description="Serve /metrics without an admin key")
-    deadline: Duration = Field(120, ge=0.1, description="Longest time for a request, its answer included")
+    deadline: Duration = Field(120, ge=0.1, description="Longest time for a request, including its answer")
     drain: Duration = Field(0, ge=0, description="How long connections are still taken after SIGTERM, not being ready")
     grace: Duration = Field(20, ge=0.1, description="How long answers may go on after SIGTERM")
 
@@ -153,14 +157,14 @@ class OidcSettings(Section):
     audience: str = Field(min_length=1, description="The tokens' aud")
     jwks_url: Url = Field("", description="Where its keys are; found through the issuer when empty")
     algorithms: tuple[Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"], ...] = Field(
-        ("RS256", "ES256"), min_length=1, description="Algorithms that are taken; never none, never a shared secret"
+        ("RS256", "ES256"), min_length=1, description="Accepted algorithms; never none, never a shared secret"
     )
     tenant: str = Field("", description="Tenant of all its users; empty: each token names it")
     tenant_claim: str = Field("tenant", description="Claim that names the tenant")
     groups_claim: str = Field("groups", description="Claim that lists the groups")
     scope_claim: str = Field("scope", description="Claim with the scopes, as text or list")
     scope_prefix: str = Field("citewell:", description="Before ask, ingest and admin in that claim")
-    leeway_s: float = Field(30.0, ge=0, le=300, description="By how much clocks may differ")
+    leeway_s: float = Field(30.0, ge=0, le=300, description="How far clocks may differ")
 
 
 class AuthSettings(Section):

@@ -16,7 +16,7 @@ _PATIENCE, _LIMITS = Patience(), Limits()
 class _Schedule(Section):
     """When `citewell serve` and `citewell ingest --watch` read a source."""
 
-    every: Annotated[Duration, Field(ge=1)] | None = Field(None, description='Read every so often: "5m", "2h"')
+    every: Annotated[Duration, Field(ge=1)] | None = Field(None, description='Read at this interval: "5m", "2h"')
     cron: str = Field("", description='Read at these times: "*/15 8-18 * * mon-fri" (minute hour day month weekday)')
 
     @model_validator(mode="after")
@@ -41,13 +41,13 @@ class SqlSettings(_Schedule):
     tables: tuple[str, ...] = Field((), description="Tables or views to read; all tables when empty")
     exclude: tuple[str, ...] = Field((), description="Tables to leave out")
     keys: dict[str, tuple[str, ...]] = Field({}, description="Key columns of tables without a primary key")
-    cursors: dict[str, str] = Field({}, description="Tables' columns that move with every change (updated_at)")
+    cursors: dict[str, str] = Field({}, description="Tables' columns that are updated with every change (updated_at)")
     tombstones: dict[str, str] = Field({}, description="Tables' columns that mark a row as deleted (deleted_at)")
     overlap: Duration = Field(
         _PATIENCE.overlap, ge=0, description="Rows changed this long before the newest are read again"
     )
     reconcile_every: Duration = Field(
-        _PATIENCE.reconcile_every, ge=0, description="How often a table with a cursor is compared whole"
+        _PATIENCE.reconcile_every, ge=0, description="How often a table with a cursor is compared in full"
     )
     statement_timeout: Duration = Field(
         _LIMITS.statement_timeout, ge=0, description="Longest time of a statement; 0: the server's own limit"
@@ -80,7 +80,7 @@ class SqlSettings(_Schedule):
     @model_validator(mode="after")
     def _query_has_key(self) -> "SqlSettings":
         if self.query and not self.key:
-            raise ValueError('a query needs key = ["…"], the columns that tell its rows apart')
+            raise ValueError('a query needs key = ["…"], the columns that identify its rows')
         if self.query and (self.tables or self.exclude or self.keys or self.cursors or self.tombstones):
             raise ValueError("give either a query or tables, exclude, keys, cursors and tombstones")
         if self.key and not self.query:
@@ -100,16 +100,17 @@ class FilesSettings(_Schedule):
     paths: tuple[str, ...] = Field(min_length=1, description="Files, folders or globs, relative to the configuration")
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = Field(
-        (), description="What is read though it is left out by default: secrets, build output, what ignore files name"
+        (),
+        description="Files to read although left out by default: secrets, build output, what ignore files name",
     )
     hidden: bool = Field(False, description="Read hidden sheets, rows, columns and slides")
     watch: bool = Field(False, description="Read the source as soon as a file of it changes")
     parse_timeout: Duration = Field(PARSE_TIMEOUT, gt=0, description="Longest time to parse one PDF or office file")
-    parse_memory_mb: int = Field(PARSE_MEMORY_MB, ge=128, description="Most memory to parse one PDF or office file")
+    parse_memory_mb: int = Field(PARSE_MEMORY_MB, ge=128, description="Maximum memory to parse one PDF or office file")
     tenant: str = Field("default", min_length=1, description="Tenant of its files")
     acl: Acl = Field((), description='Groups that may see its files; ["*"], and when left out: all of the tenant')
     tags: tuple[str, ...] = Field((), description="Tags to filter by")
-    rules: tuple[RuleSettings, ...] = Field((), description="What holds for some of the files: path, tenant, acl, tags")
+    rules: tuple[RuleSettings, ...] = Field((), description="Settings for some of the files: path, tenant, acl, tags")
 
     @property
     def tenants(self) -> tuple[str, ...]:

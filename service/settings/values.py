@@ -28,13 +28,13 @@ def seconds(value: Any) -> Any:
 
 def _group(value: Any) -> Any:
     if isinstance(value, str) and value.strip() in (PUBLIC, ""):
-        raise ValueError(f"{value!r} cannot be a group")
+        raise ValueError(f"{value!r} is not a valid group")
     return value
 
 
 def _acl(value: Any) -> Any:
     if isinstance(value, list | tuple) and not value:
-        raise ValueError(f'lets nobody in; leave it out, or write ["{PUBLIC}"] for all of the tenant')
+        raise ValueError(f'gives nobody access; leave it out, or write ["{PUBLIC}"] for all of the tenant')
     if isinstance(value, list | tuple) and list(value) != [PUBLIC]:
         return [_group(group) for group in value]
     return value
@@ -46,8 +46,8 @@ def _url(value: Any) -> Any:
         remember(credentials_in(text))
         if has_two_ats(text):
             raise ValueError(
-                "has two @, so that nobody can tell where the password ends. Write an @ of user or password as %40, or "
-                'give it beside the url: password = "..."'
+                "has two @, so it is unclear where the password ends. Write an @ in the user or password as %40, or "
+                'set it separately: password = "..."'
             )
     return value
 
