@@ -19,7 +19,7 @@ class Request:
 class ScriptedGenerator:
     """Says its lines to every request, and raises where an exception stands among them.
 
-    Usage counts characters. asked: the requests so far, oldest first.
+    Usage counts characters, unless a line has one. asked: the requests so far, oldest first.
     """
 
     def __init__(self, *lines: str | Delta | Exception, window_tokens: int | None = None) -> None:
@@ -42,11 +42,13 @@ class ScriptedGenerator:
         self, messages: Sequence[Message], sampling: Sampling, route: Route
     ) -> AsyncGenerator[Delta, None]:
         self.asked.append(Request(messages=tuple(messages), sampling=sampling, route=route))
-        written = 0
+        written, has_usage = 0, False
         for line in self.lines:
             if isinstance(line, Exception):
                 raise line
             delta = line if isinstance(line, Delta) else Delta(text=line)
             written += len(delta.text)
+            has_usage = has_usage or delta.usage is not None
             yield delta
-        yield Delta(usage=Usage(prompt_tokens=CharacterCounter().count(messages), completion_tokens=written))
+        if not has_usage:
+            yield Delta(usage=Usage(prompt_tokens=CharacterCounter().count(messages), completion_tokens=written))

@@ -20,8 +20,9 @@ from rag.answer.answering import (
 from rag.documents import Document, Passage
 from rag.errors import AnswerCut, EngineBusy, GeneratorUnavailable, QuestionError
 from rag.fakes import CharacterCounter, ScriptedGenerator
+from rag.prompt.ordering import PrefixOrder
 from rag.question.question import understand
-from rag.types import Answer, Delta, Message, Route, Sampling, Turn
+from rag.types import Answer, Delta, Message, Route, Sampling, Turn, Usage
 
 TEXT = "The Edmonton store opens at 11:00 and closes at 20:00. Parking is free."
 DOCUMENT = Document(id="stores.md", source="docs", title="Stores", text=TEXT, uri="file:///s", scope="stores.md")
@@ -246,6 +247,24 @@ def test_a_passage_of_an_earlier_turn_may_be_cited():
 def test_a_question_made_to_stand_alone_is_told():
     assert run(None)[1].standalone == ""
     assert run(None, asked={"text": "When does it open?"})[1].standalone == QUESTION.text
+
+
+def test_an_ordering_learns_what_the_engine_has_evicted():
+    places = {name: PASSAGE.text + f" {name}. " * 100 for name in ("one", "two", "three")}
+    one, two, three = (replace(PASSAGE, label=f"{name[0]}1{name[1]}2", text=text) for name, text in places.items())
+    ordering = PrefixOrder()
+
+    def order(*passages: Passage, cached_tokens: int = 1) -> str:
+        generator = ScriptedGenerator("Yes.", Delta(usage=Usage(cached_tokens=cached_tokens)))
+        run(generator, passages, ordering=ordering)
+        return generator.asked[0].messages[-1].content
+
+    first, again = order(one, two), order(two, one)
+    assert again.startswith(first.partition("Most relevant")[0])
+    order(three)
+    order(three, cached_tokens=0)
+    forgotten = order(two, one)
+    assert forgotten.index(two.label) < forgotten.index(one.label)
 
 
 def test_stages_are_timed_in_their_order():

@@ -110,6 +110,12 @@ def test_a_generator_says_its_lines_and_counts_characters():
     assert [each.route.affinity for each in generator.asked] == ["c1"]
 
 
+def test_a_generator_reports_the_usage_that_it_is_given():
+    assert said(ScriptedGenerator("One.", Delta(usage=Usage(cached_tokens=7))))[1:] == [
+        Delta(usage=Usage(cached_tokens=7))
+    ]
+
+
 def test_a_generator_that_fails_says_so_when_it_is_checked():
     generator = ScriptedGenerator("One.", GeneratorUnavailable("down"))
     with pytest.raises(GeneratorUnavailable):
