@@ -148,10 +148,19 @@ async def answer(asked: Asked, settings: AnswerSettings, *, clock: Clock | None 
             yield Restarted(reason=str(failed), public=failed.public)
     elif wants_json:
         raise QuestionError("An answer in JSON needs a language model. Set llm.urls to a vLLM server.")
+    async with aclosing(_quote(asked, backing, failed, clock)) as events:
+        async for event in events:
+            yield event
+
+
+async def _quote(
+    asked: Asked, backing: list[tuple[float, Passage]], failed: GeneratorUnavailable | None, clock: Clock
+) -> AsyncGenerator[Event, None]:
+    """The extractive answer. failed: why the model did not give one, where it was asked."""
     chosen = tuple(passage for _, passage in backing)
     yield PassagesFound(passages=chosen)
     text, citations = "", list[Citation]()
-    for sentence, citation in await asyncio.to_thread(lambda: list(extract(question, backing))):
+    for sentence, citation in await asyncio.to_thread(lambda: list(extract(asked.question, backing))):
         piece = f"\n{sentence}" if text else sentence
         text += piece
         if citation is not None:
@@ -160,7 +169,7 @@ async def answer(asked: Asked, settings: AnswerSettings, *, clock: Clock | None 
         yield TextDelta(text=piece)
     quoted = Answer(
         text=text,
-        language=question.language,
+        language=asked.question.language,
         citations=tuple(citations),
         marks=tuple(range(len(citations))),
         passages=chosen,
@@ -180,7 +189,7 @@ def weighed(asked: Asked, threshold: float) -> tuple[list[Passage], list[tuple[f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
-    """What is reckoned before the model is asked. made: the prompt; None without a model, or without evidence."""
+    """What is made before the model is asked. made: the prompt; None without a model, or without evidence."""
 
     backing: list[tuple[float, Passage]]
     affinity: str = ""
