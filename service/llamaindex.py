@@ -167,7 +167,7 @@ def _condition_form(condition: Any) -> dict[str, Any]:
     if condition.operator in _RANGES:
         return {key: {_RANGES[condition.operator]: condition.value}}
     known = ", ".join(sorted(operator.value for operator in (*_EQUAL, *_NEGATED, *_RANGES)))
-    raise FilterError(f"The filter operator {condition.operator.value!r} is not served here. Operators: {known}.")
+    raise FilterError(f"The filter operator {condition.operator.value!r} is not supported. Operators: {known}.")
 
 
 def _response(answer: Answer) -> Response:

@@ -59,7 +59,7 @@ class AskBody(_Body):
     filter: FilterForm = Field({}, description=_FILTER, examples=[{"table": ["Album", "Track"]}])
     history: list[TurnBody] = Field([], max_length=200, description="Earlier turns of the conversation, oldest first")
     conversation: str = Field(
-        "", max_length=200, description="An id of your own, under which Citewell keeps the turns in place of a history"
+        "", max_length=200, description="An id of your own, under which Citewell keeps the turns instead of a history"
     )
     response_format: JsonSchemaBody | None = Field(None, description="Answer in JSON; citations then name a pointer")
     max_tokens: int | None = Field(None, ge=16, le=8192, description="Longest answer")
@@ -69,7 +69,7 @@ class AskBody(_Body):
         None,
         ge=1,
         le=500,
-        description="Most passages found for the question that are put before the model; all that fit if empty",
+        description="Maximum number of found passages that are given to the model; all that fit if empty",
     )
 
 
@@ -143,16 +143,14 @@ class UsageOut(BaseModel):
 class AnswerOut(BaseModel):
     text: str
     language: str
-    refused: bool = Field(description="No passage held the evidence")
-    degraded: bool = Field(description="The language model did not answer; sentences are quoted instead")
+    refused: bool = Field(description="No passage contained the evidence")
+    degraded: bool = Field(description="The language model did not respond; sentences are quoted instead")
     degraded_reason: str
     uncited: int = Field(description="Sentences of the text for which no passage was found")
-    dropped: int = Field(description="Labels taken out of the text because they did not support their sentence")
+    dropped: int = Field(description="Labels removed from the text because they did not support their sentence")
     cut: bool = Field(description="max_tokens ended the text")
-    value: Any = Field(None, description="What an answer in JSON says")
-    standalone: str = Field(
-        description="What was searched for, where the conversation made it differ from the question"
-    )
+    value: Any = Field(None, description="The value of an answer in JSON")
+    standalone: str = Field(description="What was searched for, if the conversation made it differ from the question")
     template: str = Field(description="Version of the prompt's templates")
     citations: list[CitationOut]
     marks: list[int] = Field([], description="For each label in the text, in order, the index of its citation")
@@ -168,24 +166,26 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    request_id: str = Field("", description="Under which the service's log has more")
+    request_id: str = Field("", description="Find it in the service's log for details")
 
 
 class SessionBody(_Body):
     key: str = Field(
-        max_length=3500, pattern=r"^[A-Za-z0-9._~+/=-]+$", description="An API key, or a token of your provider"
+        max_length=3500,
+        pattern=r"^[A-Za-z0-9._~+/=-]+$",
+        description="An API key, or a token from your identity provider",
     )
 
 
 class AskingOut(BaseModel):
     """How the caller may ask, and what holds where they say nothing."""
 
-    profiles: dict[str, int] = Field(description="Tokens of context, of each profile that the key and the engine allow")
+    profiles: dict[str, int] = Field(description="Context tokens of each profile that the key and the engine allow")
     profile: str
     max_tokens: int
     temperature: float
     top_p: float
-    writes: bool = Field(description="Whether a language model writes answers; else they are quotes")
+    writes: bool = Field(description="Whether a language model writes answers; otherwise they are quotes")
     max_question_chars: int
     keep_conversations_s: float
 
@@ -236,8 +236,8 @@ class JobBody(_Body):
     sources: list[SourceName] = Field(
         [], max_length=100, description="Sources to read; all when empty", examples=[["shop"]]
     )
-    full: bool = Field(False, description="Index every document again, changed or not")
-    retry: bool = Field(False, description="Read what was set aside again, changed or not")
+    full: bool = Field(False, description="Re-index every document, changed or not")
+    retry: bool = Field(False, description="Retry what was set aside, changed or not")
     allow_mass_delete: bool = Field(False, description="Delete even if much of a source is gone")
 
 
@@ -252,12 +252,12 @@ class JobStatus(StrEnum):
 
 class JobOut(BaseModel):
     id: int
-    status: JobStatus = Field(description="broken: the process that ran it is gone")
+    status: JobStatus = Field(description="broken: the process that ran it has died")
     sources: list[str]
     progress: dict[str, Any] = Field(description="Of each source: documents read, rate, seconds left")
     reports: list[dict[str, Any]] = Field(description="What was done, once it has ended")
     error: str | None
-    cancelled: bool = Field(description="Whether it was asked to end")
+    cancelled: bool = Field(description="Whether it was cancelled")
     created_at: float = Field(description="Seconds since 1970")
     started_at: float | None
     ended_at: float | None

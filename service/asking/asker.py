@@ -202,7 +202,7 @@ class Asker:
         left_s = ask.deadline.left_s if ask.deadline is not None else math.inf
         try:
             if self._turns.waiting >= _MOST_TURNS_WAITING:
-                raise TimeoutError("others wait already")
+                raise TimeoutError("too many turns are waiting already")
             async with asyncio.timeout(max(0.0, min(_KEEP_S, left_s - _TO_END_S))):
                 await self._turns.run(self._conversations().add, ask.conversation, ask.scope.identity, turn)
         except (StateUnavailable, TimeoutError) as err:

@@ -53,7 +53,7 @@ class Searcher:
         question = question.encode("utf-8", "ignore").decode().replace("\0", "").strip()
         longest = self._settings.max_question_chars
         if not question:
-            raise QuestionError("The question is empty. Ask something.")
+            raise QuestionError("The question is empty.")
         if len(question) > longest:
             raise QuestionError(
                 f"The question has {len(question)} characters; {longest} are allowed (retrieval.max_question_chars)."
@@ -72,7 +72,9 @@ class Searcher:
     def search(self, question: Question, *, limit: int, scope: Scope) -> Found:
         """Chunks of the current collection. Raises IndexUnavailable at once where it failed several times in a row."""
         if not self._breaker.allow():
-            raise IndexUnavailable(f"Qdrant failed {self._breaker.failures} times in a row, and is asked again soon.")
+            raise IndexUnavailable(
+                f"Qdrant failed {self._breaker.failures} times in a row, and will be tried again soon."
+            )
         try:
             found = self._collection.use(lambda binding: self.search_in(binding, question, limit=limit, scope=scope))
         except IndexUnavailable:

@@ -31,7 +31,7 @@ def describe_source(url_or_path: str, *, name: str, tables: list[str], config: P
         proposed = path.stem if "*" not in path.name else path.parent.name
     if tables:
         if settings["kind"] != "sql":
-            raise ConfigError("--table goes with a database, not with files.")
+            raise ConfigError("--table can only be used with a database, not with files.")
         settings["tables"] = tables
     return name or re.sub(r"\W+", "_", proposed).strip("_").lower() or "source", settings
 
@@ -43,7 +43,7 @@ def add_source(config: Path, name: str, settings: dict[str, Any]) -> str:
     """
     current = load_settings(config)
     if name in current.sources:
-        raise ConfigError(f"{config} has a source {name!r} already. Give another name with --name.")
+        raise ConfigError(f"{config} already has a source {name!r}. Choose another name with --name.")
     candidate = Settings.model_validate({"sources": {name: settings}, "root": current.root, "file": current.file})
     candidate = candidate.model_copy(update={"data_dir": current.data_dir})
     summary = build(candidate).catalogue.connector(name).check()

@@ -23,7 +23,7 @@ DEFAULT_CONFIG = Path("citewell.toml")
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="CITEWELL_CONFIG", help="The configuration file.", show_default=True)
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

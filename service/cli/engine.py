@@ -12,10 +12,14 @@ def engine(
     profile: Annotated[
         str, typer.Option(help="Longest context: chat, document, log or book; llm.profile if empty.")
     ] = "",
-    load: Annotated[str, typer.Option(help="What is asked most: questions, documents or conversations.")] = "questions",
+    load: Annotated[
+        str, typer.Option(help="The main kind of load: questions, documents or conversations.")
+    ] = "questions",
     model: Annotated[str, typer.Option(help="Folder or hub name of the weights; llm.model when empty.")] = "",
-    gpus: Annotated[int | None, typer.Option(min=1, help="How many GPUs; those of this machine if not given.")] = None,
-    gpu_memory: Annotated[float | None, typer.Option(min=1, help="GiB of each; this machine's if not given.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="Number of GPUs; those of this machine if not given.")] = None,
+    gpu_memory: Annotated[
+        float | None, typer.Option(min=1, help="Memory of each GPU in GiB; this machine's if not given.")
+    ] = None,
     parallel: Annotated[str, typer.Option(help="auto, tensor or data.")] = "auto",
     quantization: Annotated[str, typer.Option(help="none, fp8, awq, gptq or int8.")] = "none",
     fp8_cache: Annotated[bool, typer.Option("--fp8-cache", help="Keep the KV cache in 8 bits.")] = False,

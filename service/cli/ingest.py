@@ -96,7 +96,7 @@ def _tell(err: CitewellError) -> None:
 def watch_sources(services: Services, names: Sequence[str]) -> int:
     """Read sources by their schedules, and folders as they change, until a signal."""
     told: dict[str, str] = {}  # what is still wrong with a source, which is told once
-    with _stop_on_signal("Finishing what is under way; press again to stop now.") as stop:
+    with _stop_on_signal("Finishing the current runs; press again to stop now.") as stop:
 
         def sync(name: str) -> bool:
             outcome = _outcome(services.syncer, name, Request(), stop.event, lambda _: None)

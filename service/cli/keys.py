@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from service.store.keys import Keys
 
 app = typer.Typer(
-    no_args_is_help=True, help="Make, list, rotate and revoke API keys. Once a first is made, every request needs one."
+    no_args_is_help=True,
+    help="Create, list, rotate and revoke API keys. Once the first one exists, every request needs one.",
 )
 KeyArgument = Annotated[str, typer.Argument(help="The key's id, as `citewell keys list` shows it.")]
 
@@ -23,17 +24,19 @@ KeyArgument = Annotated[str, typer.Argument(help="The key's id, as `citewell key
 @app.command()
 @command
 def create(
-    name: Annotated[str, typer.Argument(help="What or whom it is for.")],
-    scope: Annotated[list[str] | None, typer.Option(help="ask, ingest or admin (which is all); repeatable.")] = None,
-    tenant: Annotated[str, typer.Option(help="Tenant of those who use it; identity.tenant when empty.")] = "",
-    group: Annotated[list[str] | None, typer.Option(help="Group that they belong to; repeatable.")] = None,
-    source: Annotated[list[str] | None, typer.Option(help="Source that they may use; repeatable; all if none.")] = None,
+    name: Annotated[str, typer.Argument(help="What or whom the key is for.")],
+    scope: Annotated[list[str] | None, typer.Option(help="ask, ingest or admin (includes all); repeatable.")] = None,
+    tenant: Annotated[str, typer.Option(help="Tenant of the key's users; identity.tenant when empty.")] = "",
+    group: Annotated[list[str] | None, typer.Option(help="Group that the key's users belong to; repeatable.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Source that the key may use; repeatable; all if none.")
+    ] = None,
     profile: Annotated[
-        list[str] | None, typer.Option(help="Profile that they may use; repeatable; all if none.")
+        list[str] | None, typer.Option(help="Profile that the key may use; repeatable; all if none.")
     ] = None,
     rate: Annotated[str, typer.Option(help='Rate such as "60/minute"; limits.rate when empty.')] = "",
-    concurrent: Annotated[int, typer.Option(min=0, help="Requests at once; limits.concurrent when 0.")] = 0,
-    expires: Annotated[str, typer.Option(help="Lifetime such as 90d; without end when empty.")] = "",
+    concurrent: Annotated[int, typer.Option(min=0, help="Concurrent requests; limits.concurrent when 0.")] = 0,
+    expires: Annotated[str, typer.Option(help="Lifetime such as 90d; unlimited when empty.")] = "",
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -79,7 +82,7 @@ def list_keys(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG
 @command
 def rotate(
     key: KeyArgument,
-    overlap: Annotated[str, typer.Option(help="How long the old secret goes on, such as 1d.")] = "1d",
+    overlap: Annotated[str, typer.Option(help="How long the old secret stays valid, such as 1d.")] = "1d",
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:

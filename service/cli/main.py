@@ -45,7 +45,9 @@ app.command()(engine)
 SourcesOption = Annotated[list[str] | None, typer.Option("--source", "-s", help="Search only this source; repeatable.")]
 FilterOption = Annotated[
     str,
-    typer.Option("--filter", "-f", help='Search only what passes, as JSON: \'{"table": ["orders", "customers"]}\'.'),
+    typer.Option(
+        "--filter", "-f", help='Search only what passes this filter, as JSON: \'{"table": ["orders", "customers"]}\'.'
+    ),
 ]
 
 
@@ -70,7 +72,7 @@ def _scope(services: "Services", sources: list[str] | None, where: str) -> "Scop
     try:
         form = json.loads(where) if where.strip() else None
     except ValueError as err:
-        raise FilterError(f"--filter is no JSON: {err}") from err
+        raise FilterError(f"--filter is not valid JSON: {err}") from err
     return services.catalogue.scope(sources or (), where=form)
 
 
@@ -90,7 +92,7 @@ def init(
 @command
 def add(
     url_or_path: Annotated[str, typer.Argument(help="A database URL, a SQLite file, or a file, folder or glob.")],
-    name: Annotated[str, typer.Option(help="The source's name; made from the URL or path when empty.")] = "",
+    name: Annotated[str, typer.Option(help="The source's name; derived from the URL or path when empty.")] = "",
     table: Annotated[list[str] | None, typer.Option(help="Read only this table; repeatable.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -99,20 +101,22 @@ def add(
 
     chosen, settings = describe_source(url_or_path, name=name, tables=table or [], config=config)
     summary = add_source(config, chosen, settings)
-    print(f"Added source {chosen!r} ({summary}) to {config}. Read it in with: citewell ingest {chosen}")
+    print(f"Added source {chosen!r} ({summary}) to {config}. Read it with: citewell ingest {chosen}")
 
 
 @app.command()
 @command
 def ingest(
     sources: Annotated[list[str] | None, typer.Argument(help="Sources to read; all when none is named.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Index every document again, changed or not.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Re-index every document, changed or not.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     allow_mass_delete: Annotated[
         bool, typer.Option("--allow-mass-delete", help="Delete even if much of a source, or a table of it, is gone.")
     ] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Read what was set aside again, changed or not.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, and read the sources by their schedules.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Retry what was set aside, changed or not.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep running, and read the sources on their schedules.")
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -123,7 +127,7 @@ def ingest(
     from service.cli.ingest import Request, ingest_sources, watch_sources
 
     if watch and (full or dry_run or as_json):
-        raise ConfigError("--watch goes with neither --full nor --dry-run nor --json.")
+        raise ConfigError("--watch cannot be combined with --full, --dry-run or --json.")
     request = Request(full=full, dry_run=dry_run, allow_mass_delete=allow_mass_delete, retry=retry, as_json=as_json)
     with opened(config) as services:
         names = services.catalogue.names(sources or ())
@@ -135,7 +139,7 @@ def ingest(
 @command
 def forget(
     source: Annotated[str, typer.Argument(help="The source.")],
-    table: Annotated[str, typer.Argument(help="A table that was dropped, renamed or left out; or a file.")],
+    table: Annotated[str, typer.Argument(help="A table that was dropped, renamed or excluded; or a file.")],
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -147,7 +151,7 @@ def forget(
     if as_json:
         print_json({"source": source, "table": table, "forgotten": documents})
     else:
-        print(f"Forgot {documents} documents of {table!r}.")
+        print(f"Removed {documents} documents of {table!r}.")
 
 
 @app.command()
@@ -225,8 +229,8 @@ def retrieve(
 @app.command()
 @command
 def reindex(
-    model: Annotated[str, typer.Option(help="The new embedder.model; written into the configuration.")] = "",
-    abort: Annotated[bool, typer.Option("--abort", help="Remove what a broken-off re-index has built.")] = False,
+    model: Annotated[str, typer.Option(help="The new embedder.model; written to the configuration.")] = "",
+    abort: Annotated[bool, typer.Option("--abort", help="Remove what an interrupted re-index has built.")] = False,
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -245,7 +249,7 @@ def reindex(
     if as_json:
         print_json({"reindexed": copied, "removed": removed})
     else:
-        print(f"{copied} chunks were made anew." if copied else "Nothing was to be made anew.")
+        print(f"{copied} chunks were re-indexed." if copied else "Nothing had to be re-indexed.")
         if removed:
             print(f"Removed {', '.join(removed)}.")
 
@@ -254,8 +258,10 @@ def reindex(
 @command
 def evaluate(
     file: Annotated[Path, typer.Argument(help="Questions as JSONL, or a BEIR folder with its own corpus.")],
-    legs: Annotated[bool, typer.Option("--legs", help="Measure words alone and meaning alone as well.")] = False,
-    profile: Annotated[str, typer.Option(help="Context window that answers should be in.")] = "",
+    legs: Annotated[
+        bool, typer.Option("--legs", help="Also measure keyword search alone and semantic search alone.")
+    ] = False,
+    profile: Annotated[str, typer.Option(help="Context window in which answers are looked for.")] = "",
     set_threshold: Annotated[
         bool,
         typer.Option(
@@ -280,7 +286,7 @@ def evaluate(
         raise ConfigError("--set-threshold needs questions that have an answer.")
     if set_threshold:
         set_values(config, "retrieval", threshold=found.threshold)
-        note(f"Wrote retrieval.threshold = {found.threshold} into {config}.")
+        note(f"Wrote retrieval.threshold = {found.threshold} to {config}.")
     if as_json:
         print_json({"name": found.name, "measures": found.measures, "before": found.before, "plot": str(found.plot)})
     else:
@@ -320,7 +326,7 @@ def serve(
 @app.command()
 @command
 def doctor(
-    engine_log: Annotated[Path | None, typer.Option(help="vLLM's log, to be read for known troubles.")] = None,
+    engine_log: Annotated[Path | None, typer.Option(help="A vLLM log to search for known problems.")] = None,
     as_json: JsonOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:

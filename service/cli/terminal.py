@@ -53,7 +53,7 @@ def reindex_progress() -> Iterator[Callable[["Copied"], None]]:
     if not sys.stderr.isatty():
         yield lambda told: None
         return
-    columns = (TextColumn("chunks made anew"), BarColumn(bar_width=20), TextColumn("{task.completed}/{task.total}"))
+    columns = (TextColumn("chunks re-indexed"), BarColumn(bar_width=20), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("")
         yield lambda told: bars.update(task, completed=told.copied, total=told.total)
@@ -133,14 +133,14 @@ def print_report(report: "Report") -> None:
     if len(report.tables) > 1:
         _print_lines(report.tables)
     for failed in report.error.splitlines():
-        _out.print(f"  [red]not brought in step:[/] {escape(failed)}")
+        _out.print(f"  [red]not synced:[/] {escape(failed)}")
     for entry in report.unreadable:
         _out.print(f"  [red]could not be read:[/] {escape(entry['document_id'])}: {escape(entry['reason'])}")
     for entry in report.ignored:
         _out.print(f"  [dim]left out: {escape(entry['document_id'])}: {escape(entry['reason'])}[/]")
     earlier = report.quarantined - len(report.unreadable)
     if earlier > 0:
-        _out.print(f"  [red]{earlier} documents that could not be read before have not changed:[/] citewell status")
+        _out.print(f"  [red]{earlier} documents that could not be read before are unchanged:[/] citewell status")
 
 
 def _print_lines(lines: Sequence["TableReport"]) -> None:
@@ -164,7 +164,7 @@ def print_verified(found: Sequence["Verified"]) -> None:
         mark = "[green]ok[/]" if each.ok else "[red]differs[/]"
         _out.print(
             f"[bold]{escape(each.source)}[/]: {mark}, {each.documents} documents, {each.chunks} chunks"
-            + ("" if each.ok else f": {what}. Make it good with: citewell ingest {escape(each.source)}")
+            + ("" if each.ok else f": {what}. Repair it with: citewell ingest {escape(each.source)}")
         )
         for document_id in each.examples:
             _out.print(f"  {escape(document_id)}")

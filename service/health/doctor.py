@@ -23,7 +23,7 @@ from service.vllm.routing import engine_name
 from service.vllm.troubles import read_log
 from service.wiring import Services, build
 
-_NO_MODEL = "none configured, so answers quote the best sentences; set llm.urls to a vLLM server for written ones"
+_NO_MODEL = "none configured, so answers quote the best sentences; set llm.urls to a vLLM server for generated answers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ async def _window(settings: Settings, generator: Generator) -> str:
     profile = settings.llm.profile
     needed, window = PROFILES[profile], await generator.window_tokens()
     if window is None:
-        return f"the server does not say how long a context it takes; profile {profile} needs {needed:,} tokens"
+        return f"the server does not report its context length; profile {profile} needs {needed:,} tokens"
     if window < needed:
         raise ConfigError(
             f"The engine was started with {window:,} tokens, and the profile {profile} needs {needed:,}. Set a smaller "
@@ -146,4 +146,4 @@ def _log(path: Path) -> str:
     found = read_log(path)
     if found:
         raise ConfigError("\n".join(f"{each.trouble}: {each.remedy}\n  ({each.line})" for each in found))
-    return f"{path}: no known trouble"
+    return f"{path}: no known problem"

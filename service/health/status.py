@@ -25,5 +25,5 @@ def status(services: Services) -> dict[str, Any]:
 def source_status(overview: Overview, catalogue: Catalogue, name: str) -> dict[str, Any]:
     """Counts, tables, runs and quarantine of a source, configured or not."""
     settings = catalogue.sources.get(name)
-    kind = settings.kind if settings is not None else "not configured any more"
+    kind = settings.kind if settings is not None else "no longer configured"
     return {"name": name, "kind": kind, "lag_s": overview.sync_lag_s([name]).get(name), **overview.summary(name)}

@@ -111,7 +111,7 @@ class Edge:
             if len(headers.getlist("host")) > 1:
                 await refusal(scope["path"], 400, "The request has more than one Host header.")(scope, receive, send)
             elif self._hosts is not None and _name(headers.get("host", "")) not in self._hosts:
-                detail = "This service does not answer under that Host. Add it to server.allowed_hosts."
+                detail = "This service does not answer for that Host. Add it to server.allowed_hosts."
                 await refusal(scope["path"], 421, detail)(scope, receive, send)
             else:
                 await self._app(scope, receive, send)

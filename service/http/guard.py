@@ -64,7 +64,7 @@ def guarded(access: Access) -> type[GuardedRoute]:
 def too_late(parts: Parts) -> Exception:
     """What a request is told whose time is over."""
     if parts.drain.begun:
-        return ShuttingDown("The service is shutting down. Ask again: another one takes over.")
+        return ShuttingDown("The service is shutting down. Ask again: another worker takes over.")
     return DeadlineExceeded(
         f"This took longer than {parts.settings.server.deadline:g} s (server.deadline). Ask again, or ask for less."
     )

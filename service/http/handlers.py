@@ -48,5 +48,5 @@ async def on_http_error(request: Request, err: Exception) -> Response:
         return refusal(request.url.path, 500, FAILED)
     path, detail = request.url.path, str(err.detail)
     if err.status_code == 404 and detail == "Not Found":
-        detail = openai_errors.NOT_HERE.format(path=path) if openai_errors.is_openai(path) else "There is nothing here."
+        detail = openai_errors.NOT_HERE.format(path=path) if openai_errors.is_openai(path) else "Not found."
     return refusal(path, err.status_code, detail, err.headers)

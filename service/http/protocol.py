@@ -50,9 +50,9 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._bytes += len(data)
         if self._timer is not None and self._bytes > _HEAD_BYTES:
-            self._refuse(431, "Request Header Fields Too Large", f"The head has over {_HEAD_BYTES} bytes.")
+            self._refuse(431, "Request Header Fields Too Large", f"The request head has over {_HEAD_BYTES} bytes.")
         elif self._bytes > 2 * _HEAD_BYTES + (1 + _FRAME_BYTES) * self._body_bytes:
-            self._refuse(413, "Content Too Large", "There is too much around the body: chunks' extensions or trailers.")
+            self._refuse(413, "Content Too Large", "The body's chunk extensions or trailers are too large.")
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "Bad Request", msg)
@@ -60,7 +60,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _await_head(self) -> None:
         self._have_head()
         self._bytes = self._body_bytes = 0
-        self._timer = self.loop.call_later(_HEAD_S, self._refuse, 408, "Request Timeout", "The request did not come.")
+        self._timer = self.loop.call_later(_HEAD_S, self._refuse, 408, "Request Timeout", "The request did not arrive.")
 
     def _have_head(self) -> None:
         if self._timer is not None:

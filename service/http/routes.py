@@ -18,7 +18,7 @@ from service.schemas import AnswerOut, JobOut, JobPage, Problem, QuarantinePage,
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 _ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": AnswerOut} | _TEXT[200]}
 _ANY = (400, 401, 403, 408, 429, 500, 503)  # what any route that is not public may answer with
-_BEARER = Security(HTTPBearer(auto_error=False, description="An API key, or a token of your provider"))
+_BEARER = Security(HTTPBearer(auto_error=False, description="An API key, or a token from your identity provider"))
 _PAGE = Page()
 
 

@@ -122,7 +122,7 @@ def _check_open(services: Services, host: str) -> None:
     closed = services.settings.auth.oidc is not None or services.keys().any()
     if not _is_loopback(host) and not closed and not services.settings.server.allow_unauthenticated:
         raise ConfigError(
-            f"Other machines can reach {host}, and no key has been made, so anybody could ask. Make one with "
+            f"Other machines can reach {host}, and no key has been created, so anyone could ask. Create one with "
             "`citewell keys create NAME`, configure [auth.oidc], or set server.allow_unauthenticated = true behind a "
             "proxy that authenticates."
         )

@@ -54,7 +54,7 @@ def _explain(context: Any, shown: str) -> None:
     reason = " ".join(str(context.original_exception).split())[:300]
     raise StateUnavailable(
         f"The state store {shown} failed: {reason}. What was committed before stays, and the next run goes on there: "
-        "make room on its disk, or see that it can be reached and written."
+        "free space on its disk, or make sure that it can be reached and written."
     ) from context.original_exception
 
 

@@ -84,7 +84,9 @@ class Keys:
     def create(self, name: str, rights: Rights, *, expires_s: float | None = None) -> tuple[Key, str]:
         """Make a key; its token is to be sent as `Authorization: Bearer TOKEN`. Raises ConfigError for a bad name."""
         if not name.strip() or not name.isprintable() or len(name) > _NAME_CHARS:
-            raise ConfigError(f"{name[:80]!r} is no name for a key: write 1 to {_NAME_CHARS} characters, on one line.")
+            raise ConfigError(
+                f"{name[:80]!r} is not a valid name for a key: use 1 to {_NAME_CHARS} characters, on one line."
+            )
         key_id, secret, now = secrets.token_hex(6), secrets.token_urlsafe(32), time.time()
         expires_at = None if expires_s is None else now + expires_s
         row = {"id": key_id, "name": name, "hash": _hash(secret), "old_hash": "", "old_until": 0.0}

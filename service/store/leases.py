@@ -37,7 +37,7 @@ def acquire(connection: sa.Connection, source: str, *, lease_s: float) -> Lease:
     try:
         connection.execute(sa.insert(leases).values(**values))
     except sa.exc.IntegrityError as err:
-        raise SourceBusy(f"Source {source!r} was taken by another run at this moment. Try again.") from err
+        raise SourceBusy(f"Source {source!r} was taken by another run at the same moment. Try again.") from err
     return lease
 
 

@@ -56,7 +56,7 @@ class Overview:
             return [dict(row._mapping) for row in rows]
 
     def sync_lag_s(self, names: Iterable[str]) -> dict[str, float]:
-        """Seconds since the start of the last run that brought a source in step; sources without one are left out."""
+        """Seconds since the start of the last complete run of a source; sources without one are left out."""
         last = sa.select(runs.c.source, sa.func.max(runs.c.started_at)).where(
             runs.c.status == "done", runs.c.source.in_(list(names))
         )

@@ -130,7 +130,7 @@ def migrate(connection: sa.Connection) -> None:
     stored = int(connection.scalar(sa.select(meta.c.value).where(meta.c.key == "schema")) or 1)
     if stored > VERSION:
         raise ConfigError(
-            f"The state store has schema {stored}, which a newer Citewell wrote; this one knows {VERSION}. "
+            f"The state store has schema {stored}, which a newer Citewell wrote; this one supports {VERSION}. "
             "Upgrade with: pip install -U citewell"
         )
     for version in range(stored, VERSION):

@@ -91,8 +91,8 @@ def _finish_source(run: Run, complete: SnapshotComplete) -> None:
 
 def _disagree(what: str, documents: int | None, held: int) -> str:
     return (
-        f"The {what} holds {documents} documents by what was read, and {held} are indexed or set aside. It is read and "
-        "compared whole by the next run; if this comes again, please report it."
+        f"The {what} holds {documents} documents according to this read, and {held} are indexed or set aside. The "
+        "next run reads and compares all of it; if this happens again, please report it."
     )
 
 

@@ -53,12 +53,10 @@ def find_difference(ledger: Ledger, index: PointStore, lease: Lease) -> str:
     again = [*found.lost, *found.outdated]
     ledger.forget_scopes(lease, {scope for scope, _ in again}, [document_id for _, document_id in again])
     if stored == expected and not again:
-        return (
-            "" if not generation else "The index was checked, because it was not marked by the last run: all is well."
-        )
-    what = f"held {stored} chunks where {expected} were noted" if stored != expected else "was not as of the last run"
+        return "" if not generation else "The index was checked, because the last run did not mark it: it is complete."
+    what = f"held {stored} chunks instead of {expected}" if stored != expected else "was not as the last run left it"
     return (
-        f"The index {what}, as a run that is broken off or an older copy leaves it: {len(again)} documents are indexed "
+        f"The index {what}, as after an interrupted run or with an older copy: {len(again)} documents are indexed "
         "again, and chunks without a document are deleted."
     )
 

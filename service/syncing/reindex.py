@@ -70,7 +70,7 @@ class Reindexer:
         return told.copied, version.removed
 
     def abort(self) -> list[str]:
-        """Remove what a broken-off re-index has built. Returns the collections that were removed."""
+        """Remove what an interrupted re-index has built. Returns the collections that were removed."""
         return drop_unused(self.client(), self.alias)
 
 

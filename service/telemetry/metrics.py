@@ -39,7 +39,7 @@ class Metrics:
 
         self._requests = counter("requests", "HTTP requests", "method", "route", "status")
         self._request_s = histogram("request_seconds", "HTTP requests, to their last byte", _FAST_S, "route")
-        self.in_flight = gauge("requests_in_flight", "HTTP requests under way")
+        self.in_flight = gauge("requests_in_flight", "HTTP requests in progress")
         self.waiting = gauge("engine_waiting", "Requests that wait in an engine, as it last said", "engine")
         self.refused = counter("limited", "Requests refused by a limit", "limit")
         self._answers = counter("answers", "Answers, by how they ended", "outcome")
@@ -112,7 +112,7 @@ class _SyncLag(Collector):
         self._sync_lag_s = sync_lag_s
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        text = "Seconds since the start of the last run that brought a source in step"
+        text = "Seconds since the start of the last complete run of a source"
         family = GaugeMetricFamily("citewell_sync_lag_seconds", text, labels=["source"])
         for source, lag_s in self._sync_lag_s.items():
             family.add_metric([source], lag_s)

@@ -18,7 +18,7 @@ _FILTERED = {"content_filter", "safety", "refusal"}
 _ABORTED = {"abort", "aborted", "cancelled", "canceled", "error"}
 _MOST_TOKENS = 2**31
 REFUSED = {400, 413, 422}  # what a request is refused with by a server that works
-_GAVE_UP = "The language model gave its answer up before the end. Ask again."
+_GAVE_UP = "The language model gave up its answer before the end. Ask again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

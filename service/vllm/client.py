@@ -101,7 +101,7 @@ class OpenAIGenerator:
         for server in self._routing.ranked(route.affinity):
             if not self._routing.takes(server):
                 problem = problem or GeneratorUnavailable(
-                    f"{server.name} failed {server.breaker.failures} times in a row, and is asked again soon."
+                    f"{server.name} failed {server.breaker.failures} times in a row, and will be tried again soon."
                 )
                 continue
             begun, started = time.monotonic(), False
@@ -162,7 +162,7 @@ class OpenAIGenerator:
         except TimeoutError as err:
             if not started:
                 raise _NoFirstToken(f"{server.name} gave no first token in {self._first_token_s:g} s.") from err
-            raise GeneratorUnavailable(f"{server.name} gave no whole answer in {self._timeout_s:g} s.") from err
+            raise GeneratorUnavailable(f"{server.name} did not finish its answer in {self._timeout_s:g} s.") from err
         finally:
             end_chat(span, usage=usage, reason=reason, error=sys.exception())
 

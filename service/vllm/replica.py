@@ -45,7 +45,7 @@ def body_of(model: str, messages: Sequence[Message], sampling: Sampling, route: 
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, TypeError, RecursionError) as err:
-        raise QuestionError(f"The request holds what JSON cannot carry: {err}") from err
+        raise QuestionError(f"The request contains something that JSON cannot represent: {err}") from err
 
 
 class Replica:
@@ -67,7 +67,7 @@ class Replica:
                 async for delta in deltas:
                     yield delta
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as err:
-            what = "sent more than is read" if isinstance(err, TooLong) else "does not answer"
+            what = "sent more than the limit" if isinstance(err, TooLong) else "does not answer"
             raise GeneratorUnavailable(f"{self._name} {what} ({_first_line(err)}).") from err
 
     async def window_tokens(self, model: str) -> int | None:
@@ -106,7 +106,7 @@ class Replica:
                     if chunk.usage is not None:
                         yield Delta(usage=chunk.usage)
         if not ended:
-            raise GeneratorUnavailable(f"{self._name} cut its answer off before the end.", public=_CUT_OFF)
+            raise GeneratorUnavailable(f"{self._name} cut off its answer before the end.", public=_CUT_OFF)
         yield Delta(text=text.finish(), cut=is_cut)
 
     async def _problem(self, response: httpx.Response) -> GeneratorUnavailable:
@@ -123,7 +123,9 @@ class Replica:
         if status in REFUSED:
             return detail if not isinstance(detail, RequestRefused) else RequestRefused(f"{self._name}: {detail}")
         if response.is_redirect:
-            return GeneratorUnavailable(f"{self._name} redirects to another address, which is not followed ({status}).")
+            return GeneratorUnavailable(
+                f"{self._name} redirects to another address, which Citewell does not follow ({status})."
+            )
         return GeneratorUnavailable(f"{self._name} answered with the status {status} ({detail}).")
 
 
@@ -143,7 +145,7 @@ async def _chunks(response: httpx.Response) -> AsyncGenerator[Chunk, None]:
 async def _bytes(response: httpx.Response, *, most: int) -> AsyncIterator[bytes]:
     """A body's bytes as they come. Raises TooLong; nothing is unpacked, which could be longer than it looks."""
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise ValueError("it packs its answers, though it was asked not to")
+        raise ValueError("it compresses its answers, although it was asked not to")
     async for part in response.aiter_raw():
         most -= len(part)
         if most < 0:

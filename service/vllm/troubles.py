@@ -40,8 +40,8 @@ TROUBLES = (
     _trouble(
         "killed for memory",
         r"exit code -9|signal 9|Killed",
-        "The machine's own memory ran out (not the GPU's), mostly while weights were loaded. Give it memory of about twice "
-        "the weights, or let one process load at a time.",
+        "The machine's own memory ran out (not the GPU's), usually while weights were loaded. Allow about twice the memory of "
+        "the weights, or load one process at a time.",
     ),
     _trouble(
         "wrong max-model-len",
@@ -54,20 +54,20 @@ TROUBLES = (
         "tokenizer or model not found",
         r"Can't load tokenizer|is not a local folder and is not a valid model identifier|Repository Not Found|"
         r"couldn't connect to 'https://huggingface|does not appear to have a file named|LocalEntryNotFoundError",
-        "The weights or tokenizer files are not there and the hub does not give them. Give a folder that holds config.json, "
+        "The weights or tokenizer files are missing and cannot be fetched from the hub. Use a folder that contains config.json, "
         "tokenizer.json and *.safetensors: `citewell engine --model FOLDER`.",
     ),
     _trouble(
         "NCCL",
         r"NCCL error|ncclUnhandledCudaError|ncclSystemError|ncclInternalError|NCCL watchdog|"
         r"Failed to initialize NCCL|custom_all_reduce.*not supported",
-        "The GPUs cannot talk to each other. Give the container --ipc=host or a large /dev/shm, set NCCL_DEBUG=INFO to see "
+        "The GPUs cannot communicate with each other. Give the container --ipc=host or a large /dev/shm, set NCCL_DEBUG=INFO to see "
         "which link fails, NCCL_P2P_DISABLE=1 where peer access is broken, or use `citewell engine --parallel data`.",
     ),
     _trouble(
-        "prompts thrown out and computed again",
+        "prompts evicted and computed again",
         r"\bpreempted\b|preemptions: [1-9]",
-        "More requests are under way than the KV cache holds. Use --load documents, --fp8-cache, or another replica.",
+        "More requests are in progress than the KV cache holds. Use --load documents, --fp8-cache, or another replica.",
     ),
     _trouble(
         "slow: eager mode",
@@ -112,7 +112,7 @@ def find(lines: Iterable[str]) -> list[Found]:
         took = _COMPILE.search(line)
         if took and float(took[1] or took[2]) > _SLOW_START_S and "slow start" not in found:
             remedy = (
-                "Compiling takes this long at a first start. Keep VLLM_CACHE_ROOT on a disk that stays (`citewell engine` "
+                "Compiling takes this long at a first start. Keep VLLM_CACHE_ROOT on a persistent disk (`citewell engine` "
                 "sets it to the data folder), and the next start loads it from there."
             )
             found["slow start"] = Found(trouble="slow start", line=line.strip()[:300], remedy=remedy)

@@ -122,7 +122,7 @@ def test_a_question_is_refused_early_when_the_engine_s_queue_is_long(serve: Any,
             refused = wait_until(lambda: _refused(client), what="the refusal")
     finally:
         engine.waiting = 0
-    assert "5 questions wait" in refused.json()["detail"]
+    assert "5 questions are already waiting" in refused.json()["detail"]
     assert int(refused.headers["retry-after"]) >= 1
 
 

@@ -100,9 +100,9 @@ def test_what_concerns_openai_s_own_service_is_taken(site: Site, given: dict[str
         ({"logprobs": True}, "no logprobs"),
         ({"top_logprobs": 5}, "no logprobs"),
         ({"logit_bias": {"7": 1}}, "logit_bias"),
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "calls no tools"),
-        ({"tool_choice": "required"}, "calls no tools"),
-        ({"extra_body": {"functions": [{"name": "f"}]}}, "calls no tools"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "does not call tools"),
+        ({"tool_choice": "required"}, "does not call tools"),
+        ({"extra_body": {"functions": [{"name": "f"}]}}, "does not call tools"),
         ({"extra_body": {"web_search_options": {}}}, "not the web"),
         ({"extra_body": {"temprature": 1}}, "no field 'temprature'"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]}, "'image_url' cannot be read"),
@@ -173,7 +173,7 @@ def test_langchain_asks_it_in_each_of_its_ways(site: Site):
             assert found == Hours(opens="11:00")
     finally:
         site.engine.behaviour = None
-    with pytest.raises(openai.BadRequestError, match="calls no tools"):
+    with pytest.raises(openai.BadRequestError, match="does not call tools"):
         chat().with_structured_output(Hours, method="function_calling").invoke(QUESTION)
 
 
@@ -202,4 +202,4 @@ def test_openai_s_javascript_client_asks_it(site: Site):
     assert told["missing"] == {"status": 404, "code": "model_not_found"}
     assert told["elsewhere"]["status"] == 404
     assert (told["tools"]["status"], told["picture"]["status"]) == (400, 400)
-    assert "calls no tools" in told["tools"]["message"]
+    assert "does not call tools" in told["tools"]["message"]

@@ -161,7 +161,7 @@ def test_llamaindex_filters_narrow_and_never_widen(kb: KnowledgeBase):
     assert nodes
     assert all(node.node.metadata["city"] in ("Oslo", "北京") and node.node.metadata["总额"] > 2 for node in nodes)
     odd = MetadataFilters(filters=[MetadataFilter(key="city", value="Os", operator=FilterOperator.TEXT_MATCH)])
-    with pytest.raises(FilterError, match="'text_match' is not served"):
+    with pytest.raises(FilterError, match="'text_match' is not supported"):
         kb.as_retriever(filters=odd)
 
 

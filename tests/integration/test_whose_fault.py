@@ -153,7 +153,7 @@ def test_what_json_cannot_carry_is_refused_before_any_attempt(engines: Any, sche
         async for _ in generator([good]).stream(HELLO, Sampling(json_schema=schema)):
             pass
 
-    with pytest.raises(QuestionError, match="JSON cannot carry"):
+    with pytest.raises(QuestionError, match="JSON cannot represent"):
         asyncio.run(run())
     assert good.asked == []
 
@@ -162,7 +162,7 @@ def test_what_json_cannot_carry_is_refused_before_any_attempt(engines: Any, sche
     ("sent", "kind", "told"),
     [
         ([HEAD, event(chunk("The", finish="content_filter"))], AnswerFiltered, "content filter"),
-        ([HEAD, event(chunk("The", finish="abort"))], GeneratorUnavailable, "gave its answer up"),
+        ([HEAD, event(chunk("The", finish="abort"))], GeneratorUnavailable, "gave up its answer"),
         ([HEAD, event(chunk("The"))], GeneratorUnavailable, "cut off"),
         (status(400, '{"error": {"code": "content_filter", "message": "x"}}'), AnswerFiltered, "content filter"),
         (status(422), RequestRefused, "refused this request"),

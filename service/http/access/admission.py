@@ -51,7 +51,7 @@ class Admission:
         if self._waiting >= self._most or wait_s > deadline.left_s:
             self._metrics.refused.labels("queue").inc()
             raise EngineBusy(
-                f"{self._waiting:.0f} questions wait for the language model already. Ask again a little later.",
+                f"{self._waiting:.0f} questions are already waiting for the language model. Ask again shortly.",
                 retry_after_s=min(max(wait_s, 1.0), 60.0),
             )
 

@@ -50,7 +50,7 @@ class Authenticator:
             return self._anybody
         kind, _, token = authorization.partition(" ")
         if kind.lower() != "bearer" or not token.strip():
-            raise _unknown("Send an API key as `Authorization: Bearer KEY`; `citewell keys create` makes one.")
+            raise _unknown("Send an API key as `Authorization: Bearer KEY`; `citewell keys create` creates one.")
         caller = await self._caller_of(token.strip())
         if caller is None:
             raise _unknown("The key or token is unknown, expired or revoked.", error="invalid_token")

@@ -52,7 +52,9 @@ class Limits:
         most = caller.rights.concurrent or self._settings.concurrent or self._default_share(caller)
         if self._under_way[caller.name] >= most:
             self._metrics.refused.labels("concurrent").inc()
-            raise HTTPException(429, f"This key has {most} requests under way already.", headers={"Retry-After": "1"})
+            raise HTTPException(
+                429, f"This key's limit of {most} concurrent requests is reached.", headers={"Retry-After": "1"}
+            )
         self._under_way[caller.name] += 1
         try:
             yield
@@ -70,7 +72,7 @@ class Limits:
         """A place among the requests of all. Raises HTTPException (503) when there is none."""
         if self._all >= self._settings.in_flight:
             self._metrics.refused.labels("in_flight").inc()
-            raise HTTPException(503, "The service has all the requests that it takes.", headers={"Retry-After": "1"})
+            raise HTTPException(503, "The service is at capacity.", headers={"Retry-After": "1"})
         self._all += 1
         try:
             yield

@@ -77,7 +77,7 @@ class Oidc:
         if time.monotonic() - self._fetched < _KEPT_S:
             return self._keys.get(kid)
         wait_s = max(1, math.ceil(self._tried + _REST_S - time.monotonic()))
-        raise HTTPException(503, "The identity provider does not answer.", headers={"Retry-After": str(wait_s)})
+        raise HTTPException(503, "The identity provider does not respond.", headers={"Retry-After": str(wait_s)})
 
     def _start_fetch(self) -> None:
         """Fetch the keys in a thread, unless that was done a moment ago or is under way."""
@@ -140,7 +140,7 @@ def _get(url: str) -> Any:
         for part in response.iter_bytes(65_536):
             parts.append(part)
             if len(parts) * 65_536 > _MOST_BYTES or time.monotonic() > until:
-                raise ValueError("the provider's document is too long, or takes too long")
+                raise ValueError("the provider's document is too large, or takes too long")
     return json.loads(b"".join(parts))
 
 

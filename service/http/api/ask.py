@@ -84,7 +84,7 @@ async def forget(
     conversation: Annotated[str, PathParameter(min_length=1, max_length=200)],
     parts: Shared,
     caller: Who,
-    last: Annotated[int | None, Query(ge=1, le=200, description="Only so many turns from the end")] = None,
+    last: Annotated[int | None, Query(ge=1, le=200, description="Only this many turns from the end")] = None,
 ) -> None:
     """Forget a conversation's turns; one that is unknown is forgotten already."""
     await parts.state_threads.run(parts.conversations.forget, conversation, caller.identity, last=last)

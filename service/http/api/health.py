@@ -9,7 +9,7 @@ from rag.boundary.secrets import masked
 from service.http.parts import Shared, Who
 from service.schemas import HealthOut
 
-_UNTOLD = {"detail": "It does not answer; the service's log has the reason."}
+_UNTOLD = {"detail": "It does not respond; the service's log has the reason."}
 
 
 async def metrics(parts: Shared) -> Response:

@@ -29,7 +29,7 @@ JobId = Annotated[int, Path(ge=1, le=2**53)]
 async def start(body: JobBody, response: Response, parts: Shared, caller: Who) -> JobOut:
     """Read sources in, in a process of its own. 409 when a job has one of them already."""
     if parts.runner is None or parts.drain.begun:
-        raise HTTPException(503, "This service starts no jobs now.", headers={"Retry-After": "5"})
+        raise HTTPException(503, "This service cannot start jobs at the moment.", headers={"Retry-After": "5"})
     operated = parts.catalogue.operated(caller.rights)
     names = list(dict.fromkeys(body.sources)) or operated
     for name in names:

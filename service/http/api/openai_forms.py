@@ -16,20 +16,20 @@ _NOT_USED = frozenset(
     "prediction prompt_cache_key prompt_cache_options prompt_cache_retention reasoning reasoning_effort "
     "safety_identifier service_tier session_id store thinking user verbosity".split()
 )
-_NO_LOGPROBS = "Citewell gives no logprobs, because its text is not the model's alone. Leave {name} out."
-_NO_TOOLS = "Citewell calls no tools: it answers from its sources. Leave {name} out."
+_NO_LOGPROBS = "Citewell does not provide logprobs, because its text is not only the model's. Leave {name} out."
+_NO_TOOLS = "Citewell does not call tools: it answers from its sources. Leave {name} out."
 _NEUTRAL: Mapping[str, tuple[tuple[Any, ...], str]] = {  # what asks for nothing, and what is said to anything else
-    "n": ((1,), "Citewell gives one answer; ask with n = 1."),
+    "n": ((1,), "Citewell gives one answer; use n = 1."),
     "logprobs": ((False,), _NO_LOGPROBS.format(name="logprobs")),
     "top_logprobs": ((0,), _NO_LOGPROBS.format(name="top_logprobs")),
-    "logit_bias": (({},), "Citewell takes no logit_bias. Leave it out."),
+    "logit_bias": (({},), "Citewell does not support logit_bias. Leave it out."),
     "tools": (([],), _NO_TOOLS.format(name="tools")),
     "functions": (([],), _NO_TOOLS.format(name="functions")),
     "tool_choice": (("none", "auto"), _NO_TOOLS.format(name="tool_choice")),
     "function_call": (("none", "auto"), _NO_TOOLS.format(name="function_call")),
     "web_search_options": ((), "Citewell searches its own sources, not the web. Leave web_search_options out."),
 }  # fmt: skip
-_PARTS = "Citewell reads text. A part of the type {kind!r} cannot be read: ask in words, or put it into a source."
+_PARTS = "Citewell reads text. A part of the type {kind!r} cannot be read: ask in text, or add it to a source."
 
 
 class _Body(BaseModel):
@@ -124,7 +124,7 @@ class ChatBody(_Body):
             if name in _NEUTRAL:
                 raise ValueError(refused)
             if name not in cls.model_fields:
-                raise ValueError(f"There is no field {name[:40]!r} here; docs/openai.md lists those that are taken.")
+                raise ValueError(f"The field {name[:40]!r} is not supported; docs/openai.md lists those that are.")
             kept[name] = value
         return kept
 

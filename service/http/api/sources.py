@@ -12,7 +12,7 @@ from service.schemas import QuarantineOut, QuarantinePage, SourcesOut
 from service.store.keys import Caller
 
 _QUARANTINED = 100
-Limit = Annotated[int, Query(ge=1, le=200, description="Most entries of a page")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of entries of a page")]
 Cursor = Annotated[str, Query(max_length=500, description="next_cursor of the page before; empty for the first")]
 
 

@@ -144,5 +144,5 @@ class Schedule:
         try:
             return self._run(name)
         except Exception:  # noqa: BLE001 whatever went wrong; a watcher that ended would tell nobody
-            _log.exception("source %s was not read, and is tried again", name)
+            _log.exception("source %s was not read, and will be tried again", name)
             return False

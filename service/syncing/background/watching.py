@@ -44,7 +44,7 @@ def follow_files(bases: Sequence[Path], *, ignore: Path, stop: threading.Event) 
             blind_until = time.monotonic() + _BLIND_S
             if told != str(err):
                 told = str(err)
-                _log.warning("changes of files cannot be watched, so they are read every %g s: %s", _BLIND_S, told)
+                _log.warning("file changes cannot be watched, so files are read every %g s: %s", _BLIND_S, told)
 
 
 def _changes(folders: Sequence[Path], stop: threading.Event) -> Iterator[set[Path]]:

@@ -88,8 +88,8 @@ def _set_aside(run: Run, first: Document, twin: Document) -> Unreadable:
     aside = Unreadable(
         document_id=f"{twin.id}~{run.twins[twin.id]}",
         scope=twin.scope,
-        reason="its id is that of another document, which keeps it: their keys are "
-        f"{_key(first)} and {_key(twin)}. Name columns in `key` that tell rows apart.",
+        reason="another document has the same id and keeps it; their keys are "
+        f"{_key(first)} and {_key(twin)}. Name columns in `key` that identify rows.",
     )
     report_unreadable(run, aside)
     return aside

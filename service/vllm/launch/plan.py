@@ -34,11 +34,11 @@ def plan(wish: Wish) -> Plan:
     if wish.is_stretched:
         reasons.append(
             f"The window is longer than the {wish.shape.native_tokens:,} tokens that the model was trained for, so "
-            "YaRN stretches it; that costs short texts a little, and is why the long profiles are engines of their own."
+            "YaRN extends it; that costs short texts a little, so the long profiles have engines of their own."
         )
     if len(engines) > 1:
         urls = json.dumps([engine.url for engine in engines])
-        reasons.append(f"Put all of them into the configuration: llm.urls = {urls}")
+        reasons.append(f"Put all of them in the configuration: llm.urls = {urls}")
     figures = {
         "tensor_parallel": gpus,
         "replicas": len(engines),

@@ -29,11 +29,11 @@ def gpus_here(nvidia_smi: str = "nvidia-smi") -> Gpus:
         sizes = [float(line) for line in done.stdout.split("\n") if line.strip()]
     except (OSError, subprocess.SubprocessError, ValueError) as err:
         raise ConfigError(
-            f"nvidia-smi does not list this machine's GPUs ({str(err)[:120]}). Run it where the GPUs are, or say what "
-            "they are with --gpus 1 --gpu-memory 80."
+            f"nvidia-smi does not list this machine's GPUs ({str(err)[:120]}). Run it where the GPUs are, or describe "
+            "them with --gpus 1 --gpu-memory 80."
         ) from err
     if not sizes:
-        raise ConfigError("nvidia-smi finds no GPU. Say what there will be with --gpus 1 --gpu-memory 80.")
+        raise ConfigError("nvidia-smi finds no GPU. Describe the GPUs with --gpus 1 --gpu-memory 80.")
     return Gpus(count=len(sizes), gib=min(sizes) / 1024)
 
 
@@ -45,7 +45,7 @@ def run(plan: Plan) -> int:
     vllm = shutil.which("vllm")
     if vllm is None:
         raise ConfigError(
-            "There is no vllm here. It needs an environment of its own: python3 -m venv vllm-env && "
+            "vllm is not installed here. It needs an environment of its own: python3 -m venv vllm-env && "
             "vllm-env/bin/pip install 'vllm>=0.24,<0.34'. Then run this with vllm-env/bin on the PATH."
         )
     running = [

@@ -86,8 +86,8 @@ def read_shape(model: str) -> Shape:
         return shape_of(json.loads(Path(hf_hub_download(model, "config.json")).read_text(encoding="utf-8")))
     except (HfHubHTTPError, OSError, ValueError) as err:
         raise ConfigError(
-            f"{model} is neither a folder with a config.json nor the name of a Qwen2.5 model, and the hub does not "
-            f"give its config.json: {str(err).splitlines()[0][:160]}"
+            f"{model} is neither a folder with a config.json nor the name of a Qwen2.5 model, and its "
+            f"config.json cannot be fetched from the hub: {str(err).splitlines()[0][:160]}"
         ) from err
 
 

@@ -259,7 +259,7 @@ class Waited(Threads):
 def test_a_turn_is_given_up_where_too_many_wait_already(caplog: pytest.LogCaptureFixture):
     services = with_conversations(services_of(), Failing(ZeroDivisionError("was tried")), Waited("turns", 1))
     assert answered(services, ask(conversation="c")).text.startswith(STORES[0])
-    assert "others wait already" in caplog.text
+    assert "too many turns are waiting already" in caplog.text
 
 
 class Silent(ScriptedGenerator):

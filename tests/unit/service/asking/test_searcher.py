@@ -113,7 +113,7 @@ def test_an_index_that_failed_three_times_in_a_row_is_left_alone_for_a_while():
     for _ in range(3):
         with pytest.raises(IndexUnavailable, match="away"):
             find(made)
-    with pytest.raises(IndexUnavailable, match=r"failed 3 times in a row, and is asked again soon"):
+    with pytest.raises(IndexUnavailable, match=r"failed 3 times in a row, and will be tried again soon"):
         find(made)
     assert index.requests == ["query"] * 3
 

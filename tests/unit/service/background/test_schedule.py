@@ -187,4 +187,4 @@ def test_a_change_does_not_shorten_the_wait_after_a_failure_but_a_new_folder_doe
 
 def test_whatever_goes_wrong_a_watcher_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     assert watched(monkeypatch, [(0, "begun"), (2, "")], [ZeroDivisionError("a bug")]) == [0, 2]
-    assert "source a was not read, and is tried again" in caplog.text
+    assert "source a was not read, and will be tried again" in caplog.text

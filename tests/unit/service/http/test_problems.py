@@ -144,7 +144,7 @@ def test_no_more_than_ten_mistakes_are_told():
 
 @pytest.mark.parametrize(
     ("path", "told"),
-    [("/v1/nothing", "There is nothing here."), ("/v1/embeddings", "There is no /v1/embeddings here. Of OpenAI's API")],
+    [("/v1/nothing", "Not found."), ("/v1/embeddings", "There is no /v1/embeddings here. Of OpenAI's API")],
 )
 def test_a_path_that_there_is_not_is_told_as_its_callers_know_it(path: str, told: str):
     made = body(handled(handlers.on_http_error, HTTPException(404), path=path))

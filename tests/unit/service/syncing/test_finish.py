@@ -133,7 +133,7 @@ def test_a_refused_table_leaves_the_others_in_step(store: Store):
 def test_a_table_that_holds_other_documents_than_the_index_is_told_and_read_whole_again(store: Store):
     store.run([*whole(rows(range(3))), *whole([], table="u"), end("t", "u")])
     report = store.run([*changes(documents=7), *changes(table="u", documents=0), end("t", "u")])
-    assert "holds 7 documents by what was read, and 3 are indexed" in line(report, "t").error
+    assert "holds 7 documents according to this read, and 3 are indexed" in line(report, "t").error
     assert names(store) == {LISTING}
 
 
@@ -248,7 +248,7 @@ def test_files_that_were_not_met_since_the_format_changed_go_when_all_has_been_r
 
 def test_a_folder_that_holds_other_documents_than_the_index_is_told(store: Store):
     store.run(rows(range(3)))
-    with pytest.raises(SourceError, match="The source holds 5 documents by what was read, and 3 are"):
+    with pytest.raises(SourceError, match="The source holds 5 documents according to this read, and 3 are"):
         store.run([*rows(range(3)), SnapshotComplete(scopes=frozenset({"t"}), documents=5)])
     assert list(store.ledger.notes("shop").find(scope="t", name=LISTING))
 

@@ -37,7 +37,7 @@ def test_a_new_source_has_nothing_to_make_good():
 
 def test_points_that_vanished_are_found_and_their_documents_wait(store: Store):
     store.index.delete(points_of(store, "t/1"))
-    assert "held 3 chunks where 4 were noted" in found(store)
+    assert "held 3 chunks instead of 4" in found(store)
     assert store.ledger.known("shop", ["t/1"])["t/1"].version == ""
 
 
@@ -53,7 +53,7 @@ def test_points_of_another_version_are_found_by_the_mark_though_their_number_is_
     older = deepcopy(store.index)
     store.run([row(0, "changed"), *rows(range(1, 4))])
     store.use(index=older)
-    assert "was not as of the last run" in found(store)
+    assert "was not as the last run left it" in found(store)
     store.run([row(0, "changed"), *rows(range(1, 4))])
     assert store.texts()["t/0"] == "changed"
     assert store.is_in_step()
@@ -61,7 +61,7 @@ def test_points_of_another_version_are_found_by_the_mark_though_their_number_is_
 
 def test_an_index_that_was_put_back_with_the_same_points_is_checked_and_well(store: Store):
     store.index.mark("shop", "another generation")
-    assert found(store) == "The index was checked, because it was not marked by the last run: all is well."
+    assert found(store) == "The index was checked, because the last run did not mark it: it is complete."
 
 
 def test_an_index_that_was_never_marked_is_checked_and_nothing_is_told_of_it(store: Store):

@@ -194,7 +194,7 @@ def test_a_whole_answer_that_is_late_is_an_error_of_its_own() -> None:
         await asyncio.Event().wait()
 
     hosts = Hosts(a=lambda body: streamed(stuck()))
-    with pytest.raises(GeneratorUnavailable, match=r"no whole answer in 0\.02 s"):
+    with pytest.raises(GeneratorUnavailable, match=r"did not finish its answer in 0\.02 s"):
         asyncio.run(text_of(client(hosts, timeout_s=0.02)))
 
 

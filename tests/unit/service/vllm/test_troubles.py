@@ -12,7 +12,7 @@ LINES = {
     "wrong max-model-len": "ValueError: User-specified max_model_len (131072) is greater than the derived max_model_len",
     "tokenizer or model not found": "OSError: Can't load tokenizer for '/models/qwen'. If you were trying to load it",
     "NCCL": "RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)",
-    "prompts thrown out and computed again": "INFO Engine 000: Running: 90 reqs, Waiting: 30 reqs, Preemptions: 3",
+    "prompts evicted and computed again": "INFO Engine 000: Running: 90 reqs, Waiting: 30 reqs, Preemptions: 3",
     "slow: eager mode": "WARNING Cudagraph is disabled under eager mode",
     "unknown flag": "api_server.py: error: unrecognized arguments: --swap-space 4",
     "slow start": "INFO torch.compile took 92.40 s in total",

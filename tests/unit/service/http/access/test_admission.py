@@ -55,7 +55,7 @@ def test_a_question_waits_where_its_answer_comes_in_time():
 
 def test_a_question_whose_answer_would_come_too_late_is_refused():
     queue = Queue((10, 5))
-    with pytest.raises(EngineBusy, match="10 questions wait for the language model already") as busy:
+    with pytest.raises(EngineBusy, match="10 questions are already waiting for the language model") as busy:
         queue.ask(left_s=19, answer_s=10)
     assert busy.value.retry_after_s == 20
     assert queue.metrics.refused.labels("queue")._value.get() == 1
@@ -78,7 +78,7 @@ def test_a_queue_that_is_full_refuses_whatever_time_is_left():
 
 def test_the_queues_of_all_engines_count_together_and_each_is_shown():
     queue = Queue((2, 1), (3, 4))
-    with pytest.raises(EngineBusy, match="5 questions wait"):
+    with pytest.raises(EngineBusy, match="5 questions are already waiting"):
         queue.ask(left_s=9.9, answer_s=10)
     shown = [queue.metrics.waiting.labels(engine_name(place))._value.get() for place in (0, 1)]
     assert shown == [2, 3]

@@ -72,7 +72,7 @@ def test_once_a_key_is_made_every_request_needs_one(keys: CountingKeys):
     keys.create("shop", Rights())
     status, detail, challenge = refused(authenticator(keys), "")
     assert (status, challenge) == (401, "Bearer")
-    assert "`citewell keys create` makes one" in detail
+    assert "`citewell keys create` creates one" in detail
 
 
 @pytest.mark.parametrize("authorization", ["Basic x", "Bearer", "Bearer   ", "cwk_1"])

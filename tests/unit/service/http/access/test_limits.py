@@ -129,7 +129,7 @@ def test_a_share_that_is_refused_is_counted_and_says_how_many_are_under_way():
     metrics = Metrics()
     made = Limits(LimitSettings(concurrent=1), metrics)
     with made.share(caller()):
-        with pytest.raises(HTTPException, match="This key has 1 requests under way already"), made.share(caller()):
+        with pytest.raises(HTTPException, match="limit of 1 concurrent requests is reached"), made.share(caller()):
             pass
         with pytest.raises(HTTPException), made.share(caller()):
             pass

@@ -230,5 +230,5 @@ def test_a_provider_that_went_away_leaves_its_keys_for_five_minutes(clock: Clock
 
 @pytest.mark.parametrize("document", [{}, [], {"keys": 7}, {"keys": [{"kty": "nonsense"}]}, None])
 def test_a_document_that_is_no_set_of_keys_is_as_none(clock: Clock, document: object):
-    with pytest.raises(HTTPException, match="identity provider does not answer"):
+    with pytest.raises(HTTPException, match="identity provider does not respond"):
         ask(Oidc(OidcSettings(issuer=ISSUER, audience="c", jwks_url="https://k"), get=lambda url: document), token())
