@@ -137,10 +137,12 @@ def test_the_sentence_that_holds_most_is_located_in_the_document():
 
 
 def test_a_claim_over_two_sentences_has_both_and_never_more_than_three():
-    text = "Records are returned unopened. The store pays postage. Vouchers last forever. Gramophones are repaired. Tea is free."
+    text = "Records are returned unopened. The store pays postage. Vouchers last forever. Gramophones are repaired quickly. Tea is free."
     two = locate("Unopened records are returned, and the store pays postage", passage(text))
     assert two.quote == "Records are returned unopened. The store pays postage."
-    claim = "Unopened records are returned, the store pays postage, vouchers last forever, gramophones are repaired"
+    claim = (
+        "Unopened records are returned, the store pays postage, vouchers last forever, gramophones are repaired quickly"
+    )
     assert locate(claim, passage(text)).quote.count(".") == 3
     both = "Records are returned unopened. The store pays postage."
     assert locate("Unopened records are returned, and the store pays postage", passage(both)).quote == both
@@ -168,7 +170,7 @@ def cited(value: object, *passages: Passage) -> list[tuple[str, str]]:
 
 def test_a_value_that_stands_word_for_word_is_cited_by_its_sentence_or_its_row():
     row = passage("Album\nTitle: Big Ones\nYear: 1994", kind="row")
-    pages = passage("Tea is free. It opens at 11:00.")
+    pages = passage("Tea is free. It opens at 11:00. Cups are white.")
     assert cited({"opens": "11:00", "year": 1994}, pages, row) == [
         ("/opens", "It opens at 11:00."),
         ("/year", row.text),
