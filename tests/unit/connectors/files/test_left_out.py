@@ -137,3 +137,9 @@ def test_a_private_key_is_known_by_its_beginning(head: bytes):
 )
 def test_other_text_is_no_private_key(head: bytes):
     assert not is_private_key(head)
+
+
+def test_a_folder_that_is_left_out_is_told_as_one(tmp_path: Path):
+    make(tmp_path, "a.md", "node_modules/x/a.md", "poetry.lock")
+    _, told = read(tmp_path, "**/*")
+    assert "node_modules/, poetry.lock." in told
