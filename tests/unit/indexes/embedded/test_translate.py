@@ -124,6 +124,23 @@ def test_a_payload_index_of_another_kind_is_an_error():
         translate.field_index(m.CreateFieldIndex(field_name="a", field_schema="geo"))
 
 
+def test_points_may_have_no_payload():
+    translate.points({"batch": {"ids": [1], "vectors": {"dense": [[1.0]]}}})
+    translate.points({"points": [{"id": 1, "vector": {"bm25": {"indices": [1], "values": [0.5]}}}]})
+
+
+def test_points_are_deleted_by_id_and_by_filter():
+    translate.selector(m.PointIdsList(points=[1]))
+    translate.selector(m.FilterSelector(filter=m.Filter(must=[m.HasIdCondition(has_id=[1])])))
+    with pytest.raises(Unsupported):
+        translate.selector(m.FilterSelector(filter=m.Filter(must=[m.IsNullCondition(is_null=m.PayloadField(key="a"))])))
+
+
+def test_some_of_the_vectors_can_be_asked_for():
+    assert translate.query(m.QueryRequest(with_vector=["dense"])).with_vector == ["dense"]
+    assert translate.scroll(m.ScrollRequest(with_vector=True)).with_vector is True
+
+
 def test_columns_of_unequal_length_are_an_error():
     batch = {"ids": [1, 2], "vectors": {"dense": [[1.0]]}, "payloads": [{}, {}]}
     with pytest.raises(ValueError, match="shorter"):
