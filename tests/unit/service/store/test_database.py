@@ -80,6 +80,13 @@ def test_a_failure_is_told_without_what_was_asked_and_with_the_mend(database: Da
     assert "what people ask" not in str(caught.value)
 
 
+def test_a_row_that_is_there_already_is_told_without_what_it_holds(database: Database):
+    row = sa.insert(meta).values(key="schema", value="what people ask")
+    with database.write() as connection, pytest.raises(sa.exc.IntegrityError) as caught:
+        connection.execute(row)
+    assert "what people ask" not in str(caught.value)
+
+
 def test_a_transaction_that_fails_records_nothing(database: Database):
     def write() -> None:
         with database.write() as connection:
