@@ -113,7 +113,7 @@ bench-page: $(VENV)/installed-dev  ## how soon the web page can be used, its wei
 	@$(BIN)/python -m benchmarks.page
 
 pictures: $(VENV)/installed-dev  ## take the web page's pictures in docs/images anew
-	@$(BIN)/python -m tests.support.pictures
+	@$(BIN)/python -m tests.support.page.pictures
 
 bench-cache: $(VENV)/installed-dev  ## prefix-cache hits by the order of passages (DATA=… for public sets)
 	@$(BIN)/python -m benchmarks.prefix_cache

@@ -18,7 +18,7 @@ from service.evaluation.cases import Case, read_cases
 from service.evaluation.evaluate import corpus_binding
 from service.knowledge_base import KnowledgeBase, connect
 from service.settings.load import load_settings
-from tests.conftest import stop_engine
+from tests.support.embedded import stop_engine
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "record_shop"
 QUICK = os.environ.get("QUICK") == "1"

@@ -20,8 +20,8 @@ from typing import Any
 import aiohttp
 
 from benchmarks.common import QUICK, finish, percentile
-from tests.conftest import wait_until
 from tests.support.faults import FAULTS, QUESTION, Site, site, under_fault
+from tests.support.running import wait_until
 
 DEADLINE_S = 5.0
 CLIENTS = 10 if QUICK else 50

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import QUICK, finish
-from tests.conftest import Server, citewell, stop_engine, wait_until
-from tests.support.browser import CHROMIUM, MISSING, Browser, Visit
-from tests.support.stub_engine import StubEngine
+from tests.support.command import Server, citewell
+from tests.support.embedded import stop_engine
+from tests.support.llm.stub_engine import StubEngine
+from tests.support.page.browser import CHROMIUM, MISSING, Browser, Visit
+from tests.support.running import wait_until
 
 LOADS = 5 if QUICK else 20
 TOKENS = 1_000 if QUICK else 8_000

@@ -42,7 +42,7 @@ from service.evaluation.cases import Case, read_cases
 from service.evaluation.evaluate import LEGS, corpus_binding, evaluate
 from service.evaluation.measures import ranked
 from service.knowledge_base import KnowledgeBase
-from tests.conftest import stop_engine
+from tests.support.embedded import stop_engine
 
 DIM, CENTRES, WORDS = 384, 2000, 30_000
 SIZES = (5_000, 25_000) if QUICK else (10_000, 100_000, 500_000)

@@ -25,7 +25,9 @@ import httpx
 from benchmarks.common import QUICK, SAMPLE, finish
 from benchmarks.load import Load, Target, run_load
 from service.knowledge_base import connect
-from tests.conftest import Server, free_port, stop_engine, wait_until
+from tests.support.command import Server
+from tests.support.embedded import stop_engine
+from tests.support.running import free_port, wait_until
 
 MODEL = "stub:ttft=0.2,tpot=0.02,tokens=64"
 CLIENTS = (1, 32, 200)
@@ -177,7 +179,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="citewell-bench-")))
         stack.enter_context(
-            process(sys.executable, "-m", "tests.support.stub_engine", str(port), url=engine, ready="/metrics")
+            process(sys.executable, "-m", "tests.support.llm.stub_engine", str(port), url=engine, ready="/metrics")
         )
         found: dict[str, Any] = {}
         with citewell(folder, engine) as (url, passages, _):

@@ -22,7 +22,7 @@ import httpx
 from benchmarks.common import QUICK, finish, percentile
 from benchmarks.load import run_load
 from benchmarks.service import MODEL, SPREAD_S, asked_at, citewell, process, questions
-from tests.conftest import free_port
+from tests.support.running import free_port
 
 SECONDS = 60 if QUICK else 600
 SHARE = 0.7
@@ -143,7 +143,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="citewell-bench-")))
         (folder / "notes").mkdir()
         stack.enter_context(
-            process(sys.executable, "-m", "tests.support.stub_engine", str(port), url=engine, ready="/metrics")
+            process(sys.executable, "-m", "tests.support.llm.stub_engine", str(port), url=engine, ready="/metrics")
         )
         more = '[sources.notes]\nkind = "files"\npaths = ["notes"]\n'
         url, passages, pid = stack.enter_context(citewell(folder, engine, more=more))

@@ -20,7 +20,7 @@ from benchmarks.sync import ROWS, Citewell, Shop, databases, stop_engine
 from connectors.files.source import FilesSource
 from connectors.sql.source import SqlSource
 from rag.fakes import HashEmbedder
-from tests.support.counting_proxy import CountingProxy
+from tests.support.network.counting_proxy import CountingProxy
 
 FILES = 2_000 if QUICK else 20_000
 SCENARIOS: tuple[tuple[str, Callable[[Shop], None]], ...] = (

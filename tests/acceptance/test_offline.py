@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SAMPLE, stop_engine
+from tests.support.command import SAMPLE
+from tests.support.embedded import stop_engine
 
 COMMAND = str(Path(sys.executable).parent / "citewell")
 

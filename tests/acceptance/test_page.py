@@ -14,9 +14,12 @@ from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Dialog, expect
 
 from tests.acceptance.hostile import HOSTILE_QUESTION, write_hostile
-from tests.conftest import SAMPLE, Server, citewell_here, citewell_json, sqlite_with, stop_engine, wait_until
-from tests.support.browser import CHROMIUM, MISSING, Browser, Visit
-from tests.support.stub_engine import StubEngine
+from tests.support.command import SAMPLE, Server, citewell_here, citewell_json
+from tests.support.databases import sqlite_with
+from tests.support.embedded import stop_engine
+from tests.support.llm.stub_engine import StubEngine
+from tests.support.page.browser import CHROMIUM, MISSING, Browser, Visit
+from tests.support.running import wait_until
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason=MISSING)
 STORES = """# Stores 😀

@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import SAMPLE, Server, change, citewell, citewell_json, stop_engine
+from tests.support.command import SAMPLE, Server, citewell, citewell_json
+from tests.support.databases import change
+from tests.support.embedded import stop_engine
 
 pytestmark = pytest.mark.timeout(600)  # the whole sample is read in once
 

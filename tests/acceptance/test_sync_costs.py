@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import change, citewell, server_database, sqlite_with, stop_engine
-from tests.support.counting_proxy import CountingProxy, Sent
+from tests.support.command import citewell
+from tests.support.databases import change, server_database, sqlite_with
+from tests.support.embedded import stop_engine
+from tests.support.network.counting_proxy import CountingProxy, Sent
 
 pytestmark = pytest.mark.timeout(600)  # each sync is a process that loads a model
 ROWS = 300

@@ -18,7 +18,7 @@ from indexes.qdrant.schema import Encoders, versions_of
 from indexes.sparse import Bm25Encoder
 from rag.documents import Chunk, Document, Hit, Point
 from rag.ports import Scope, Searchable
-from tests.conftest import stop_engine
+from tests.support.embedded import stop_engine
 
 DIM = 16
 ENCODERS = Encoders(embedder="test", dim=DIM, sparse="bm25")

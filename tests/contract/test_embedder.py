@@ -12,7 +12,7 @@ import pytest
 from indexes.embedders.load import load_embedder
 from rag.fakes import HashEmbedder
 from rag.ports import Embedder
-from tests.support.stub_engine import StubEngine
+from tests.support.llm.stub_engine import StubEngine
 
 TEXTS = ["AC/DC released Let There Be Rock", "a much longer text about the returns of records, " * 8, "短文本", ""]
 

@@ -15,7 +15,7 @@ from rag.fakes import ScriptedGenerator
 from rag.ports import Generator
 from rag.types import Delta, Message, Route, Sampling, Usage
 from service.vllm.client import OpenAIGenerator, all_answer
-from tests.support.stub_engine import StubEngine
+from tests.support.llm.stub_engine import StubEngine
 
 QUESTION = (Message(role="user", content="When does it open?"),)
 ANSWER = "It opens at eleven. 十一点开门。"

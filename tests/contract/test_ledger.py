@@ -20,7 +20,7 @@ from service.store.fakes import MemoryLedger
 from service.store.ledger import StoredLedger
 from service.store.ports import Changes, Lease, Ledger, ScopeCounts, StoredDocument
 from service.store.schema import leases, meta, metadata
-from tests.conftest import server_database
+from tests.support.databases import server_database
 
 Expire = Callable[[str], None]
 WRITES: dict[str, Callable[[Ledger, Lease], None]] = {

@@ -12,8 +12,8 @@ from indexes.rerankers import load_reranker
 from rag.documents import Chunk, Document, Hit
 from rag.fakes import OverlapReranker
 from rag.ports import Reranker
-from tests.conftest import free_port
-from tests.support.stub_engine import StubEngine
+from tests.support.llm.stub_engine import StubEngine
+from tests.support.running import free_port
 
 TEXTS = ("about cats", "about dogs", "about fish")
 

@@ -32,7 +32,7 @@ from rag.events import (
 )
 from rag.fakes import ListSource
 from rag.ports import Source
-from tests.conftest import change, server_database
+from tests.support.databases import change, server_database
 from tests.support.following import Follower
 
 TEXTS = {f"album {n}": f"sleeve notes of record {n}" for n in range(1, 6)}

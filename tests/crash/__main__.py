@@ -12,10 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.conftest import server_database, sqlite_with, stop_engine
 from tests.crash.data import folder, table
 from tests.crash.harness import Data, Setting, Tally, crash_changes, crash_first_load
 from tests.crash.queries import ask_during_syncs
+from tests.support.databases import server_database, sqlite_with
+from tests.support.embedded import stop_engine
 
 QUICK = os.environ.get("QUICK") == "1"
 DOCUMENTS = 100 if QUICK else 1000

@@ -20,8 +20,9 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import Server, citewell, citewell_json, stop_engine
-from tests.support.stub_engine import StubEngine
+from tests.support.command import Server, citewell, citewell_json
+from tests.support.embedded import stop_engine
+from tests.support.llm.stub_engine import StubEngine
 
 QUICK = os.environ.get("QUICK") == "1"
 RUNS = 1 if QUICK else 10  # processes, of 2,000 cases or more each: schemathesis becomes slow in a long run

@@ -21,8 +21,9 @@ from service.http.app import create_app
 from service.http.routes import ROUTES
 from service.knowledge_base import KnowledgeBase
 from service.store.keys import Rights
-from tests.conftest import MakeKb, citewell_here, citewell_json
-from tests.support.provider import Provider
+from tests.support.command import citewell_here, citewell_json
+from tests.support.knowledge_bases import MakeKb
+from tests.support.network.provider import Provider
 
 SECRETS = {"acme": "Zanzibar", "beta": "Reykjavik", "gamma": "Montevideo"}
 RULES = "".join(f'[[sources.docs.rules]]\npath = "docs/{t}.md"\ntenant = "{t}"\n' for t in SECRETS)

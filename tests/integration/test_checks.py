@@ -10,7 +10,8 @@ from service.health.checks import Checks
 from service.health.probes import probes
 from service.http.app import create_app
 from service.store.keys import Rights
-from tests.conftest import MakeKb, free_port, wait_until
+from tests.support.knowledge_bases import MakeKb
+from tests.support.running import free_port, wait_until
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
 

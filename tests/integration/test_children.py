@@ -15,8 +15,10 @@ from connectors.parsers import child
 from rag.boundary.child import child_environment
 from rag.errors import SourceError
 from rag.events import SnapshotComplete, Unreadable, Upsert
-from tests.conftest import ROOT, free_port, stop_engine, wait_until
 from tests.security.trap import lay, ran, run
+from tests.support.command import ROOT
+from tests.support.embedded import stop_engine
+from tests.support.running import free_port, wait_until
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SAMPLE, citewell, citewell_here, citewell_json, sqlite_with, stop_engine
-from tests.support.stub_engine import StubEngine
+from tests.support.command import SAMPLE, citewell, citewell_here, citewell_json
+from tests.support.databases import sqlite_with
+from tests.support.embedded import stop_engine
+from tests.support.llm.stub_engine import StubEngine
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from service.http import edge
-from tests.conftest import wait_until
 from tests.support.place import ASK, Place, answer_of, is_closed, running
+from tests.support.running import wait_until
 
 
 @pytest.fixture(scope="module")

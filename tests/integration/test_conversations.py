@@ -16,8 +16,8 @@ from rag.ports import Identity
 from rag.types import Message
 from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
-from tests.conftest import MakeKb
-from tests.support.stub_engine import StubEngine
+from tests.support.knowledge_bases import MakeKb
+from tests.support.llm.stub_engine import StubEngine
 
 STORES = "# Stores\n\nThe Edmonton store opens at 11:00. Parking in Edmonton is free.\n"
 CARE = "# Care\n\nStore vinyl records upright and away from heat.\n"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import sqlite_with, stop_engine
 from tests.crash.data import folder, table
 from tests.crash.harness import Data, Setting, Tally, crash_changes, crash_first_load
+from tests.support.databases import sqlite_with
+from tests.support.embedded import stop_engine
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from connectors.sql.source import SqlSource
 from rag.errors import SourceError
 from service.syncing.sync import Options, Report, ingest
-from tests.conftest import server_database, stop_engine
 from tests.crash.data import table
 from tests.crash.harness import Setting, difference
+from tests.support.databases import server_database
+from tests.support.embedded import stop_engine
 
 ROWS = 800
 CUTS = 20

@@ -14,8 +14,8 @@ from indexes.embedders.torch_backend import SentenceTransformersEmbedder
 from rag.errors import EmbedderUnavailable
 from rag.fakes import HashEmbedder
 from rag.retrieval.likeness import NO_SCALE, measure_likeness, scale_for
-from tests.conftest import free_port
-from tests.support.stub_engine import StubEngine
+from tests.support.llm.stub_engine import StubEngine
+from tests.support.running import free_port
 
 pytestmark = pytest.mark.usefixtures("exact_vectors")
 TEXTS = ["AC/DC released Let There Be Rock", "a much longer text about the returns of records, " * 8]

@@ -18,8 +18,9 @@ from indexes.qdrant.index import QdrantIndex
 from rag.errors import IndexUnavailable
 from service.http.app import create_app
 from service.knowledge_base import connect
-from tests.conftest import engine_pid, is_running, stop_engine, wait_until
 from tests.contract.conftest import TEXTS, make_index, point, search
+from tests.support.embedded import engine_pid, stop_engine
+from tests.support.running import is_running, wait_until
 
 
 def open_index(folder: Path, *, idle_s: float = 60) -> QdrantIndex:

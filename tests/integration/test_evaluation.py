@@ -8,7 +8,8 @@ import pytest
 from rag.errors import ConfigError
 from service.evaluation.cases import read_cases
 from service.knowledge_base import connect
-from tests.conftest import citewell_here, citewell_json, stop_engine
+from tests.support.command import citewell_here, citewell_json
+from tests.support.embedded import stop_engine
 
 TEXTS = {
     "cats.md": "# Cats\n\nA cat sleeps for about sixteen hours a day.",

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import wait_until
 from tests.support.faults import FAULTS, QUESTION, Site, one, site, under_fault
+from tests.support.running import wait_until
 
 DEADLINE_S = 2.0
 LONG = "stub:ttft=0.01,tpot=0.05,tokens=4000"

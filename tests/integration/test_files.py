@@ -16,7 +16,7 @@ from connectors.parsers.errors import CannotParse
 from rag.documents import Document
 from rag.errors import SourceError
 from rag.events import Notice, SnapshotComplete, Unreadable, Upsert
-from tests.conftest import SAMPLE
+from tests.support.command import SAMPLE
 
 
 def read(root: Path, *paths: str, exclude: tuple[str, ...] = ()) -> tuple[dict[str, Document], dict[str, Unreadable]]:
@@ -198,7 +198,9 @@ def test_hidden_sheets_rows_and_columns_are_left_out_and_told(tmp_path: Path):
         "a.xlsx#sheet=Prices&row=4": "Format: CD\nPrice: 9",
     }
     (told,) = notes_of(tmp_path)
-    assert told.startswith("a.xlsx: 2 hidden sheets, 1 hidden row, 1 hidden column are not read. To read them, set hidden = true")
+    assert told.startswith(
+        "a.xlsx: 2 hidden sheets, 1 hidden row, 1 hidden column are not read. To read them, set hidden = true"
+    )
     assert notes_of(tmp_path, hidden=True) == []
     everything = [
         e.document.text

@@ -5,7 +5,7 @@ import socket
 import httpx
 import pytest
 
-from tests.conftest import Server
+from tests.support.command import Server
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from rag.errors import ConfigError
 from service.knowledge_base import KnowledgeBase
-from tests.conftest import MakeKb, sqlite_with
+from tests.support.databases import sqlite_with
+from tests.support.knowledge_bases import MakeKb
 
 SHOP = '[sources.shop]\nkind = "sql"\nurl = "sqlite:///shop.sqlite"\n'
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'

@@ -14,7 +14,9 @@ from service.knowledge_base import KnowledgeBase, connect
 from service.store.jobs import Jobs
 from service.store.schema import jobs as jobs_table
 from service.syncing.background.job_runner import JobRunner
-from tests.conftest import Server, stop_engine, wait_until
+from tests.support.command import Server
+from tests.support.embedded import stop_engine
+from tests.support.running import wait_until
 
 
 @pytest.fixture(scope="module")

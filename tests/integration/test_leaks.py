@@ -9,7 +9,8 @@ from fastapi.testclient import TestClient
 from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
 from service.store.keys import Rights
-from tests.conftest import MakeKb, sqlite_with
+from tests.support.databases import sqlite_with
+from tests.support.knowledge_bases import MakeKb
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from rag.errors import ConfigError
 from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
 from service.store.keys import Rights
-from tests.conftest import MakeKb, wait_until
-from tests.support.stub_engine import StubEngine
+from tests.support.knowledge_bases import MakeKb
+from tests.support.llm.stub_engine import StubEngine
+from tests.support.running import wait_until
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
 QUESTION = "When does the Edmonton store open?"
@@ -88,7 +89,10 @@ def test_rates_in_redis_are_shared_by_workers(serve: Any):
     kb = serve(f'[limits]\nrate = "1/minute"\nstorage = "{REDIS}"\n')
     kb.services.keys().create(uuid.uuid4().hex, Rights())
     token = kb.services.keys().create("k", Rights())[1]
-    answers = [TestClient(create_app(kb.services)).get("/v1/me", headers={"Authorization": f"Bearer {token}"}) for _ in range(2)]
+    answers = [
+        TestClient(create_app(kb.services)).get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+        for _ in range(2)
+    ]
     assert [answer.status_code for answer in answers] == [200, 429]
 
 

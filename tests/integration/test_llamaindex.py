@@ -11,7 +11,8 @@ from llama_index.core.selectors import LLMSingleSelector
 from llama_index.core.tools import QueryEngineTool
 
 from service.knowledge_base import KnowledgeBase
-from tests.conftest import MakeKb, sqlite_with
+from tests.support.databases import sqlite_with
+from tests.support.knowledge_bases import MakeKb
 
 QUESTION = "Which artist made the album Let There Be Rock?"
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import citewell, citewell_here, stop_engine
 from tests.noise.hook import environment
+from tests.support.command import citewell, citewell_here
+from tests.support.embedded import stop_engine
 
 pytestmark = pytest.mark.usefixtures("exact_vectors")
 

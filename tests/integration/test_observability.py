@@ -21,8 +21,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
 from service.telemetry.logs import configure_logs
-from tests.conftest import ROOT, MakeKb
-from tests.support.stub_engine import StubEngine
+from tests.support.command import ROOT
+from tests.support.knowledge_bases import MakeKb
+from tests.support.llm.stub_engine import StubEngine
 
 QUESTION = "When does the Edmonton store open?"
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'
@@ -88,7 +89,9 @@ def _queries(dashboard: dict[str, Any]) -> list[str]:
 def test_a_trace_has_the_search_and_the_model_under_the_caller_s_span(serve: Any, spans: InMemorySpanExporter):
     spans.clear()
     parent = f"00-{'a' * 32}-{'b' * 16}-01"
-    TestClient(create_app(serve().services)).post("/v1/ask", json={"question": QUESTION}, headers={"traceparent": parent})
+    TestClient(create_app(serve().services)).post(
+        "/v1/ask", json={"question": QUESTION}, headers={"traceparent": parent}
+    )
     found = {span.name.split(" ")[0]: span for span in spans.get_finished_spans()}
     assert {"POST", "retrieval", "chat"} <= found.keys()
     assert {span.context.trace_id for span in found.values()} == {int("a" * 32, 16)}

@@ -10,8 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.http.app import create_app
-from tests.conftest import MakeKb
-from tests.support.stub_engine import StubEngine
+from tests.support.knowledge_bases import MakeKb
+from tests.support.llm.stub_engine import StubEngine
 
 STORES = "# Stores\n\nThe Edmonton store opens at 11:00. Parking in Edmonton is free.\n"
 QUESTION = [{"role": "user", "content": "When does the Edmonton store open?"}]

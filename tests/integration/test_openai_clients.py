@@ -10,8 +10,9 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.conftest import ROOT, Server, citewell, citewell_json, stop_engine
-from tests.support.stub_engine import StubEngine
+from tests.support.command import ROOT, Server, citewell, citewell_json
+from tests.support.embedded import stop_engine
+from tests.support.llm.stub_engine import StubEngine
 
 QUESTION = "When does the Edmonton store open?"
 ASKED: list[Any] = [{"role": "user", "content": QUESTION}]

@@ -12,8 +12,8 @@ import pytest
 from connectors.files.source import FilesSource
 from rag.errors import RunStopped
 from service.syncing.sync import Options, Report, ingest
-from tests.conftest import change
 from tests.crash.harness import Setting
+from tests.support.databases import change
 from tests.support.stores import Store, fill
 
 ROWS = 2000

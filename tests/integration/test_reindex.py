@@ -25,7 +25,10 @@ from service.knowledge_base import KnowledgeBase, connect
 from service.settings.edit import set_values
 from service.syncing.reindex import Copied, compare
 from service.wiring import opened, sharding
-from tests.conftest import citewell_json, sqlite_with, stop_engine, wait_until
+from tests.support.command import citewell_json
+from tests.support.databases import sqlite_with
+from tests.support.embedded import stop_engine
+from tests.support.running import wait_until
 
 QUERIES = int(os.environ.get("TEST_QUERIES", "200"))
 ROWS = 600

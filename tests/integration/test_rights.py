@@ -14,8 +14,8 @@ from rag.errors import ConfigError
 from rag.ports import NOBODY, Identity, Scope
 from service.settings.load import load_settings
 from service.syncing.sync import Options, ingest
-from tests.conftest import change, server_database
 from tests.crash.harness import FreeEmbedder, Setting
+from tests.support.databases import change, server_database
 from tests.support.rights import ALL, FORMS
 from tests.support.stores import Store, adds_up
 from tests.support.users import AsNobody, open_folder

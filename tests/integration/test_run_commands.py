@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import Server, change, citewell, citewell_here, citewell_json, sqlite_with, stop_engine, wait_until
+from tests.support.command import Server, citewell, citewell_here, citewell_json
+from tests.support.databases import change, sqlite_with
+from tests.support.embedded import stop_engine
+from tests.support.running import wait_until
 
 ROWS = 1600  # several batches, so that a run is met between two
 

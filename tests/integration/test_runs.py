@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import sqlite_with
 from tests.crash.data import table
 from tests.crash.harness import Setting
 from tests.crash.queries import ask_during_syncs
+from tests.support.databases import sqlite_with
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from rag.errors import ConfigError
 from service.http.app import create_app
 from service.http.server import run
 from service.knowledge_base import connect
-from tests.conftest import MakeKb, free_port, stop_engine
-from tests.support.stub_engine import StubEngine
+from tests.support.embedded import stop_engine
+from tests.support.knowledge_bases import MakeKb
+from tests.support.llm.stub_engine import StubEngine
+from tests.support.running import free_port
 
 HANDBOOK = "# Stores\n\nThe Edmonton store opens at 11:00. 埃德蒙顿门店周日休息。\n"
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'

@@ -10,7 +10,8 @@ from connectors.sql.source import SqlSource
 from rag.documents import Document
 from rag.errors import SourceError
 from rag.events import ScopeFailed, SnapshotComplete, Unreadable, Upsert
-from tests.conftest import SAMPLE, change, server_database, sqlite_with
+from tests.support.command import SAMPLE
+from tests.support.databases import change, server_database, sqlite_with
 
 
 def documents(source: SqlSource) -> dict[str, Document]:

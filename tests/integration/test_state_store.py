@@ -18,7 +18,7 @@ from service.store.ledger import StoredLedger
 from service.store.overview import Overview
 from service.store.ports import Changes, Moved, StoredDocument
 from service.store.schema import VERSION, meta
-from tests.conftest import server_database
+from tests.support.databases import server_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -12,7 +12,7 @@ from connectors.sql.changes.patience import Patience
 from connectors.sql.connection import create_engine
 from connectors.sql.source import SqlSource
 from rag.events import Listing, Notice, Unreadable, Upsert
-from tests.conftest import server_database
+from tests.support.databases import server_database
 from tests.support.synced import Synced
 
 Run = Callable[..., None]

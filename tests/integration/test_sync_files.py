@@ -21,7 +21,9 @@ from service.catalogue import connector_of
 from service.knowledge_base import KnowledgeBase
 from service.settings.load import load_settings
 from service.store.ports import Changes
-from tests.conftest import SAMPLE, MakeKb, citewell, stop_engine
+from tests.support.command import SAMPLE, citewell
+from tests.support.embedded import stop_engine
+from tests.support.knowledge_bases import MakeKb
 from tests.support.users import AsNobody, nobody, open_folder
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'

@@ -18,8 +18,9 @@ from connectors.sql.table.page_size import PageSize
 from connectors.sql.visibility import RowVisibility
 from rag.errors import SourceError
 from rag.events import Upsert
-from tests.conftest import change, free_port, server_database, wait_until
-from tests.support.counting_proxy import CountingProxy
+from tests.support.databases import change, server_database
+from tests.support.network.counting_proxy import CountingProxy
+from tests.support.running import free_port, wait_until
 from tests.support.stores import adds_up, fill, line
 from tests.support.synced import Synced
 

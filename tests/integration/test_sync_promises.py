@@ -21,8 +21,9 @@ from service.store.database import Database
 from service.store.ledger import StoredLedger
 from service.store.overview import Overview
 from service.syncing.upkeep import forget, verify
-from tests.conftest import change, server_database, sqlite_with, wait_until
 from tests.crash.harness import DIM, FreeEmbedder
+from tests.support.databases import change, server_database, sqlite_with
+from tests.support.running import wait_until
 from tests.support.stores import Store, adds_up, fill, line
 
 pytestmark = pytest.mark.timeout(600)  # tens of tables, each compared with a rebuild, on a machine that may be slow

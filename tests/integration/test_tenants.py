@@ -19,7 +19,8 @@ from rag.filters import matches, parse_filter
 from rag.ports import Identity
 from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase
-from tests.conftest import MakeKb, sqlite_with
+from tests.support.databases import sqlite_with
+from tests.support.knowledge_bases import MakeKb
 
 FILTERS = int(os.environ.get("TEST_FILTERS", "400"))
 TENANTS = ("acme", "beta", "gämma")

@@ -17,7 +17,9 @@ from rag.ports import Identity, Scope
 from service import connect
 from service.knowledge_base import KnowledgeBase
 from service.store.conversations import without_lost
-from tests.conftest import ROOT, SERVERS, change, server_database, stop_engine
+from tests.support.command import ROOT
+from tests.support.databases import SERVERS, change, server_database
+from tests.support.embedded import stop_engine
 
 DATA = ROOT / "tests" / "data"
 CONFIG = """

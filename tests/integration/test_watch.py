@@ -16,8 +16,12 @@ from service.knowledge_base import KnowledgeBase, connect
 from service.settings.load import load_settings
 from service.syncing.background.schedule import Schedule
 from service.syncing.background.watching import follow_files
-from tests.conftest import MakeKb, change, citewell, sqlite_with, stop_engine, wait_until
 from tests.integration.test_run_commands import committed, start
+from tests.support.command import citewell
+from tests.support.databases import change, sqlite_with
+from tests.support.embedded import stop_engine
+from tests.support.knowledge_bases import MakeKb
+from tests.support.running import wait_until
 from tests.support.users import nobody, open_folder
 
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\nwatch = true\n'

@@ -15,10 +15,10 @@ from rag.errors import AnswerFiltered, EngineBusy, GeneratorUnavailable, Questio
 from rag.types import Message, Route, Sampling
 from service.http.app import create_app
 from service.vllm.client import OpenAIGenerator
-from tests.conftest import MakeKb
-from tests.support.chat_stream import chunk, event
-from tests.support.raw_engine import HEAD, RawEngine, whole
-from tests.support.stub_engine import StubEngine
+from tests.support.knowledge_bases import MakeKb
+from tests.support.llm.chat_stream import chunk, event
+from tests.support.llm.raw_engine import HEAD, RawEngine, whole
+from tests.support.llm.stub_engine import StubEngine
 
 TEXT = "The Edmonton store opens at eleven."
 DOCS = '[sources.docs]\nkind = "files"\npaths = ["docs"]\n'

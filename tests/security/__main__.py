@@ -23,12 +23,12 @@ from rag.ports import NOBODY
 from service.http.app import create_app
 from service.knowledge_base import KnowledgeBase, connect
 from service.store.keys import Rights
-from tests.conftest import stop_engine
 from tests.security import callers, redirects, tokens, trap
 from tests.security import leaks as leaking
 from tests.security.labels import answers, leaks, write
 from tests.security.streams import TEXT, ending, streams
-from tests.support.raw_engine import Answer, RawEngine, whole
+from tests.support.embedded import stop_engine
+from tests.support.llm.raw_engine import Answer, RawEngine, whole
 from tests.support.rights import ALL, FORMS
 
 QUICK = os.environ.get("QUICK") == "1"

@@ -16,7 +16,9 @@ from urllib.parse import quote, quote_plus, unquote
 
 import httpx
 
-from tests.conftest import Server, sqlite_with, stop_engine
+from tests.support.command import Server
+from tests.support.databases import sqlite_with
+from tests.support.embedded import stop_engine
 
 # Each with signs that a URL, JSON or a shell reads in its own way.
 SECRETS = {
@@ -169,7 +171,7 @@ def attack(folder: Path, *, quick: bool) -> Seen:
 
 
 def _ask_service(config: Path, seen: Seen) -> None:
-    from tests.conftest import citewell_here
+    from tests.support.command import citewell_here
 
     tokens = {
         scopes: json.loads(citewell_here("keys", "create", "k", *(f"--scope={s}" for s in scopes.split("+")), "--json", config=config).stdout)

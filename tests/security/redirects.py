@@ -21,7 +21,7 @@ from service.settings.sections import OidcSettings
 from service.telemetry.tracing import span_exporter
 from service.vllm.client import OpenAIGenerator
 from service.vllm.metrics import engine_metrics
-from tests.support.provider import Provider
+from tests.support.network.provider import Provider
 
 CODES = (301, 302, 303, 307, 308)
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.support.chat_stream import USAGE, chunk, event
-from tests.support.raw_engine import HEAD, Answer, whole
+from tests.support.llm.chat_stream import USAGE, chunk, event
+from tests.support.llm.raw_engine import HEAD, Answer, whole
 
 TEXT = "The Edmonton store opens at eleven. Parking is free."
 DONE = b"data: [DONE]\n\n"

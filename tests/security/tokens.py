@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from service.http.app import create_app
 from service.knowledge_base import connect
 from service.store.keys import Rights
-from tests.support.provider import Provider
+from tests.support.network.provider import Provider
 
 
 def _part(value: Any) -> str:

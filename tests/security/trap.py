@@ -6,7 +6,7 @@ from pathlib import Path
 
 import docx
 
-from tests.conftest import stop_engine
+from tests.support.embedded import stop_engine
 
 # What a child imports late, from the standard library, from us, from others; and what Python itself looks for.
 PLANTED = (

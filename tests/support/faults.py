@@ -18,9 +18,10 @@ import httpx
 from indexes.embedded.address import socket_path
 from indexes.embedded.launch import ensure_running
 from service.knowledge_base import connect
-from tests.conftest import Server, stop_engine
-from tests.support.fault_proxy import FaultProxy
-from tests.support.stub_engine import StubEngine
+from tests.support.command import Server
+from tests.support.embedded import stop_engine
+from tests.support.llm.stub_engine import StubEngine
+from tests.support.network.fault_proxy import FaultProxy
 
 QUESTION = "When does the Edmonton store open?"
 STORES = "# Stores\n\nThe Edmonton store opens at eleven and closes at six in the evening on every day but Sunday.\n"

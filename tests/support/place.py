@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.conftest import Server, citewell, citewell_json, stop_engine
-from tests.support.stub_engine import StubEngine
+from tests.support.command import Server, citewell, citewell_json
+from tests.support.embedded import stop_engine
+from tests.support.llm.stub_engine import StubEngine
 
 CONFIG = """
 [sources.docs]

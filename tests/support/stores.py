@@ -4,8 +4,8 @@ from typing import Any
 
 from service.syncing.report import TableReport
 from service.syncing.sync import Options, Report, ingest
-from tests.conftest import change
 from tests.crash.harness import Setting, difference
+from tests.support.databases import change
 
 Rows = dict[str, str]
 

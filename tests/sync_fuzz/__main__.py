@@ -21,8 +21,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from tests.conftest import SERVERS, server_database, sqlite_with, stop_engine
 from tests.crash.harness import Setting
+from tests.support.databases import SERVERS, server_database, sqlite_with
+from tests.support.embedded import stop_engine
 from tests.sync_fuzz.campaign import EVENTS, QUICK_EVENTS, Campaign, Tally
 from tests.sync_fuzz.database import DatabaseWorld
 from tests.sync_fuzz.folder import FolderWorld, apply

@@ -14,8 +14,8 @@ from connectors.files.source import FilesSource
 from connectors.sql.source import SqlSource
 from service.store.ledger import StoredLedger
 from service.syncing.upkeep import forget as forget_table
-from tests.conftest import stop_engine
 from tests.crash.harness import Connector, Difference, Setting, Snapshot, difference, run
+from tests.support.embedded import stop_engine
 from tests.sync_fuzz.database import QUERY, VIEW
 from tests.sync_fuzz.steps import ASKED, FOLDER, TABLES, World
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import free_port, wait_until
+from tests.support.running import free_port, wait_until
 from tests.vllm.environment import MODEL, CannotInstall, prepare, qwen_folder
 
 _SETTINGS = {

@@ -11,7 +11,8 @@ import pytest
 from rag.types import Message, Sampling
 from service.vllm.client import OpenAIGenerator
 from service.vllm.counter import TransformersTokenCounter
-from tests.conftest import SAMPLE, Server, citewell, stop_engine
+from tests.support.command import SAMPLE, Server, citewell
+from tests.support.embedded import stop_engine
 from tests.vllm.environment import MODEL
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.syncing.background.child import ChildIngest, ingest_command
-from tests.conftest import wait_until
+from tests.support.running import wait_until
 from tests.unit.service.background.conftest import PROGRESS, REPORTS, held, reported
 
 

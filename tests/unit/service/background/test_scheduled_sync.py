@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.syncing.background.scheduled_sync import ScheduledSync
-from tests.conftest import wait_until
+from tests.support.running import wait_until
 from tests.unit.service.background.conftest import Script, held, reported
 from tests.unit.service.conftest import settings_of
 

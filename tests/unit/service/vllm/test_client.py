@@ -10,8 +10,8 @@ import pytest
 from rag.errors import AnswerFiltered, GeneratorUnavailable, QuestionError
 from rag.types import Message, Sampling
 from service.vllm.client import OpenAIGenerator, all_answer
-from tests.support.answering import Answer, Hosts, streamed
-from tests.support.chat_stream import chunk, event, stream_of
+from tests.support.llm.answering import Answer, Hosts, streamed
+from tests.support.llm.chat_stream import chunk, event, stream_of
 
 TEXT = "The Edmonton store opens at eleven."
 HELLO = [Message(role="user", content="Hello")]

@@ -11,8 +11,8 @@ import pytest
 from rag.errors import EngineBusy, GeneratorUnavailable, QuestionError, RequestRefused
 from rag.types import Delta, Message, Route, Sampling
 from service.vllm.replica import Replica, body_of
-from tests.support.answering import Hosts, streamed
-from tests.support.chat_stream import USAGE, chunk, event, stream_of
+from tests.support.llm.answering import Hosts, streamed
+from tests.support.llm.chat_stream import USAGE, chunk, event, stream_of
 
 TEXT = "The Edmonton store opens at eleven."
 HELLO = [Message(role="user", content="Hello")]

@@ -10,7 +10,7 @@ from rag.errors import EngineBusy
 from service.http.access.admission import Admission
 from service.telemetry.metrics import Metrics
 from service.vllm.routing import engine_name
-from tests.support.answering import Hosts
+from tests.support.llm.answering import Hosts
 
 
 def engine(waiting: float, running: float) -> httpx.Response:

@@ -1,6 +1,6 @@
 """The web page's pictures in docs/images, taken of the sample record shop without a language model.
 
-python -m tests.support.pictures
+python -m tests.support.page.pictures
 """
 
 import io
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.conftest import ROOT, SAMPLE, Server, citewell, stop_engine
-from tests.support.browser import CHROMIUM, MISSING, Browser, Visit
+from tests.support.command import ROOT, SAMPLE, Server, citewell
+from tests.support.embedded import stop_engine
+from tests.support.page.browser import CHROMIUM, MISSING, Browser, Visit
 
 FOLDER = ROOT / "docs" / "images"
 DESK = {"width": 1200, "height": 760}

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.conftest import free_port
-from tests.support.chat_stream import stream_of
+from tests.support.llm.chat_stream import stream_of
+from tests.support.running import free_port
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 Answer = Sequence[bytes]  # sent one after the other

@@ -6,7 +6,7 @@ with `fault=cut`, `error` or `hang` fails after half.
 It echoes the first passage's label for {label} in TEXT, and records what it was asked. `behaviour` gives such a name
 for a request in place of its own. As a process of its own:
 
-    python -m tests.support.stub_engine PORT
+    python -m tests.support.llm.stub_engine PORT
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.conftest import free_port, wait_until
+from tests.support.running import free_port, wait_until
 
 _WORDS = "The store opens at eleven and closes at six in the evening on every day but Sunday ".split()
 

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import free_port
+from tests.support.running import free_port
 
 _SLOW_S = 1.0
 _CUT_AFTER_BYTES = 600

@@ -1,0 +1,1 @@
+"""Proxies that count or fail, and an OpenID Connect provider."""
