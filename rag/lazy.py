@@ -4,18 +4,18 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Lazy(Generic[T]):
+class Lazy(Generic[T_co]):
     """Made once, at the first call, by whichever thread comes first; a failure is raised and tried again."""
 
-    def __init__(self, make: Callable[[], T]) -> None:
+    def __init__(self, make: Callable[[], T_co]) -> None:
         self._make = make
         self._lock = threading.RLock()
-        self._made: list[T] = []
+        self._made: list[T_co] = []
 
-    def __call__(self) -> T:
+    def __call__(self) -> T_co:
         if not self._made:
             with self._lock:
                 if not self._made:

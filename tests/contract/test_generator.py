@@ -7,6 +7,7 @@ One of your own: subclass GeneratorContract, with a method `says` that gives one
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from typing import ClassVar
 
 import pytest
 
@@ -28,21 +29,21 @@ class GeneratorContract:
     def fails(self) -> Generator:
         raise NotImplementedError
 
-    def test_the_pieces_of_an_answer_are_the_answer(self):
+    def test_the_pieces_of_an_answer_are_the_answer(self) -> None:
         assert "".join(delta.text for delta in asyncio.run(whole(self.says(ANSWER)))) == ANSWER
 
-    def test_what_it_cost_is_told_after_the_answer(self):
+    def test_what_it_cost_is_told_after_the_answer(self) -> None:
         deltas = asyncio.run(whole(self.says(ANSWER)))
         [place] = [number for number, delta in enumerate(deltas) if delta.usage]
         assert not any(delta.text for delta in deltas[place:])
         usage = deltas[place].usage or Usage()
         assert min(usage.prompt_tokens, usage.completion_tokens) > 0
 
-    def test_one_that_does_not_answer_says_so(self):
+    def test_one_that_does_not_answer_says_so(self) -> None:
         with pytest.raises(GeneratorUnavailable):
             asyncio.run(whole(self.fails()))
 
-    def test_a_stream_may_be_left_in_the_middle_and_another_begun(self):
+    def test_a_stream_may_be_left_in_the_middle_and_another_begun(self) -> None:
         generator = self.says(ANSWER)
 
         async def ask() -> list[Delta]:
@@ -52,23 +53,23 @@ class GeneratorContract:
 
         assert "".join(delta.text for delta in asyncio.run(ask())) == ANSWER
 
-    def test_a_check_names_every_replica_with_what_is_wrong(self):
+    def test_a_check_names_every_replica_with_what_is_wrong(self) -> None:
         well, ill = (asyncio.run(generator.check()) for generator in (self.says(ANSWER), self.fails()))
         assert len(well) == len(ill) == 1
         assert not any(well.values())
         assert all(ill.values())
 
-    def test_that_all_answer_is_told_with_their_names(self):
+    def test_that_all_answer_is_told_with_their_names(self) -> None:
         assert asyncio.run(all_answer(self.says(ANSWER))).startswith("a token from ")
         with pytest.raises(GeneratorUnavailable):
             asyncio.run(all_answer(self.fails()))
 
-    def test_the_same_affinity_goes_to_the_same_replica(self):
+    def test_the_same_affinity_goes_to_the_same_replica(self) -> None:
         generator = self.says(ANSWER)
         assert generator.replica("a tenant")
         assert generator.replica("a tenant") == generator.replica("a tenant")
 
-    def test_a_window_that_nobody_tells_is_none(self):
+    def test_a_window_that_nobody_tells_is_none(self) -> None:
         assert asyncio.run(self.says(ANSWER).window_tokens()) is None
 
 
@@ -89,6 +90,8 @@ class TestScripted(GeneratorContract):
 
 
 class TestOpenAI(GeneratorContract):
+    stub: ClassVar[StubEngine]
+
     @pytest.fixture(scope="class", autouse=True)
     def engine(self, request: pytest.FixtureRequest) -> Iterator[None]:
         with StubEngine() as request.cls.stub:

@@ -32,25 +32,25 @@ class RerankerContract:
     def reranker(self) -> Iterator[Reranker]:
         raise NotImplementedError
 
-    def test_the_same_hits_come_back_best_first(self, reranker: Reranker):
+    def test_the_same_hits_come_back_best_first(self, reranker: Reranker) -> None:
         ranked = reranker.rank("about fish", HITS, timeout_s=60)
         assert {each.chunk.id for each in ranked} == {each.chunk.id for each in HITS}
         assert len(ranked) == len(HITS)
         assert [each.score for each in ranked] == sorted((each.score for each in ranked), reverse=True)
 
-    def test_a_hit_keeps_its_scores_from_before_beside_the_new_one(self, reranker: Reranker):
+    def test_a_hit_keeps_its_scores_from_before_beside_the_new_one(self, reranker: Reranker) -> None:
         for each in reranker.rank("about fish", HITS, timeout_s=60):
             before = HITS[int(each.chunk.id[1:])]
             assert each.scores == {"bm25": 2.0, "fused": before.score, "rerank": each.score}
 
-    def test_equal_hits_stay_in_the_order_given(self, reranker: Reranker):
+    def test_equal_hits_stay_in_the_order_given(self, reranker: Reranker) -> None:
         alike = [hit(number, "about cats") for number in range(4)]
         assert order(reranker.rank("about fish", alike, timeout_s=60)) == order(alike)
 
-    def test_no_hits_are_no_hits(self, reranker: Reranker):
+    def test_no_hits_are_no_hits(self, reranker: Reranker) -> None:
         assert reranker.rank("about fish", [], timeout_s=60) == []
 
-    def test_without_time_the_hits_stay_as_they_are(self, reranker: Reranker):
+    def test_without_time_the_hits_stay_as_they_are(self, reranker: Reranker) -> None:
         many = [hit(number, TEXTS[number % 3]) for number in range(40)]
         assert reranker.rank("about fish", many, timeout_s=0) == many
 
@@ -58,7 +58,7 @@ class RerankerContract:
 class UnderstandingRerankerContract(RerankerContract):
     """One whose scores mean something, where those of a model with random weights do not."""
 
-    def test_what_answers_the_question_comes_first(self, reranker: Reranker):
+    def test_what_answers_the_question_comes_first(self, reranker: Reranker) -> None:
         assert order(reranker.rank("about fish", HITS, timeout_s=60)) == ["c2", "c0", "c1"]
 
 
@@ -94,7 +94,7 @@ class TestCrossEncoder(RerankerContract):
         return load_reranker(str(folder))
 
 
-def test_hits_stay_as_they_are_when_the_endpoint_is_away():
+def test_hits_stay_as_they_are_when_the_endpoint_is_away() -> None:
     reranker = load_reranker("m", url=f"http://127.0.0.1:{free_port()}")
     assert reranker.rank("about fish", HITS, timeout_s=60) == HITS
 

@@ -4,6 +4,7 @@ An index of your own: subclass SearchableContract, with a fixture `index` that g
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,13 +45,13 @@ class SearchableContract:
     def index(self) -> Iterator[Index]:
         raise NotImplementedError
 
-    def test_what_was_stored_is_found_by_its_words_and_by_its_vector(self, index: Index):
+    def test_what_was_stored_is_found_by_its_words_and_by_its_vector(self, index: Index) -> None:
         index.upsert([point(i, text) for i, text in enumerate(TEXTS)])
         assert ids(search(index, "which albums did ac/dc release", near=1))[0] == "d1"
         assert ids(search(index, "唱片 存放", near=0))[0] == "d0"
         assert ids(search(index, "INV-2024-0042", near=3))[0] == "d3"
 
-    def test_a_hit_carries_its_document_place_and_every_retriever_s_score(self, index: Index):
+    def test_a_hit_carries_its_document_place_and_every_retriever_s_score(self, index: Index) -> None:
         index.upsert([point(i, text) for i, text in enumerate(TEXTS)])
         hit = search(index, "AC/DC", near=1)[0]
         assert hit.chunk.document.primary_key == {"id": 1}
@@ -59,20 +60,20 @@ class SearchableContract:
         assert hit.scores["bm25"] > 0
         assert hit.score == pytest.approx(1.0)  # first in both lists
 
-    def test_a_hit_that_only_its_vector_finds_has_no_score_for_words(self, index: Index):
+    def test_a_hit_that_only_its_vector_finds_has_no_score_for_words(self, index: Index) -> None:
         index.upsert([point(i, text) for i, text in enumerate(TEXTS)])
         [hit] = search(index, "", near=2, limit=1)
         assert hit.chunk.document.id == "d2"
         assert list(hit.scores) == ["dense"]
 
-    def test_hits_come_best_first_and_no_more_than_asked_for(self, index: Index):
+    def test_hits_come_best_first_and_no_more_than_asked_for(self, index: Index) -> None:
         index.upsert([point(i, f"record number {i}") for i in range(30)])
         hits = search(index, "record number 7", near=7, limit=5)
         assert ids(hits)[0] == "d7"
         assert len(hits) == 5
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
-    def test_tenants_and_sources_are_kept_apart(self, index: Index):
+    def test_tenants_and_sources_are_kept_apart(self, index: Index) -> None:
         index.upsert(
             [point(1, "AC/DC", tenant="a"), point(2, "AC/DC", tenant="b"), point(3, "AC/DC", tenant="a", source="shop")]
         )
@@ -80,7 +81,7 @@ class SearchableContract:
         assert ids(search(index, "AC/DC", scope=Scope(identity=Identity(tenant="a"), sources=("shop",)))) == ["d3"]
         assert search(index, "AC/DC") == []
 
-    def test_groups_see_what_is_theirs_and_what_is_everybody_s(self, index: Index):
+    def test_groups_see_what_is_theirs_and_what_is_everybody_s(self, index: Index) -> None:
         index.upsert([point(1, "AC/DC"), point(2, "AC/DC", acl=("hr",)), point(3, "AC/DC", acl=(NOBODY,))])
 
         def seen(*groups: str) -> set[str]:
@@ -92,7 +93,7 @@ class SearchableContract:
         assert seen(NOBODY) == {"d1"}
 
     @pytest.mark.parametrize("form", FILTERS, ids=str)
-    def test_a_filter_lets_through_what_passes_it(self, index: Index, form: dict):
+    def test_a_filter_lets_through_what_passes_it(self, index: Index, form: dict[str, Any]) -> None:
         stored = [
             point(1, "AC/DC", source="shop", scope="orders", kind="row", tags=("vip", "late"), page=1, updated_at=1_710_000_000,
                   metadata={"total": 99.5, "paid": True, "number": 2**60, "date": "2024-03-01"}),
@@ -106,22 +107,22 @@ class SearchableContract:
         passing = {p.chunk.document.id for p in stored if where and matches(where, p.chunk.document, p.chunk.page)}
         assert set(ids(search(index, "AC/DC", scope=Scope(where=where)))) == passing
 
-    def test_a_filter_never_widens_what_a_caller_sees(self, index: Index):
+    def test_a_filter_never_widens_what_a_caller_sees(self, index: Index) -> None:
         index.upsert([point(1, "AC/DC", tenant="a"), point(2, "AC/DC", tenant="b")])
         everything = parse_filter({"any": [{"document_id": "d2"}, {"not": {"document_id": "d2"}}]})
         scope = Scope(identity=Identity(tenant="a"), where=everything)
         assert ids(search(index, "AC/DC", scope=scope)) == ["d1"]
 
-    def test_an_empty_index_answers_with_nothing(self, index: Index):
+    def test_an_empty_index_answers_with_nothing(self, index: Index) -> None:
         assert search(index, "anything") == []
 
-    def test_what_a_caller_may_still_see_is_told_by_id(self, index: Index):
+    def test_what_a_caller_may_still_see_is_told_by_id(self, index: Index) -> None:
         index.upsert([point(1, "AC/DC"), point(2, "AC/DC", acl=("hr",)), point(3, "AC/DC", source="shop")])
         asked = [point_id(number) for number in (1, 2, 3, 4)]
         assert index.visible(asked, Scope(sources=("docs",))) == {point_id(1)}
         assert index.visible([], Scope()) == set()
 
-    def test_more_ids_than_a_page_are_asked_for_at_once(self, index: Index):
+    def test_more_ids_than_a_page_are_asked_for_at_once(self, index: Index) -> None:
         index.upsert([point(number, "x") for number in (1, 1200)])
         assert index.visible([point_id(number) for number in range(1500)], Scope()) == {point_id(1), point_id(1200)}
 
@@ -155,7 +156,7 @@ class TestQdrantServer(SearchableContract):
 
 def test_the_embedded_engine_ranks_like_the_oracle_and_the_fake(
     embedded_client: QdrantClient, memory_client: QdrantClient
-):
+) -> None:
     words = "record store album vinyl jazz blues rock price refund customer invoice track".split()
     rng = np.random.default_rng(7)
     points = [point(i, " ".join(rng.choice(words, size=6))) for i in range(300)]

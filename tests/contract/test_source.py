@@ -41,11 +41,16 @@ TEXTS = {f"album {n}": f"sleeve notes of record {n}" for n in range(1, 6)}
 class Place(Protocol):
     """What a source reads. A document is made of each name, with its text in it."""
 
-    source: Source
-    unreachable: Source
-    """One of the same kind, of a place that is not there."""
-    edge: int
-    """How many documents a read with notes yields that did not change: those at the edge of a time."""
+    @property
+    def source(self) -> Source: ...
+
+    @property
+    def unreachable(self) -> Source:
+        """One of the same kind, of a place that is not there."""
+
+    @property
+    def edge(self) -> int:
+        """How many documents a read with notes yields that did not change: those at the edge of a time."""
 
     def put(self, name: str, text: str) -> None:
         """Add, or change, what a document is made of."""
@@ -114,13 +119,13 @@ class SourceContract:
             place.put(name, text)
         return Follower(source=place.source)
 
-    def test_a_first_read_yields_everything_once_and_ends_whole(self, follower: Follower):
+    def test_a_first_read_yields_everything_once_and_ends_whole(self, follower: Follower) -> None:
         events = follower.read()
         assert [isinstance(event, SnapshotComplete) for event in events].index(True) == len(events) - 1
         assert sum(isinstance(event, Upsert) for event in events) == len(TEXTS)
         assert texts_of(follower.documents) == set(TEXTS.values())
 
-    def test_a_document_says_what_it_is_cited_by(self, follower: Follower):
+    def test_a_document_says_what_it_is_cited_by(self, follower: Follower) -> None:
         events = follower.read()
         assert isinstance(events[-1], SnapshotComplete)
         for document in follower.documents.values():
@@ -129,17 +134,17 @@ class SourceContract:
             assert document.uri
             assert document.scope in events[-1].scopes
 
-    def test_events_stand_in_the_order_that_their_follower_relies_on(self, place: Place, follower: Follower):
+    def test_events_stand_in_the_order_that_their_follower_relies_on(self, place: Place, follower: Follower) -> None:
         check_grammar(follower.read())
         place.put("album 3", "sleeve notes, revised")
         place.remove("album 4")
         check_grammar(follower.read())
 
-    def test_reading_twice_without_notes_gives_the_same_documents(self, place: Place, follower: Follower):
+    def test_reading_twice_without_notes_gives_the_same_documents(self, place: Place, follower: Follower) -> None:
         one, other = ([e.document for e in place.source.read() if isinstance(e, Upsert)] for _ in range(2))
         assert one == other
 
-    def test_a_document_that_changed_keeps_its_id_and_has_its_new_text(self, place: Place, follower: Follower):
+    def test_a_document_that_changed_keeps_its_id_and_has_its_new_text(self, place: Place, follower: Follower) -> None:
         follower.read()
         before = set(follower.documents)
         place.put("album 3", "sleeve notes, revised")
@@ -147,20 +152,22 @@ class SourceContract:
         assert set(follower.documents) == before
         assert texts_of(follower.documents) == {*TEXTS.values(), "sleeve notes, revised"} - {TEXTS["album 3"]}
 
-    def test_a_document_that_came_is_found(self, place: Place, follower: Follower):
+    def test_a_document_that_came_is_found(self, place: Place, follower: Follower) -> None:
         follower.read()
         place.put("album 9", "sleeve notes of a new record")
         follower.read()
         assert texts_of(follower.documents) == {*TEXTS.values(), "sleeve notes of a new record"}
 
-    def test_a_document_that_is_gone_is_told(self, place: Place, follower: Follower):
+    def test_a_document_that_is_gone_is_told(self, place: Place, follower: Follower) -> None:
         follower.read()
         place.remove("album 1")
         place.remove("album 5")
         follower.read()
         assert texts_of(follower.documents) == set(TEXTS.values()) - {TEXTS["album 1"], TEXTS["album 5"]}
 
-    def test_a_read_that_is_broken_off_loses_nothing_and_the_next_one_ends_it(self, place: Place, follower: Follower):
+    def test_a_read_that_is_broken_off_loses_nothing_and_the_next_one_ends_it(
+        self, place: Place, follower: Follower
+    ) -> None:
         follower.read()
         old = set(follower.documents)
         place.put("album 2", "sleeve notes, revised")
@@ -177,7 +184,7 @@ class SourceContract:
             if len(whole) < stop_after:
                 break
 
-    def test_a_first_read_that_is_broken_off_is_ended_by_the_next_one(self, place: Place, follower: Follower):
+    def test_a_first_read_that_is_broken_off_is_ended_by_the_next_one(self, place: Place, follower: Follower) -> None:
         for stop_after in itertools.count(step=self.step):
             broken = Follower(source=place.source)
             whole = broken.read(stop_after=stop_after)
@@ -187,7 +194,7 @@ class SourceContract:
             if len(whole) < stop_after:
                 break
 
-    def test_a_place_that_is_not_there_is_a_source_error_and_no_empty_source(self, place: Place):
+    def test_a_place_that_is_not_there_is_a_source_error_and_no_empty_source(self, place: Place) -> None:
         with pytest.raises(SourceError):
             list(place.unreachable.read())
 
@@ -195,12 +202,12 @@ class SourceContract:
 class IncrementalSourceContract(SourceContract):
     """What holds, too, for a source that notes what it has read."""
 
-    def test_a_read_with_notes_yields_nothing_when_nothing_changed(self, place: Place, follower: Follower):
+    def test_a_read_with_notes_yields_nothing_when_nothing_changed(self, place: Place, follower: Follower) -> None:
         follower.read()
         assert len(follower.changed()) <= place.edge
         assert texts_of(follower.documents) == set(TEXTS.values())
 
-    def test_a_read_with_notes_yields_only_what_changed(self, place: Place, follower: Follower):
+    def test_a_read_with_notes_yields_only_what_changed(self, place: Place, follower: Follower) -> None:
         follower.read()
         place.put("album 3", "sleeve notes, revised")
         place.put("album 9", "sleeve notes of a new record")
@@ -210,7 +217,7 @@ class IncrementalSourceContract(SourceContract):
         new = {"sleeve notes, revised", "sleeve notes of a new record"}
         assert texts_of({i: follower.documents[i] for i in changed}) >= new
 
-    def test_notes_come_back_from_json_as_they_went(self, follower: Follower):
+    def test_notes_come_back_from_json_as_they_went(self, follower: Follower) -> None:
         """Follower keeps them as JSON: what does not survive that would be read anew every time."""
         notes = [note for event in follower.read() for note in _notes_in(event)]
         assert notes

@@ -29,29 +29,29 @@ class TokenCounterContract:
     def counter(self) -> TokenCounter:
         raise NotImplementedError
 
-    def test_a_text_has_tokens_and_nothing_has_none(self, counter: TokenCounter):
+    def test_a_text_has_tokens_and_nothing_has_none(self, counter: TokenCounter) -> None:
         assert counter.count_text("") == 0
         assert all(counter.count_text(text) > 0 for text in ("returned", "唱片", "0042"))
 
-    def test_more_text_is_more_tokens(self, counter: TokenCounter):
+    def test_more_text_is_more_tokens(self, counter: TokenCounter) -> None:
         counts = [counter.count_text("a record\n" * times) for times in (1, 2, 10, 100)]
         assert counts == sorted(set(counts))
 
-    def test_a_chat_is_its_texts_and_a_template(self, counter: TokenCounter):
+    def test_a_chat_is_its_texts_and_a_template(self, counter: TokenCounter) -> None:
         texts = counter.count_text(SYSTEM.content) + counter.count_text(USER.content)
         assert texts < counter.count([SYSTEM, USER]) < texts + 40
 
-    def test_a_further_message_costs_more(self, counter: TokenCounter):
+    def test_a_further_message_costs_more(self, counter: TokenCounter) -> None:
         answer = Message(role="assistant", content="Thirty days.")
         assert counter.count([SYSTEM, USER]) < counter.count([SYSTEM, USER, answer]) < counter.count(
             [SYSTEM, USER, answer, USER]
         )  # fmt: skip
 
-    def test_where_counts_add_up_lines_do_not_join(self, counter: TokenCounter):
+    def test_where_counts_add_up_lines_do_not_join(self, counter: TokenCounter) -> None:
         if counter.additive:
             assert counter.count_text("".join(TEXTS)) == sum(map(counter.count_text, TEXTS))
 
-    def test_counting_again_counts_the_same(self, counter: TokenCounter):
+    def test_counting_again_counts_the_same(self, counter: TokenCounter) -> None:
         assert [counter.count_text(text) for text in TEXTS] == [counter.count_text(text) for text in TEXTS]
         assert counter.count([SYSTEM, USER]) == counter.count([SYSTEM, USER])
 

@@ -12,12 +12,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
-from connectors.files.source import FilesSource
-from connectors.sql.source import SqlSource
 from indexes.embedded.address import socket_path
 from indexes.qdrant.connect import connect_embedded
 from indexes.qdrant.index import QdrantIndex
@@ -25,7 +23,7 @@ from indexes.qdrant.schema import Encoders
 from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
 from rag.language.tokens import QwenTokenCounter
-from rag.ports import Embedder
+from rag.ports import Embedder, Source
 from service.store.database import Database
 from service.store.ledger import StoredLedger
 from service.syncing.run import SyncParts
@@ -47,7 +45,6 @@ _WRITES = {
     ),
     "index": ("upsert", "delete", "mark"),
 }
-Connector = SqlSource | FilesSource
 Snapshot = dict[str, tuple[Any, Any]]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
@@ -56,6 +53,11 @@ _context.set_forkserver_preload(
         "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.mysql",
     ]
 )  # fmt: skip
+
+
+class Connector(Source, Protocol):
+    @property
+    def name(self) -> str: ...
 
 
 class FreeEmbedder(HashEmbedder):

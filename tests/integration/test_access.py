@@ -74,12 +74,13 @@ def call(client: TestClient, method: str, path: str, token: str = "") -> Any:
     return client.request(method, url, json=BODIES.get(path), headers=bearer(token) if token else {})
 
 
-def test_the_table_has_every_route_and_no_other(client: TestClient):
-    routes = {(method, route.path) for route in client.app.routes for method in route.methods}
+def test_the_table_has_every_route_and_no_other(client: TestClient) -> None:
+    app: Any = client.app
+    routes = {(method, route.path) for route in app.routes for method in route.methods}
     assert routes == {(route.method, route.path) for route in ROUTES}
 
 
-def test_each_route_lets_in_whom_the_table_says(client: TestClient, key: Any, kb: KnowledgeBase):
+def test_each_route_lets_in_whom_the_table_says(client: TestClient, key: Any, kb: KnowledgeBase) -> None:
     tokens = {scope: key(scope, tenant="acme") for scope in ("ask", "ingest", "admin")}
     revoked = key("admin")
     kb.services.keys().revoke(revoked.split("_")[1])
@@ -97,7 +98,7 @@ def test_each_route_lets_in_whom_the_table_says(client: TestClient, key: Any, kb
             assert answer.status_code != 401
 
 
-def test_no_tenant_sees_another_s_documents_on_any_route(client: TestClient, key: Any):
+def test_no_tenant_sees_another_s_documents_on_any_route(client: TestClient, key: Any) -> None:
     seen = 0
     for tenant, place in SECRETS.items():
         token = key("ask", "ingest", tenant=tenant)
@@ -109,7 +110,7 @@ def test_no_tenant_sees_another_s_documents_on_any_route(client: TestClient, key
     assert seen >= 9  # each finds its own: asked, retrieved, chatted
 
 
-def test_a_conversation_belongs_to_its_key(client: TestClient, key: Any, kb: KnowledgeBase):
+def test_a_conversation_belongs_to_its_key(client: TestClient, key: Any, kb: KnowledgeBase) -> None:
     mine, other = key(tenant="acme"), key(tenant="acme")
     body = {"question": QUESTION, "conversation": "c1"}
     assert client.post("/v1/ask", json=body, headers=bearer(mine)).status_code == 200
@@ -119,7 +120,7 @@ def test_a_conversation_belongs_to_its_key(client: TestClient, key: Any, kb: Kno
     assert client.post("/v1/ask", json=follow, headers=bearer(mine)).json()["standalone"] != ""
 
 
-def test_a_key_s_rights_narrow_sources_and_profiles(client: TestClient, key: Any):
+def test_a_key_s_rights_narrow_sources_and_profiles(client: TestClient, key: Any) -> None:
     token = key("ask", "ingest", tenant="beta", sources=("private",), profiles=("document",))
     hits = client.post("/v1/retrieve", json=BODIES["/v1/retrieve"], headers=bearer(token)).json()["hits"]
     assert {hit["source"] for hit in hits} == {"private"}
@@ -135,11 +136,12 @@ def test_a_key_s_rights_narrow_sources_and_profiles(client: TestClient, key: Any
     assert client.get("/v1/sources/docs", headers=bearer(token)).status_code == 404
 
 
-def test_an_ingest_key_sees_starts_and_cancels_nothing_of_another_tenant_s(kb: KnowledgeBase, key: Any):
+def test_an_ingest_key_sees_starts_and_cancels_nothing_of_another_tenant_s(kb: KnowledgeBase, key: Any) -> None:
     """`docs` is of three tenants, `private` of beta alone."""
     started: list[Any] = []
     with TestClient(create_app(kb.services)) as client:
-        parts = client.app.state.parts
+        app: Any = client.app
+        parts = app.state.parts
         parts.runner = SimpleNamespace(submit=started.append, stop=AsyncMock())
         jobs = {name: kb.services.jobs().add({"sources": [name]}).id for name in ("docs", "private")}
         for job in jobs.values():
@@ -179,14 +181,14 @@ def test_an_ingest_key_sees_starts_and_cancels_nothing_of_another_tenant_s(kb: K
         assert client.post("/v1/jobs", json={}, headers=acme).status_code == 422
 
 
-def test_one_who_only_asks_learns_names_of_their_sources_and_no_state(client: TestClient, key: Any):
+def test_one_who_only_asks_learns_names_of_their_sources_and_no_state(client: TestClient, key: Any) -> None:
     found = client.get("/v1/sources", headers=bearer(key("ask", tenant="acme"))).json()["sources"]
     assert found == [{"name": "docs", "kind": "files"}]
 
 
 def test_until_a_first_key_is_made_everybody_may_and_then_nobody_without(
     client: TestClient, key: Any, kb: KnowledgeBase
-):
+) -> None:
     assert client.get("/v1/me").json()["authenticated"] is False
     token = key("ask")
     fresh = TestClient(create_app(kb.services))
@@ -196,14 +198,14 @@ def test_until_a_first_key_is_made_everybody_may_and_then_nobody_without(
     assert TestClient(create_app(kb.services)).get("/v1/me").status_code == 401
 
 
-def test_metrics_can_be_made_public(tmp_path: Path, make_kb: MakeKb):
+def test_metrics_can_be_made_public(tmp_path: Path, make_kb: MakeKb) -> None:
     made = make_kb(TOML + "[server]\npublic_metrics = true\n")
     made.services.keys().create("test", Rights())
     answer = TestClient(create_app(made.services)).get("/metrics")
     assert (answer.status_code, "citewell_requests_total" in answer.text) == (200, True)
 
 
-def test_a_forged_host_is_refused(kb: KnowledgeBase):
+def test_a_forged_host_is_refused(kb: KnowledgeBase) -> None:
     client = TestClient(
         create_app(kb.services, hosts=frozenset({"localhost", "::1"})), base_url="http://localhost:8000"
     )
@@ -230,7 +232,7 @@ def oidc(make_kb: MakeKb, kb: KnowledgeBase, provider: Provider) -> TestClient:
     return TestClient(create_app(make_kb(TOML + section).services))
 
 
-def test_a_token_of_the_provider_says_tenant_groups_and_scopes(oidc: TestClient, provider: Provider):
+def test_a_token_of_the_provider_says_tenant_groups_and_scopes(oidc: TestClient, provider: Provider) -> None:
     me = oidc.get("/v1/me", headers=bearer(provider.token())).json()
     assert (me["name"], me["tenant"], me["groups"], me["scopes"]) == ("oidc:ann", "acme", ["hr"], ["ask"])
     asked = oidc.post("/v1/ask", json={"question": QUESTION}, headers=bearer(provider.token())).json()
@@ -238,7 +240,7 @@ def test_a_token_of_the_provider_says_tenant_groups_and_scopes(oidc: TestClient,
     assert oidc.get("/v1/config", headers=bearer(provider.token())).status_code == 403
 
 
-def test_tokens_that_are_not_the_provider_s_are_refused(oidc: TestClient, provider: Provider):
+def test_tokens_that_are_not_the_provider_s_are_refused(oidc: TestClient, provider: Provider) -> None:
     foreign = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     unsigned = jwt.encode({"sub": "ann"}, "", algorithm="none")
     wrong = {
@@ -273,7 +275,9 @@ def slow_provider() -> Iterator[Provider]:
     made.server.shutdown()
 
 
-def test_a_slow_provider_holds_up_nobody_with_a_key(make_kb: MakeKb, kb: KnowledgeBase, slow_provider: Provider):
+def test_a_slow_provider_holds_up_nobody_with_a_key(
+    make_kb: MakeKb, kb: KnowledgeBase, slow_provider: Provider
+) -> None:
     key = kb.services.keys().create("k", Rights())[1]
     section = f'[auth.oidc]\nissuer = "{slow_provider.url}"\naudience = "citewell"\n'
     app = create_app(make_kb(TOML + section).services)
@@ -297,7 +301,7 @@ def test_a_slow_provider_holds_up_nobody_with_a_key(make_kb: MakeKb, kb: Knowled
     assert len(slow_provider.asked) == 1
 
 
-def test_made_up_key_ids_make_one_fetch_and_known_ones_go_on(oidc: TestClient, provider: Provider):
+def test_made_up_key_ids_make_one_fetch_and_known_ones_go_on(oidc: TestClient, provider: Provider) -> None:
     assert oidc.get("/v1/me", headers=bearer(provider.token())).status_code == 200
     before = len(provider.asked)
     statuses = [oidc.get("/v1/me", headers=bearer(provider.token(kid=f"no-{n}"))).status_code for n in range(20)]
@@ -307,7 +311,9 @@ def test_made_up_key_ids_make_one_fetch_and_known_ones_go_on(oidc: TestClient, p
 
 
 @pytest.mark.parametrize("status", [302, 307, 404, 500])
-def test_a_failing_provider_is_asked_once_and_never_followed(make_kb: MakeKb, slow_provider: Provider, status: int):
+def test_a_failing_provider_is_asked_once_and_never_followed(
+    make_kb: MakeKb, slow_provider: Provider, status: int
+) -> None:
     slow_provider.status = status
     slow_provider.answers.set()
     section = f'[auth.oidc]\nissuer = "{slow_provider.url}"\naudience = "citewell"\n'
@@ -318,7 +324,7 @@ def test_a_failing_provider_is_asked_once_and_never_followed(make_kb: MakeKb, sl
     assert slow_provider.asked == ["/.well-known/openid-configuration"]
 
 
-def test_a_provider_that_does_not_answer_is_told_as_that(make_kb: MakeKb, provider: Provider):
+def test_a_provider_that_does_not_answer_is_told_as_that(make_kb: MakeKb, provider: Provider) -> None:
     token = provider.token()
     client = TestClient(
         create_app(make_kb('[auth.oidc]\nissuer = "http://127.0.0.1:1"\naudience = "citewell"\n').services)
@@ -326,7 +332,7 @@ def test_a_provider_that_does_not_answer_is_told_as_that(make_kb: MakeKb, provid
     assert client.get("/v1/me", headers=bearer(token)).status_code == 503
 
 
-def test_a_symmetric_algorithm_or_none_cannot_be_configured(make_kb: MakeKb):
+def test_a_symmetric_algorithm_or_none_cannot_be_configured(make_kb: MakeKb) -> None:
     for algorithm in ("none", "HS256"):
         with pytest.raises(ConfigError, match="algorithms"):
             make_kb(f'[auth.oidc]\nissuer = "https://id.example"\naudience = "c"\nalgorithms = ["{algorithm}"]\n')
@@ -341,7 +347,7 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "citewell.toml"
 
 
-def test_keys_are_made_listed_rotated_and_revoked(config: Path):
+def test_keys_are_made_listed_rotated_and_revoked(config: Path) -> None:
     made = citewell_json(
         "keys",
         "create",
@@ -387,17 +393,17 @@ def test_keys_are_made_listed_rotated_and_revoked(config: Path):
         (["--source", "no"], "no source 'no'"),
     ],
 )
-def test_a_wrong_key_is_a_usage_error(config: Path, options: list[str], told: str):
+def test_a_wrong_key_is_a_usage_error(config: Path, options: list[str], told: str) -> None:
     done = citewell_here("keys", "create", "x", *options, config=config)
     assert (done.returncode, told in done.stderr) == (2, True), done.stderr
 
 
-def test_an_unknown_key_cannot_be_revoked(config: Path):
+def test_an_unknown_key_cannot_be_revoked(config: Path) -> None:
     done = citewell_here("keys", "revoke", "nope", config=config)
     assert (done.returncode, "citewell keys list" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["", " ", "two\nlines", "a\x1b[2J", "x" * 201])
-def test_a_key_s_name_is_one_printable_line(kb: KnowledgeBase, name: str):
+def test_a_key_s_name_is_one_printable_line(kb: KnowledgeBase, name: str) -> None:
     with pytest.raises(ConfigError, match="not a valid name for a key"):
         kb.services.keys().create(name, Rights())

@@ -20,7 +20,7 @@ def of_kind(checks: list[dict[str, object]], kind: str) -> dict[str, object]:
     return next(check for check in checks if check["kind"] == kind)
 
 
-def test_every_part_is_tried(tmp_path: Path, make_kb: MakeKb):
+def test_every_part_is_tried(tmp_path: Path, make_kb: MakeKb) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("The shop opens at nine.")
     with TestClient(create_app(make_kb(DOCS).services)) as client:
@@ -34,7 +34,7 @@ def test_every_part_is_tried(tmp_path: Path, make_kb: MakeKb):
         assert of_kind(tried(), "embedder")["detail"] == "multilingual-e5-small/int8"
 
 
-def test_what_fails_says_why_and_hides_its_password(make_kb: MakeKb):
+def test_what_fails_says_why_and_hides_its_password(make_kb: MakeKb) -> None:
     url = f"postgresql+psycopg://someone:hunter2@127.0.0.1:{free_port()}/shop"
     client = TestClient(create_app(make_kb(f'[sources.shop]\nkind = "sql"\nurl = "{url}"\n').services))
     answer = client.get("/v1/health")
@@ -44,7 +44,7 @@ def test_what_fails_says_why_and_hides_its_password(make_kb: MakeKb):
     assert "hunter2" not in answer.text
 
 
-def test_a_database_that_says_nothing_is_told_in_time_and_tried_once(make_kb: MakeKb):
+def test_a_database_that_says_nothing_is_told_in_time_and_tried_once(make_kb: MakeKb) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql+psycopg://someone@127.0.0.1:{silent.getsockname()[1]}/shop"
         kb = make_kb(f'[sources.shop]\nkind = "sql"\nurl = "{url}"\n')
@@ -66,7 +66,7 @@ def test_a_database_that_says_nothing_is_told_in_time_and_tried_once(make_kb: Ma
     assert connections == 1
 
 
-def test_an_operator_of_some_sources_sees_no_other_s_checks(make_kb: MakeKb, tmp_path: Path):
+def test_an_operator_of_some_sources_sees_no_other_s_checks(make_kb: MakeKb, tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     kb = make_kb(DOCS + '[sources.private]\nkind = "files"\npaths = ["private"]\n')
     token = kb.services.keys().create("k", Rights(scopes=("ingest",), sources=("docs",)))[1]

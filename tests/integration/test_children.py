@@ -14,7 +14,7 @@ from connectors.files.source import FilesSource
 from connectors.parsers import child
 from rag.boundary.child import child_environment
 from rag.errors import SourceError
-from rag.events import SnapshotComplete, Unreadable, Upsert
+from rag.events import SnapshotComplete, SourceEvent, Unreadable, Upsert
 from tests.security.trap import lay, ran, run
 from tests.support.command import ROOT
 from tests.support.embedded import stop_engine
@@ -26,7 +26,7 @@ def trap(tmp_path: Path) -> Path:
     return lay(tmp_path)
 
 
-def test_no_module_of_the_folder_that_one_stands_in_runs(trap: Path):
+def test_no_module_of_the_folder_that_one_stands_in_runs(trap: Path) -> None:
     try:
         done = run(trap, "ingest")
         assert (done.returncode, ran(trap)) == (0, set()), done.stderr
@@ -37,7 +37,7 @@ def test_no_module_of_the_folder_that_one_stands_in_runs(trap: Path):
         stop_engine(trap / ".citewell" / "qdrant")
 
 
-def test_none_runs_in_the_service_s_workers_jobs_and_scheduled_reads(trap: Path):
+def test_none_runs_in_the_service_s_workers_jobs_and_scheduled_reads(trap: Path) -> None:
     port = free_port()
     command = [str(Path(sys.executable).parent / "citewell"), "serve", "--port", str(port), "--workers", "2"]
     with (trap.parent / "log").open("w") as log:
@@ -71,7 +71,7 @@ def _last_run(url: str) -> object:
     return source["last_run"]
 
 
-def test_a_child_gets_no_relative_place_to_import_from_and_no_secret_that_it_does_not_need():
+def test_a_child_gets_no_relative_place_to_import_from_and_no_secret_that_it_does_not_need() -> None:
     environ = {
         "PATH": "/bin", "LC_ALL": "C.UTF-8", "PYTHONPATH": f":.:lib{os.pathsep}/srv/lib", "PYTHONSTARTUP": "x.py",
         "REPORTS_PW": "Blue@Harbor77",
@@ -83,18 +83,22 @@ def test_a_child_gets_no_relative_place_to_import_from_and_no_secret_that_it_doe
     assert child_environment(secrets=True, environ=environ)["PYTHONPATH"] == "/srv/lib"
 
 
-def test_a_parser_that_does_not_start_fails_the_read_with_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_parser_that_does_not_start_fails_the_read_with_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     docx.Document().save(str(tmp_path / "a.docx"))
     (tmp_path / "b.md").write_text("The store opens at nine.")
     broken = [sys.executable, "-c", "raise SystemExit('the library libfoo.so is missing')"]
     monkeypatch.setattr(child, "python_child", lambda *a: broken)
-    events = []
+    events: list[SourceEvent] = []
     with pytest.raises(SourceError, match=r"does not start: the library libfoo\.so is missing"):
         events.extend(FilesSource(name="s", root=tmp_path, paths=(".",)).read())
     assert [event for event in events if isinstance(event, Unreadable | SnapshotComplete)] == []
 
 
-def test_a_file_over_which_the_parser_dies_is_still_that_file_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_over_which_the_parser_dies_is_still_that_file_s_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     docx.Document().save(str(tmp_path / "a.docx"))
     (tmp_path / "b.md").write_text("The store opens at nine.")
     dies = "print('{\"ready\": true}', flush=True); import sys; sys.stdin.readline(); raise SystemExit(9)"
@@ -104,7 +108,7 @@ def test_a_file_over_which_the_parser_dies_is_still_that_file_s_fault(tmp_path: 
     assert [event.document.id for event in events if isinstance(event, Upsert)] == ["b.md"]
 
 
-def test_there_is_one_way_to_start_a_child():
+def test_there_is_one_way_to_start_a_child() -> None:
     """Our own modules by `python_child`; a process of others (vLLM, nvidia-smi) by a path that was looked up."""
     started = re.compile(
         r"sys\.executable|[\"']-m[\"']|os\.(system|popen|exec|spawn|fork)|shell=True|[\"']python3?[\"']"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,14 @@ from tests.support.llm.stub_engine import StubEngine
 
 
 @pytest.fixture
-def config(tmp_path: Path):
+def config(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "citewell.toml"
     assert citewell("init", config=path).returncode == 0
     yield path
     stop_engine(tmp_path / ".citewell" / "qdrant")
 
 
-def test_from_nothing_to_a_cited_answer(config: Path, tmp_path: Path):
+def test_from_nothing_to_a_cited_answer(config: Path, tmp_path: Path) -> None:
     sqlite_with(
         tmp_path / "shop.sqlite",
         "CREATE TABLE album (id INTEGER PRIMARY KEY, title TEXT)",
@@ -43,7 +44,7 @@ def test_from_nothing_to_a_cited_answer(config: Path, tmp_path: Path):
     assert "Album 4" in printed
 
 
-def test_quarantined_files_give_exit_code_3(config: Path, tmp_path: Path):
+def test_quarantined_files_give_exit_code_3(config: Path, tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "bad.json").write_text("{")
     (tmp_path / "docs" / "good.md").write_text("Parking is free.")
@@ -56,7 +57,7 @@ def test_quarantined_files_give_exit_code_3(config: Path, tmp_path: Path):
     assert "docs/bad.json" in citewell_here("status", config=config).stdout
 
 
-def test_a_source_that_fails_does_not_keep_the_others_from_being_read(config: Path, tmp_path: Path):
+def test_a_source_that_fails_does_not_keep_the_others_from_being_read(config: Path, tmp_path: Path) -> None:
     (tmp_path / "good.md").write_text("Parking is free.")
     config.write_text(
         '[sources.a]\nkind = "files"\npaths = ["none/*"]\n[sources.b]\nkind = "files"\npaths = ["good.md"]\n'
@@ -86,7 +87,7 @@ def test_a_source_that_fails_does_not_keep_the_others_from_being_read(config: Pa
 )
 def test_mistakes_end_with_a_code_and_a_message_and_no_traceback(
     config: Path, arguments: list[str], code: int, message: str
-):
+) -> None:
     done = citewell_here(*arguments, config=config)
     assert done.returncode == code
     assert message in " ".join(done.stderr.replace("│", " ").split())
@@ -94,17 +95,17 @@ def test_mistakes_end_with_a_code_and_a_message_and_no_traceback(
     assert "hunter2" not in done.stderr + done.stdout
 
 
-def test_an_error_with_json_is_one_document_on_stdout(config: Path):
+def test_an_error_with_json_is_one_document_on_stdout(config: Path) -> None:
     done = citewell_here("ask", "", "--json", config=config)
     assert json.loads(done.stdout)["error"]["type"] == "QuestionError"
 
 
-def test_a_missing_configuration_says_how_to_make_one(tmp_path: Path):
+def test_a_missing_configuration_says_how_to_make_one(tmp_path: Path) -> None:
     done = citewell_here("ask", "x", config=tmp_path / "none.toml")
     assert (done.returncode, "citewell init" in done.stderr) == (2, True)
 
 
-def test_doctor_names_what_is_broken_and_goes_on(config: Path):
+def test_doctor_names_what_is_broken_and_goes_on(config: Path) -> None:
     config.write_text(
         '[llm]\nurls = ["http://127.0.0.1:1/v1"]\n[sources.shop]\nkind = "sql"\nurl = "sqlite:///none.sqlite"\n'
     )
@@ -115,7 +116,7 @@ def test_doctor_names_what_is_broken_and_goes_on(config: Path):
     assert "There is no SQLite database" in checks["source shop"]["detail"]
 
 
-def test_doctor_tells_a_short_context_another_tokenizer_and_the_troubles_of_a_log(config: Path, tmp_path: Path):
+def test_doctor_tells_a_short_context_another_tokenizer_and_the_troubles_of_a_log(config: Path, tmp_path: Path) -> None:
     log = tmp_path / "vllm.log"
     log.write_text("INFO starting\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB\n")
     with StubEngine() as engine:
@@ -129,7 +130,7 @@ def test_doctor_tells_a_short_context_another_tokenizer_and_the_troubles_of_a_lo
     assert "--memory-share" in details["engine's log"]
 
 
-def test_engine_prints_a_command_or_says_why_it_does_not_fit(config: Path):
+def test_engine_prints_a_command_or_says_why_it_does_not_fit(config: Path) -> None:
     printed = citewell_here("engine", "--gpus", "1", "--gpu-memory", "80", "--profile", "book", config=config)
     assert printed.stdout.startswith("VLLM_NO_USAGE_STATS=1")
     assert "vllm serve Qwen/Qwen2.5-7B-Instruct" in printed.stdout
@@ -140,7 +141,7 @@ def test_engine_prints_a_command_or_says_why_it_does_not_fit(config: Path):
     assert (small.returncode, "GiB of weights" in small.stderr) == (2, True)
 
 
-def test_engine_runs_vllm_and_ends_with_it(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_engine_runs_vllm_and_ends_with_it(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "bin" / "vllm"
     fake.parent.mkdir()
     fake.write_text(
@@ -154,7 +155,7 @@ def test_engine_runs_vllm_and_ends_with_it(config: Path, tmp_path: Path, monkeyp
     assert all(line.startswith("serve Qwen/Qwen2.5-7B-Instruct ") for line in asked)
 
 
-def test_the_configuration_is_private_and_keeps_what_stood_in_it(config: Path):
+def test_the_configuration_is_private_and_keeps_what_stood_in_it(config: Path) -> None:
     citewell_here("add", str(SAMPLE / "chinook.sqlite"), "--name", "shop", "--table", "Album", config=config)
     text = config.read_text()
     assert text.startswith("# Citewell's configuration.")
@@ -164,7 +165,7 @@ def test_the_configuration_is_private_and_keeps_what_stood_in_it(config: Path):
     assert (again.returncode, "already" in again.stderr) == (2, True)
 
 
-def test_help_loads_no_heavy_library():
+def test_help_loads_no_heavy_library() -> None:
     code = (
         "import sys, service.cli; heavy = {'torch', 'transformers', 'llama_index', 'qdrant_client', 'sqlalchemy', 'fastapi', 'numpy'};"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
@@ -173,7 +174,7 @@ def test_help_loads_no_heavy_library():
     assert done.returncode == 0, done.stderr
 
 
-def test_shell_completion_is_offered():
+def test_shell_completion_is_offered() -> None:
     command = str(Path(sys.executable).parent / "citewell")
     environment = os.environ | {"_CITEWELL_COMPLETE": "source_bash"}
     done = subprocess.run([command], capture_output=True, text=True, env=environment, check=False)

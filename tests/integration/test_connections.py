@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield made
 
 
-def test_half_sent_bodies_of_one_key_shut_nobody_else_out(place: Place):
+def test_half_sent_bodies_of_one_key_shut_nobody_else_out(place: Place) -> None:
     with ExitStack() as stack:
         halves = [stack.enter_context(place.connect()) for _ in range(60)]
         for half in halves:
@@ -42,7 +42,7 @@ def test_half_sent_bodies_of_one_key_shut_nobody_else_out(place: Place):
         assert answer.status_code == 200
 
 
-def test_a_refused_request_whose_body_does_not_come_loses_its_connection(place: Place):
+def test_a_refused_request_whose_body_does_not_come_loses_its_connection(place: Place) -> None:
     before = place.sockets()
     with ExitStack() as stack:
         halves = [(key, stack.enter_context(place.connect())) for key in (-1, 0) for _ in range(20)]
@@ -56,7 +56,7 @@ def test_a_refused_request_whose_body_does_not_come_loses_its_connection(place: 
         wait_until(lambda: place.sockets() <= before + 2, what="the connections' end")
 
 
-def test_a_refused_request_whose_body_comes_keeps_its_connection(place: Place):
+def test_a_refused_request_whose_body_comes_keeps_its_connection(place: Place) -> None:
     with place.connect() as connection:
         for _ in range(3):
             connection.sendall(place.head(len(ASK), -1) + ASK)
@@ -66,7 +66,7 @@ def test_a_refused_request_whose_body_comes_keeps_its_connection(place: Place):
         assert answer_of(connection)[0] == 200
 
 
-def test_a_body_that_is_sent_when_it_is_wanted_is_not_asked_for_after_a_refusal(place: Place):
+def test_a_body_that_is_sent_when_it_is_wanted_is_not_asked_for_after_a_refusal(place: Place) -> None:
     with place.connect() as connection:
         begun = time.monotonic()
         connection.sendall(place.head(1000, -1, more="expect: 100-continue\r\n"))
@@ -77,7 +77,7 @@ def test_a_body_that_is_sent_when_it_is_wanted_is_not_asked_for_after_a_refusal(
 
 @pytest.mark.parametrize("flood", ["trailers", "one trailer", "extensions", "tiny chunks"])
 @pytest.mark.parametrize("key", [-1, 0])
-def test_what_stands_around_a_body_has_a_limit(place: Place, flood: str, key: int):
+def test_what_stands_around_a_body_has_a_limit(place: Place, flood: str, key: int) -> None:
     line = b"x-%d: " % 1 + b"y" * 10_000 + b"\r\n"
     sent, part = {
         "trailers": (b"0\r\n", line),
@@ -98,7 +98,7 @@ def test_what_stands_around_a_body_has_a_limit(place: Place, flood: str, key: in
     assert httpx.get(f"{place.server.url}/livez").status_code == 200
 
 
-def test_trailers_are_not_taken_for_headers(place: Place):
+def test_trailers_are_not_taken_for_headers(place: Place) -> None:
     with place.connect() as connection:
         body = b"%x\r\n" % len(ASK) + ASK + b"\r\n0\r\nauthorization: Bearer " + place.keys[0].encode() + b"\r\n\r\n"
         connection.sendall(place.head(None, -1) + body)
@@ -108,7 +108,7 @@ def test_trailers_are_not_taken_for_headers(place: Place):
 @pytest.mark.parametrize(
     "next_one", [b"G", b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000, b"\x16\x03\x01"]
 )
-def test_nothing_is_written_into_a_response_that_is_under_way(place: Place, next_one: bytes):
+def test_nothing_is_written_into_a_response_that_is_under_way(place: Place, next_one: bytes) -> None:
     body = json.dumps({**json.loads(ASK), "stream": True}).encode()
     with place.connect() as connection:
         connection.sendall(place.head(len(body)) + body)
@@ -126,7 +126,7 @@ def test_nothing_is_written_into_a_response_that_is_under_way(place: Place, next
     assert received.endswith(b"0\r\n\r\n")
 
 
-def test_the_body_s_own_time_ends_it():
+def test_the_body_s_own_time_ends_it() -> None:
     async def never() -> Any:
         await asyncio.Event().wait()
 

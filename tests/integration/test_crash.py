@@ -29,21 +29,21 @@ def setting(data: Data, engine: Path, folder: Path) -> Setting:
     return Setting(engine=engine, source=data.source, batch_documents=10, folder=folder)
 
 
-def test_a_killed_first_load_is_made_good_by_the_next_run(tmp_path: Path, engine: Path):
+def test_a_killed_first_load_is_made_good_by_the_next_run(tmp_path: Path, engine: Path) -> None:
     data = table(f"sqlite:///{sqlite_with(tmp_path / 'source.sqlite')}", 40)
     tally = Tally()
     crash_first_load(setting(data, engine, tmp_path), data, tally, every=9)
     judge(tally)
 
 
-def test_a_killed_run_of_changes_is_made_good_by_the_next_run(tmp_path: Path, engine: Path):
+def test_a_killed_run_of_changes_is_made_good_by_the_next_run(tmp_path: Path, engine: Path) -> None:
     data = folder(tmp_path, 40)
     tally = Tally()
     crash_changes(setting(data, engine, tmp_path), data, tally, every=6)
     judge(tally)
 
 
-def test_a_run_outlives_its_engine(tmp_path: Path, engine: Path):
+def test_a_run_outlives_its_engine(tmp_path: Path, engine: Path) -> None:
     data = table(f"sqlite:///{sqlite_with(tmp_path / 'source.sqlite')}", 40)
     tally = Tally()
     crash_first_load(setting(data, engine, tmp_path), data, tally, victim="engine", every=11)

@@ -97,7 +97,7 @@ def run(setting: Setting, url: str) -> Report:
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-def test_a_cut_connection_deletes_nothing_and_the_next_run_goes_on(kind: str, tmp_path: Path, engine: Path):
+def test_a_cut_connection_deletes_nothing_and_the_next_run_goes_on(kind: str, tmp_path: Path, engine: Path) -> None:
     with proxied(kind) as (direct, through, proxy):
         data = table(direct, ROWS)
         data.first()
@@ -125,7 +125,7 @@ def test_a_cut_connection_deletes_nothing_and_the_next_run_goes_on(kind: str, tm
         assert (missing.lost, missing.duplicate, missing.stale) == (0, 0, 0)
 
 
-def test_a_change_cut_off_deletes_nothing(tmp_path: Path, engine: Path):
+def test_a_change_cut_off_deletes_nothing(tmp_path: Path, engine: Path) -> None:
     with proxied("postgresql") as (direct, through, proxy):
         data = table(direct, ROWS)
         data.first()

@@ -27,7 +27,7 @@ def endpoint() -> Iterator[StubEngine]:
         yield stub
 
 
-def test_the_int8_export_agrees_with_the_original():
+def test_the_int8_export_agrees_with_the_original() -> None:
     fast, original = load_embedder(backend="onnx"), load_embedder(backend="torch")
     assert fast.dim == original.dim == 384
     cosines = np.sum(fast.embed(TEXTS) * original.embed(TEXTS), axis=1)
@@ -35,7 +35,7 @@ def test_the_int8_export_agrees_with_the_original():
     assert original.embed(["x"], query=True).shape == (1, 384)
 
 
-def test_an_endpoint_is_asked_in_batches_and_its_order_restored(endpoint: StubEngine):
+def test_an_endpoint_is_asked_in_batches_and_its_order_restored(endpoint: StubEngine) -> None:
     embedder = load_embedder("stub-embedder", url=endpoint.url)
     texts = ["x" * length for length in range(1, 71)]
     vectors = embedder.embed(texts)
@@ -44,13 +44,13 @@ def test_an_endpoint_is_asked_in_batches_and_its_order_restored(endpoint: StubEn
     assert max(len(asked["input"]) for asked in endpoint.asked) == 32
 
 
-def test_an_endpoint_that_is_away_says_what_to_check():
+def test_an_endpoint_that_is_away_says_what_to_check() -> None:
     embedder = load_embedder("m", url=f"http://127.0.0.1:{free_port()}/v1", timeout_s=2)
     with pytest.raises(EmbedderUnavailable, match=r"Check embedder\.url"):
         embedder.embed(["x"])
 
 
-def test_a_model_that_cannot_be_loaded_says_how_to_mend_it(tmp_path: Path):
+def test_a_model_that_cannot_be_loaded_says_how_to_mend_it(tmp_path: Path) -> None:
     with pytest.raises(EmbedderUnavailable, match=r"cannot be loaded[\s\S]*embedder\.model"):
         load_embedder(str(tmp_path))
     with pytest.raises(EmbedderUnavailable, match=r'embedder\.backend = "torch"'):
@@ -59,7 +59,7 @@ def test_a_model_that_cannot_be_loaded_says_how_to_mend_it(tmp_path: Path):
         load_embedder("no/such-model")
 
 
-def test_a_question_and_a_passage_get_their_own_prompts():
+def test_a_question_and_a_passage_get_their_own_prompts() -> None:
     own, bare = load_embedder(), load_embedder(prompts=Prompts(query="", document=""))
     text = ["When can I return a broken lamp?"]
     assert np.allclose(own.embed(text, query=True), bare.embed(["query: " + text[0]]))
@@ -67,14 +67,14 @@ def test_a_question_and_a_passage_get_their_own_prompts():
     assert not np.allclose(own.embed(text), bare.embed(text), atol=0.01)
 
 
-def test_an_endpoint_gets_the_prompts_that_are_configured(endpoint: StubEngine):
+def test_an_endpoint_gets_the_prompts_that_are_configured(endpoint: StubEngine) -> None:
     embedder = load_embedder("stub-embedder", url=endpoint.url, prompts=Prompts(query="query: "))
     embedder.embed(["who?"], query=True)
     embedder.embed(["a text"])
     assert [asked["input"] for asked in list(endpoint.asked)[-2:]] == [["query: who?"], ["a text"]]
 
 
-def test_the_bundled_model_tells_what_answers_from_what_does_not_in_many_languages():
+def test_the_bundled_model_tells_what_answers_from_what_does_not_in_many_languages() -> None:
     likeness = measure_likeness(load_embedder())
     assert all(scale_for(likeness, language).counts for language in ("en", "zh", "de", "ja"))
     assert scale_for(measure_likeness(HashEmbedder()), "en") == NO_SCALE
@@ -82,7 +82,7 @@ def test_the_bundled_model_tells_what_answers_from_what_does_not_in_many_languag
 
 def test_an_export_that_was_refused_is_not_tried_again_and_torch_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     model = unpacked_model()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     refused = tmp_path / "citewell" / "onnx" / f"{stamp_of(model / 'model.safetensors')}.refused"

@@ -27,13 +27,13 @@ def open_index(folder: Path, *, idle_s: float = 60) -> QdrantIndex:
     return make_index(connect_embedded(folder, idle_s=idle_s), "kb")
 
 
-def test_it_starts_on_the_first_request_and_serves_every_client(engine_folder: Path):
+def test_it_starts_on_the_first_request_and_serves_every_client(engine_folder: Path) -> None:
     first, second = open_index(engine_folder), open_index(engine_folder)
     first.upsert([point(1, TEXTS[1])])
     assert second.count() == 1
 
 
-def test_many_starters_get_one_engine(engine_folder: Path):
+def test_many_starters_get_one_engine(engine_folder: Path) -> None:
     starters = [threading.Thread(target=ensure_running, args=(engine_folder,), kwargs={"idle_s": 60}) for _ in range(4)]
     for starter in starters:
         starter.start()
@@ -47,7 +47,7 @@ def test_many_starters_get_one_engine(engine_folder: Path):
     assert engine_pid(engine_folder) == pid
 
 
-def test_killed_it_comes_back_with_all_that_was_acknowledged(engine_folder: Path):
+def test_killed_it_comes_back_with_all_that_was_acknowledged(engine_folder: Path) -> None:
     index = open_index(engine_folder)
     for number in range(40):
         index.upsert([point(number, f"record number {number}")])
@@ -60,7 +60,7 @@ def test_killed_it_comes_back_with_all_that_was_acknowledged(engine_folder: Path
     assert engine_pid(engine_folder) != pid
 
 
-def test_killed_while_writing_it_loses_nothing_acknowledged(engine_folder: Path):
+def test_killed_while_writing_it_loses_nothing_acknowledged(engine_folder: Path) -> None:
     index = open_index(engine_folder)
     index.prepare()
     acknowledged: list[int] = []
@@ -84,7 +84,7 @@ def test_killed_while_writing_it_loses_nothing_acknowledged(engine_folder: Path)
     assert index.count() == 60
 
 
-def test_it_ends_by_itself_when_idle_and_cleans_up(engine_folder: Path):
+def test_it_ends_by_itself_when_idle_and_cleans_up(engine_folder: Path) -> None:
     index = open_index(engine_folder, idle_s=0.5)
     index.upsert([point(1, TEXTS[1])])
     pid = engine_pid(engine_folder)
@@ -94,7 +94,7 @@ def test_it_ends_by_itself_when_idle_and_cleans_up(engine_folder: Path):
     assert index.count() == 1
 
 
-def test_it_ends_on_sigterm_with_nothing_left_running(engine_folder: Path):
+def test_it_ends_on_sigterm_with_nothing_left_running(engine_folder: Path) -> None:
     index = open_index(engine_folder)
     index.upsert([point(1, TEXTS[1])])
     stop_engine(engine_folder)
@@ -102,7 +102,7 @@ def test_it_ends_on_sigterm_with_nothing_left_running(engine_folder: Path):
     assert index.count() == 1
 
 
-def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path):
+def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
     folder = tmp_path / ("long-" * 20) / "qdrant"
     try:
         index = open_index(folder)
@@ -113,7 +113,7 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path):
         stop_engine(folder)
 
 
-def test_a_collection_whose_creation_was_cut_short_is_made_anew(engine_folder: Path):
+def test_a_collection_whose_creation_was_cut_short_is_made_anew(engine_folder: Path) -> None:
     index = open_index(engine_folder)
     index.upsert([point(1, TEXTS[1])])
     stop_engine(engine_folder)
@@ -123,14 +123,14 @@ def test_a_collection_whose_creation_was_cut_short_is_made_anew(engine_folder: P
     assert not (engine_folder / "half-made").exists()
 
 
-def test_an_engine_that_cannot_start_says_why(tmp_path: Path):
+def test_an_engine_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "qdrant").mkdir()
     (tmp_path / "qdrant" / "aliases.json").write_text("not json")
     with pytest.raises(IndexUnavailable, match=r"ended at once[\s\S]*engine.log"):
         open_index(tmp_path / "qdrant").count()
 
 
-def test_what_the_engine_does_not_serve_is_an_error(engine_folder: Path):
+def test_what_the_engine_does_not_serve_is_an_error(engine_folder: Path) -> None:
     client = connect_embedded(engine_folder)
     index = make_index(client, "kb")
     index.upsert([point(1, TEXTS[1])])
@@ -143,7 +143,7 @@ def test_what_the_engine_does_not_serve_is_an_error(engine_folder: Path):
     assert index.count() == 1
 
 
-def test_it_stays_while_a_service_runs_and_ends_after_it(tmp_path: Path):
+def test_it_stays_while_a_service_runs_and_ends_after_it(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "stores.md").write_text("The Edmonton store opens at eleven.")
     toml = '[qdrant]\nengine_idle_s = 0.6\n[sources.docs]\nkind = "files"\npaths = ["docs"]\n'

@@ -31,7 +31,7 @@ def lines(path: Path, *rows: object) -> Path:
     return path
 
 
-def test_own_questions_are_measured_and_compared_with_the_last_run(config: Path, tmp_path: Path):
+def test_own_questions_are_measured_and_compared_with_the_last_run(config: Path, tmp_path: Path) -> None:
     questions = lines(
         tmp_path / "mine.jsonl",
         {"text": "How long does a cat sleep?", "documents": ["cats.md"], "answers": ["sixteen hours"]},
@@ -55,7 +55,7 @@ def test_own_questions_are_measured_and_compared_with_the_last_run(config: Path,
         stop_engine(tmp_path / ".citewell" / "qdrant")
 
 
-def test_a_beir_folder_is_measured_in_a_collection_of_its_own(config: Path, tmp_path: Path):
+def test_a_beir_folder_is_measured_in_a_collection_of_its_own(config: Path, tmp_path: Path) -> None:
     folder = tmp_path / "beir"
     (folder / "qrels").mkdir(parents=True)
     lines(folder / "corpus.jsonl", *({"_id": name, "title": "", "text": text} for name, text in TEXTS.items()))
@@ -86,7 +86,7 @@ def test_a_beir_folder_is_measured_in_a_collection_of_its_own(config: Path, tmp_
         ("{", "cannot be read"),
     ],
 )
-def test_a_file_that_cannot_be_measured_is_told(tmp_path: Path, content: str, said: str):
+def test_a_file_that_cannot_be_measured_is_told(tmp_path: Path, content: str, said: str) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(content)
     with pytest.raises(ConfigError, match=said):
@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_measured_is_told(tmp_path: Path, content: str, sa
         read_cases(tmp_path / "folder")
 
 
-def test_questions_without_an_answer_measure_the_refusal_and_set_its_threshold(config: Path, tmp_path: Path):
+def test_questions_without_an_answer_measure_the_refusal_and_set_its_threshold(config: Path, tmp_path: Path) -> None:
     questions = lines(
         tmp_path / "mine.jsonl",
         {"text": "How long does a cat sleep a day?", "answers": ["sixteen hours"]},

@@ -29,7 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize(("part", "fault"), FAULTS)
-def test_a_fault_is_told_before_the_deadline_and_forgotten_after_it(place: Site, part: str, fault: str):
+def test_a_fault_is_told_before_the_deadline_and_forgotten_after_it(place: Site, part: str, fault: str) -> None:
     outcome = asyncio.run(under_fault(place, part, fault, clients=8))
     assert not [ending for ending in outcome.endings if ending.startswith("torn")]
     if part == "engine" and fault != "slow":
@@ -53,12 +53,16 @@ def slow_place(tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
-def test_a_client_that_goes_is_followed_by_its_upstream(slow_place: Site):
+def _wait_for_cancelled(place: Site, number: int) -> None:
+    wait_until(lambda: place.stub.cancelled == number, what="the upstreams' end")
+
+
+def test_a_client_that_goes_is_followed_by_its_upstream(slow_place: Site) -> None:
     for stream in (True, False):
         before = slow_place.stub.cancelled
         for _ in range(5):
             _ask_and_go(slow_place, stream=stream)
-        wait_until(lambda before=before: slow_place.stub.cancelled == before + 5, what="the upstreams' end")
+        _wait_for_cancelled(slow_place, before + 5)
     wait_until(lambda: slow_place.stub.under_way == 0, what="an idle engine")
 
 
@@ -76,7 +80,7 @@ def _ask_and_go(place: Site, *, stream: bool) -> None:
             wait_until(lambda: len(place.stub.asked) > asked, what="the request at the engine")
 
 
-def test_at_sigterm_readiness_goes_first_and_each_stream_ends_in_a_word(slow_place: Site):
+def test_at_sigterm_readiness_goes_first_and_each_stream_ends_in_a_word(slow_place: Site) -> None:
     endings: list[str] = []
     started = threading.Barrier(7)
 
@@ -123,7 +127,7 @@ def test_at_sigterm_readiness_goes_first_and_each_stream_ends_in_a_word(slow_pla
         (b"GET /livez HTTP/1.1\r\nhost: evil.example\r\n\r\n", 421),
     ],
 )
-def test_bytes_that_are_no_request_get_a_problem_document(place: Site, sent: bytes, status: int):
+def test_bytes_that_are_no_request_get_a_problem_document(place: Site, sent: bytes, status: int) -> None:
     port = int(place.server.url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         with suppress(OSError):  # refused before all of it was sent
@@ -140,7 +144,7 @@ def test_bytes_that_are_no_request_get_a_problem_document(place: Site, sent: byt
     assert json.loads(body)["status"] == status
 
 
-def test_a_body_that_trickles_ends_with_the_deadline(place: Site):
+def test_a_body_that_trickles_ends_with_the_deadline(place: Site) -> None:
     port = int(place.server.url.rsplit(":", 1)[1])
     begun = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
@@ -152,7 +156,7 @@ def test_a_body_that_trickles_ends_with_the_deadline(place: Site):
     assert time.monotonic() - begun >= DEADLINE_S - 0.1
 
 
-def test_the_log_tells_of_requests_and_not_of_what_was_asked(place: Site):
+def test_the_log_tells_of_requests_and_not_of_what_was_asked(place: Site) -> None:
     answer: Any = httpx.post(
         f"{place.server.url}/v1/ask", json={"question": QUESTION}, headers={"X-Request-ID": "mine-1"}
     )

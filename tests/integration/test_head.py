@@ -17,7 +17,7 @@ def server(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/docs", "/openapi.json", "/v1/sources", "/v1/models"])
-def test_head_answers_as_get_does_without_the_body(server: Server, path: str):
+def test_head_answers_as_get_does_without_the_body(server: Server, path: str) -> None:
     head, get = (httpx.request(method, server.url + path) for method in ("HEAD", "GET"))
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-type", "content-security-policy", "content-length"):
@@ -25,7 +25,7 @@ def test_head_answers_as_get_does_without_the_body(server: Server, path: str):
     assert httpx.head(server.url + "/v1/ask").status_code == 405
 
 
-def test_a_request_with_two_hosts_is_refused(server: Server):
+def test_a_request_with_two_hosts_is_refused(server: Server) -> None:
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(

@@ -1,6 +1,7 @@
 """Ingest: the index follows the source, and nothing is lost on the way."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -30,7 +31,7 @@ def change(tmp_path: Path, statement: str) -> None:
     engine.dispose()
 
 
-def run(kb: KnowledgeBase, *names: str, **options: bool) -> dict[str, int]:
+def run(kb: KnowledgeBase, *names: str, **options: Any) -> dict[str, int]:
     (report,) = kb.ingest(*names, **options)
     return {name: getattr(report, name) for name in ("added", "updated", "unchanged", "deleted", "chunks_embedded")}
 
@@ -39,7 +40,7 @@ def titles(kb: KnowledgeBase, question: str) -> list[str]:
     return [hit.chunk.text for hit in kb.retrieve(question, k=5)]
 
 
-def test_a_second_run_over_an_unchanged_source_does_nothing(tmp_path: Path, make_kb: MakeKb):
+def test_a_second_run_over_an_unchanged_source_does_nothing(tmp_path: Path, make_kb: MakeKb) -> None:
     shop(tmp_path)
     kb = make_kb(SHOP)
     assert run(kb)["added"] == 20
@@ -47,7 +48,7 @@ def test_a_second_run_over_an_unchanged_source_does_nothing(tmp_path: Path, make
     assert kb.services.collection.current().index.count() == 20
 
 
-def test_a_row_deleted_in_the_database_stops_answering(tmp_path: Path, make_kb: MakeKb):
+def test_a_row_deleted_in_the_database_stops_answering(tmp_path: Path, make_kb: MakeKb) -> None:
     shop(tmp_path)
     kb = make_kb(SHOP)
     run(kb)
@@ -57,7 +58,7 @@ def test_a_row_deleted_in_the_database_stops_answering(tmp_path: Path, make_kb: 
     assert not any("Album number 7" in text for text in titles(kb, "Album number 7"))
 
 
-def test_a_changed_row_answers_with_its_new_text_only(tmp_path: Path, make_kb: MakeKb):
+def test_a_changed_row_answers_with_its_new_text_only(tmp_path: Path, make_kb: MakeKb) -> None:
     shop(tmp_path)
     kb = make_kb(SHOP)
     run(kb)
@@ -67,7 +68,7 @@ def test_a_changed_row_answers_with_its_new_text_only(tmp_path: Path, make_kb: M
     assert kb.services.collection.current().index.count() == 20
 
 
-def test_a_dry_run_says_what_would_change_and_changes_nothing(tmp_path: Path, make_kb: MakeKb):
+def test_a_dry_run_says_what_would_change_and_changes_nothing(tmp_path: Path, make_kb: MakeKb) -> None:
     shop(tmp_path)
     kb = make_kb(SHOP)
     run(kb)
@@ -79,7 +80,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(tmp_path: Path, ma
     assert run(kb)["deleted"] == 1
 
 
-def test_a_source_taken_out_of_the_configuration_stops_answering(tmp_path: Path, make_kb: MakeKb):
+def test_a_source_taken_out_of_the_configuration_stops_answering(tmp_path: Path, make_kb: MakeKb) -> None:
     shop(tmp_path)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("Parking is free.")
@@ -88,21 +89,23 @@ def test_a_source_taken_out_of_the_configuration_stops_answering(tmp_path: Path,
     assert make_kb(DOCS).ask("What is album 7?").refused
 
 
-def test_an_empty_source_is_no_failure(tmp_path: Path, make_kb: MakeKb):
+def test_an_empty_source_is_no_failure(tmp_path: Path, make_kb: MakeKb) -> None:
     sqlite_with(tmp_path / "shop.sqlite", "CREATE TABLE album (id INTEGER PRIMARY KEY)")
     kb = make_kb(SHOP)
     assert run(kb)["added"] == 0
     assert kb.ask("Which albums are there?").refused
 
 
-def test_an_unknown_source_lists_those_there_are(tmp_path: Path, make_kb: MakeKb):
+def test_an_unknown_source_lists_those_there_are(tmp_path: Path, make_kb: MakeKb) -> None:
     with pytest.raises(ConfigError, match=r"no source .x.\. Configured sources: shop"):
         list(make_kb(SHOP).ingest("x"))
     with pytest.raises(ConfigError, match="citewell add"):
         list(make_kb("", name="empty.toml").ingest())
 
 
-def test_the_same_data_gives_the_same_citations_from_every_database(database: str, tmp_path: Path, make_kb: MakeKb):
+def test_the_same_data_gives_the_same_citations_from_every_database(
+    database: str, tmp_path: Path, make_kb: MakeKb
+) -> None:
     engine = sa.create_engine(database, poolclass=sa.NullPool)
     with engine.begin() as connection:
         for statement in (
@@ -123,7 +126,7 @@ def test_the_same_data_gives_the_same_citations_from_every_database(database: st
     }
 
 
-def test_a_table_without_a_key_is_kept_in_step(make_kb: MakeKb, tmp_path: Path):
+def test_a_table_without_a_key_is_kept_in_step(make_kb: MakeKb, tmp_path: Path) -> None:
     path = sqlite_with(
         tmp_path / "source.sqlite",
         "CREATE TABLE river (name TEXT, state TEXT)",

@@ -53,7 +53,7 @@ def ended(api: httpx.Client, job_id: int) -> Any:
     return wait_until(look, timeout_s=90, what="the job's end")
 
 
-def test_a_job_reads_a_source_and_tells_how_it_goes(api: httpx.Client):
+def test_a_job_reads_a_source_and_tells_how_it_goes(api: httpx.Client) -> None:
     started = api.post("/v1/jobs", json={"sources": ["docs"]})
     assert (started.status_code, started.headers["location"]) == (202, f"/v1/jobs/{started.json()['id']}")
     with api.stream("GET", f"/v1/jobs/{started.json()['id']}/events") as events:
@@ -67,7 +67,7 @@ def test_a_job_reads_a_source_and_tells_how_it_goes(api: httpx.Client):
     assert answer["citations"]
 
 
-def test_what_could_not_be_read_is_listed_by_pages_and_read_again(api: httpx.Client, folder: Path):
+def test_what_could_not_be_read_is_listed_by_pages_and_read_again(api: httpx.Client, folder: Path) -> None:
     ended(api, api.post("/v1/jobs", json={"sources": ["docs"]}).json()["id"])
     first = api.get("/v1/quarantine", params={"limit": 1}).json()
     second = api.get("/v1/quarantine", params={"limit": 1, "cursor": first["next_cursor"]}).json()
@@ -80,7 +80,7 @@ def test_what_could_not_be_read_is_listed_by_pages_and_read_again(api: httpx.Cli
     assert [row["document_id"] for row in left] == ["docs/bad.pdf"]
 
 
-def test_a_job_is_cancelled_by_any_worker_and_a_second_one_of_its_source_refused(api: httpx.Client):
+def test_a_job_is_cancelled_by_any_worker_and_a_second_one_of_its_source_refused(api: httpx.Client) -> None:
     job = api.post("/v1/jobs", json={"sources": ["many"]}).json()
     twice = api.post("/v1/jobs", json={"sources": ["docs", "many"]})
     assert (twice.status_code, f"Job {job['id']} has source 'many'" in twice.json()["detail"]) == (409, True)
@@ -91,7 +91,7 @@ def test_a_job_is_cancelled_by_any_worker_and_a_second_one_of_its_source_refused
     assert api.get("/v1/sources/many").json()["last_run"]["status"] == "stopped"
 
 
-def test_jobs_are_listed_newest_first_by_pages(api: httpx.Client):
+def test_jobs_are_listed_newest_first_by_pages(api: httpx.Client) -> None:
     for _ in range(2):
         ended(api, api.post("/v1/jobs", json={"sources": ["docs"]}).json()["id"])
     first = api.get("/v1/jobs", params={"limit": 1}).json()
@@ -108,13 +108,13 @@ def test_jobs_are_listed_newest_first_by_pages(api: httpx.Client):
         ({"sources": "docs"}, 422, "sources"),
     ],
 )
-def test_a_job_that_cannot_be_is_a_problem(api: httpx.Client, body: Any, status: int, told: str):
+def test_a_job_that_cannot_be_is_a_problem(api: httpx.Client, body: Any, status: int, told: str) -> None:
     answer = api.post("/v1/jobs", json=body)
     assert (answer.status_code, told in answer.json()["detail"]) == (status, True)
     assert api.get("/v1/jobs/999999").status_code == 404
 
 
-def test_metrics_add_up_the_workers(api: httpx.Client):
+def test_metrics_add_up_the_workers(api: httpx.Client) -> None:
     for _ in range(8):
         with httpx.Client(base_url=api.base_url) as fresh:  # each connection may come to another worker
             fresh.post("/v1/ask", json={"question": "What is the number of page 1?"}).raise_for_status()
@@ -126,7 +126,7 @@ def test_metrics_add_up_the_workers(api: httpx.Client):
     assert 'citewell_sync_lag_seconds{source="docs"}' in text
 
 
-def test_a_job_whose_process_is_gone_is_broken_and_holds_nothing(folder: Path, api: httpx.Client):
+def test_a_job_whose_process_is_gone_is_broken_and_holds_nothing(folder: Path, api: httpx.Client) -> None:
     with connect(folder / "citewell.toml") as kb:
         store: Jobs = kb.services.jobs()
         left = store.add({"sources": ["gone"]})
@@ -135,11 +135,13 @@ def test_a_job_whose_process_is_gone_is_broken_and_holds_nothing(folder: Path, a
                 sa.update(jobs_table).where(jobs_table.c.id == left.id).values(alive_at=time.time() - 60)
             )
         again = store.add({"sources": ["gone"]})
-        assert store.get(left.id).status == "broken"
+        found = store.get(left.id)
+        assert found is not None
+        assert found.status == "broken"
         store.end(again.id, "done", {})
 
 
-def test_a_failed_job_says_why(folder: Path, tmp_path: Path, api: httpx.Client):
+def test_a_failed_job_says_why(folder: Path, tmp_path: Path, api: httpx.Client) -> None:
     import asyncio
 
     config = tmp_path / "citewell.toml"
@@ -149,7 +151,7 @@ def test_a_failed_job_says_why(folder: Path, tmp_path: Path, api: httpx.Client):
         runner = JobRunner(kb.services.jobs(), config)
         job = kb.services.jobs().add({"sources": ["shop"]})
         runner.submit(job)
-        while (found := kb.services.jobs().get(job.id)).is_active:
+        while (found := kb.services.jobs().get(job.id)) is not None and found.is_active:
             await asyncio.sleep(0.05)
         return found
 

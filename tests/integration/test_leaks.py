@@ -1,8 +1,8 @@
 """Callers learn nothing of the inside; secrets in every place of one are attacked by `make test-security`."""
 
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -26,7 +26,7 @@ def kb(make_kb: MakeKb, tmp_path: Path) -> KnowledgeBase:
     return made
 
 
-def asked(client: TestClient, question: str, token: str) -> list[httpx.Response]:
+def asked(client: TestClient, question: str, token: str) -> list[Any]:
     headers = {"Authorization": f"Bearer {token}"}
     chat = {"model": "citewell", "messages": [{"role": "user", "content": question}]}
     return [
@@ -38,9 +38,9 @@ def asked(client: TestClient, question: str, token: str) -> list[httpx.Response]
     ]
 
 
-def test_a_citation_names_a_place_to_operators_and_a_document_to_others(kb: KnowledgeBase, tmp_path: Path):
+def test_a_citation_names_a_place_to_operators_and_a_document_to_others(kb: KnowledgeBase, tmp_path: Path) -> None:
     client = TestClient(create_app(kb.services))
-    token = {scope: kb.services.keys().create("k", Rights(scopes=(scope,)))[1] for scope in ("ask", "admin")}  # type: ignore[arg-type]
+    token = {scope: kb.services.keys().create("k", Rights(scopes=(scope,)))[1] for scope in ("ask", "admin")}
     for question, uri in (
         ("When does the Edmonton store open?", "citewell:docs/docs/hours%20a.md"),
         ("When does the store in Calgary open?", "citewell:shop/store/1"),
@@ -53,7 +53,7 @@ def test_a_citation_names_a_place_to_operators_and_a_document_to_others(kb: Know
             assert "file://" in answer.text or "sqlite://" in answer.text
 
 
-def test_an_unknown_source_is_told_with_those_of_the_caller_alone(kb: KnowledgeBase):
+def test_an_unknown_source_is_told_with_those_of_the_caller_alone(kb: KnowledgeBase) -> None:
     client = TestClient(create_app(kb.services))
     token = kb.services.keys().create("k", Rights(scopes=("ask",), sources=("docs",)))[1]
     answer = client.post(
@@ -65,7 +65,7 @@ def test_an_unknown_source_is_told_with_those_of_the_caller_alone(kb: KnowledgeB
 
 def test_a_turn_that_cannot_be_kept_costs_the_conversation_not_the_answer(
     kb: KnowledgeBase, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     sqlite_with(
         tmp_path / "state.sqlite",
         "CREATE TRIGGER full BEFORE INSERT ON citewell_conversations BEGIN SELECT RAISE(FAIL, 'disk full'); END",

@@ -67,7 +67,7 @@ def together(kb: KnowledgeBase, tokens: list[str]) -> list[httpx.Response]:
     return asyncio.run(ask())
 
 
-def test_a_key_over_its_rate_is_told_when_to_come_back_and_others_go_on(serve: Any):
+def test_a_key_over_its_rate_is_told_when_to_come_back_and_others_go_on(serve: Any) -> None:
     kb = serve('[limits]\nrate = "100/hour"\n')
     client = TestClient(create_app(kb.services))
     tight, free = (kb.services.keys().create("k", Rights(rate=rate))[1] for rate in ("2/minute", ""))
@@ -81,7 +81,7 @@ def test_a_key_over_its_rate_is_told_when_to_come_back_and_others_go_on(serve: A
     assert client.get("/v1/me", headers={"Authorization": f"Bearer {free}"}).status_code == 200
 
 
-def test_rates_in_redis_are_shared_by_workers(serve: Any):
+def test_rates_in_redis_are_shared_by_workers(serve: Any) -> None:
     try:
         redis.Redis.from_url(REDIS).ping()
     except redis.ConnectionError:
@@ -96,12 +96,12 @@ def test_rates_in_redis_are_shared_by_workers(serve: Any):
     assert [answer.status_code for answer in answers] == [200, 429]
 
 
-def test_a_rate_store_that_is_away_stops_nobody(serve: Any):
+def test_a_rate_store_that_is_away_stops_nobody(serve: Any) -> None:
     client = TestClient(create_app(serve('[limits]\nrate = "1/minute"\nstorage = "redis://127.0.0.1:1"\n').services))
     assert [client.get("/v1/me").status_code for _ in range(3)] == [200] * 3
 
 
-def test_requests_at_once_are_limited_by_key(serve: Any, engine: StubEngine):
+def test_requests_at_once_are_limited_by_key(serve: Any, engine: StubEngine) -> None:
     kb = serve(llm(engine, SLOW))
     one, other = (kb.services.keys().create("k", Rights(concurrent=2))[1] for _ in range(2))
     answers = together(kb, [one, one, one, other])
@@ -111,13 +111,13 @@ def test_requests_at_once_are_limited_by_key(serve: Any, engine: StubEngine):
     assert [a.status_code for a in together(kb, [one, one])] == [200, 200]  # the places are free again
 
 
-def test_requests_of_all_are_limited_by_worker(serve: Any, engine: StubEngine):
+def test_requests_of_all_are_limited_by_worker(serve: Any, engine: StubEngine) -> None:
     kb = serve(llm(engine, SLOW) + "[limits]\nin_flight = 2\n")
     answers = together(kb, ["", "", ""])
     assert sorted(answer.status_code for answer in answers) == [200, 200, 503]
 
 
-def test_a_question_is_refused_early_when_the_engine_s_queue_is_long(serve: Any, engine: StubEngine):
+def test_a_question_is_refused_early_when_the_engine_s_queue_is_long(serve: Any, engine: StubEngine) -> None:
     kb = serve(llm(engine, "stub:tokens=4", max_waiting=5))
     client = TestClient(create_app(kb.services))
     engine.waiting = 5
@@ -135,7 +135,7 @@ def _refused(client: TestClient) -> Any:
     return answer if answer.status_code == 503 else None
 
 
-def test_an_engine_that_says_it_is_full_is_a_503_with_retry_after(serve: Any, engine: StubEngine):
+def test_an_engine_that_says_it_is_full_is_a_503_with_retry_after(serve: Any, engine: StubEngine) -> None:
     answer = TestClient(create_app(serve(llm(engine, "busy")).services)).post("/v1/ask", json={"question": QUESTION})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
@@ -149,7 +149,7 @@ def test_an_engine_that_says_it_is_full_is_a_503_with_retry_after(serve: Any, en
         ({"question": "x", "history": [{"role": "user", "content": "y" * 9000}]}, "more than 8000 bytes"),
     ],
 )
-def test_sizes_are_limited_in_bytes(serve: Any, body: dict[str, Any], told: str):
+def test_sizes_are_limited_in_bytes(serve: Any, body: dict[str, Any], told: str) -> None:
     limits = "[limits]\nquestion_bytes = 3000\nhistory_bytes = 1000\nfilter_bytes = 200\nbody_bytes = 8000\n"
     client = TestClient(create_app(serve(limits).services))
     raw = json.dumps(body, ensure_ascii=False).encode()
@@ -162,7 +162,7 @@ def test_sizes_are_limited_in_bytes(serve: Any, body: dict[str, Any], told: str)
         assert (answer.status_code, told in answer.json()["detail"]) == (413, True), answer.text
 
 
-def test_a_request_ends_with_its_deadline(serve: Any, engine: StubEngine):
+def test_a_request_ends_with_its_deadline(serve: Any, engine: StubEngine) -> None:
     kb = serve(llm(engine, "hang") + "[server]\ndeadline = 3.0\n")
     client = TestClient(create_app(kb.services))
     client.post("/v1/search", json={"query": QUESTION})  # which loads the embedder, however long that takes here
@@ -172,6 +172,6 @@ def test_a_request_ends_with_its_deadline(serve: Any, engine: StubEngine):
     assert (late.status_code, "deadline" in late.json()["detail"]) == (503, True)
 
 
-def test_a_wrong_rate_is_a_configuration_error(make_kb: MakeKb):
+def test_a_wrong_rate_is_a_configuration_error(make_kb: MakeKb) -> None:
     with pytest.raises(ConfigError, match="60/minute"):
         make_kb('[limits]\nrate = "sometimes"\n')

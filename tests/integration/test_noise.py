@@ -1,6 +1,7 @@
 """The noise that `make test NOISE=…` puts on the vectors reaches the programs that the tests start."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("exact_vectors")
 
 
 @pytest.fixture
-def config(tmp_path: Path):
+def config(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "stores.md").write_text("# Stores\n\nThe Edmonton store opens at 11:00.\n")
     (tmp_path / "citewell.toml").write_text('[sources.docs]\nkind = "files"\npaths = ["stores.md"]\n')
     assert citewell_here("ingest", config=tmp_path / "citewell.toml").returncode == 0
@@ -25,10 +26,13 @@ def cosine(config: Path) -> float:
     """Between a question, as the installed command embeds it, and the stored text."""
     done = citewell("retrieve", "When does the Edmonton store open?", "--json", config=config)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["hits"][0]["scores"]["dense"]
+    found: float = json.loads(done.stdout)["hits"][0]["scores"]["dense"]
+    return found
 
 
-def test_the_installed_command_embeds_with_noise_where_there_is_a_seed(config: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_installed_command_embeds_with_noise_where_there_is_a_seed(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exact = cosine(config)
     for name, value in environment("1").items():
         monkeypatch.setenv(name, value)

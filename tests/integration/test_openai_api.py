@@ -34,13 +34,13 @@ def client(tmp_path: Path, make_kb: MakeKb, engine: StubEngine) -> Any:
         llm = f"[llm]\nurls = [{json.dumps(engine.url)}]\nmodel = {json.dumps(model)}\n"
         kb = make_kb(f'[sources.docs]\nkind = "files"\npaths = ["docs"]\n{llm}')
         list(kb.ingest())
-        transport = TestClient(create_app(kb.services), base_url="http://test", raise_server_exceptions=False)
+        transport: Any = TestClient(create_app(kb.services), base_url="http://test", raise_server_exceptions=False)
         return openai.OpenAI(base_url="http://test/v1", api_key="none", http_client=transport, max_retries=0)
 
     return start
 
 
-def test_a_completion_has_its_citations_as_annotations(client: Any):
+def test_a_completion_has_its_citations_as_annotations(client: Any) -> None:
     done = client().chat.completions.create(model="citewell", messages=QUESTION)
     message = done.choices[0].message
     assert message.content.startswith("The Edmonton store opens at 11:00 [")
@@ -53,7 +53,7 @@ def test_a_completion_has_its_citations_as_annotations(client: Any):
     assert done.usage.prompt_tokens_details.cached_tokens == 64
 
 
-def test_a_stream_is_the_plain_answer_in_chunks(client: Any):
+def test_a_stream_is_the_plain_answer_in_chunks(client: Any) -> None:
     asked = client()
     plain = asked.chat.completions.create(model="citewell", messages=QUESTION)
     options = {"include_usage": True}
@@ -70,7 +70,7 @@ def test_a_stream_is_the_plain_answer_in_chunks(client: Any):
     assert all(chunk.usage is None for chunk in without)
 
 
-def test_earlier_messages_are_the_history_and_system_messages_stay_behind(client: Any, engine: StubEngine):
+def test_earlier_messages_are_the_history_and_system_messages_stay_behind(client: Any, engine: StubEngine) -> None:
     messages = [
         {"role": "system", "content": "You are a pirate."},
         {"role": "user", "content": [{"type": "text", "text": "Hello"}]},
@@ -86,7 +86,7 @@ def test_earlier_messages_are_the_history_and_system_messages_stay_behind(client
     assert (sent["max_tokens"], sent["temperature"]) == (33, 0.4)
 
 
-def test_json_is_asked_for_as_with_openai(client: Any):
+def test_json_is_asked_for_as_with_openai(client: Any) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "hours", "schema": {"type": "object"}, "strict": True}}
     done = client('says:{"opens": "11:00"}').chat.completions.create(
         model="citewell", messages=QUESTION, response_format=form
@@ -95,7 +95,7 @@ def test_json_is_asked_for_as_with_openai(client: Any):
     assert done.citewell["citations"][0]["pointer"] == "/opens"
 
 
-def test_our_own_options_go_in_the_body(client: Any):
+def test_our_own_options_go_in_the_body(client: Any) -> None:
     asked = client()
     for text in ("When does the Edmonton store open?", "Is parking free in Edmonton?"):
         messages = [{"role": "user", "content": text}]
@@ -105,7 +105,7 @@ def test_our_own_options_go_in_the_body(client: Any):
     assert len(done.citewell["passages"]) == 1
 
 
-def test_a_stream_that_the_engine_cuts_ends_with_an_error(client: Any):
+def test_a_stream_that_the_engine_cuts_ends_with_an_error(client: Any) -> None:
     stream = client("cut").chat.completions.create(model="citewell", messages=QUESTION, stream=True)
     with pytest.raises(openai.APIError, match="cut off"):
         list(stream)
@@ -125,20 +125,21 @@ def test_a_stream_that_the_engine_cuts_ends_with_an_error(client: Any):
 )
 def test_what_cannot_be_answered_is_an_error_in_openai_s_shape(
     client: Any, body: dict[str, Any], kind: type[openai.APIStatusError], told: str
-):
+) -> None:
     asked = client()
     for stream in (False, True):
         with pytest.raises(kind, match=told) as raised:
             asked.chat.completions.create(**{"model": "citewell", "messages": QUESTION, "stream": stream, **body})
-        assert raised.value.body["type"] == "invalid_request_error"
+        body_of: Any = raised.value.body
+        assert body_of["type"] == "invalid_request_error"
 
 
-def test_the_models_are_the_profiles(client: Any):
+def test_the_models_are_the_profiles(client: Any) -> None:
     names = [model.id for model in client().models.list()]
     assert names == ["citewell", "citewell-chat", "citewell-document", "citewell-log", "citewell-book"]
 
 
-def test_llamaindex_s_client_asks_it_plain_and_streamed(client: Any):
+def test_llamaindex_s_client_asks_it_plain_and_streamed(client: Any) -> None:
     from llama_index.core.llms import ChatMessage
     from llama_index.llms.openai_like import OpenAILike
 

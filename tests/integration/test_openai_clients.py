@@ -61,7 +61,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         ({"max_completion_tokens": 20_000, "model": "citewell-document"}, {"max_tokens": 8192}),
     ],
 )  # fmt: skip
-def test_what_the_model_can_do_is_asked_of_it(site: Site, given: dict[str, Any], sent: dict[str, Any]):
+def test_what_the_model_can_do_is_asked_of_it(site: Site, given: dict[str, Any], sent: dict[str, Any]) -> None:
     assert site.ask(**given).choices[0].message.content.startswith(ANSWER)
     assert {name: site.sent()[name] for name in sent} == sent
 
@@ -75,7 +75,7 @@ def test_what_the_model_can_do_is_asked_of_it(site: Site, given: dict[str, Any],
         {"extra_body": {"logprobs": None, "tools": None, "tool_choice": "auto", "top_k": -1, "min_p": 0, "repetition_penalty": 1}},
     ],
 )  # fmt: skip
-def test_what_asks_for_nothing_is_taken_and_not_sent_on(site: Site, given: dict[str, Any]):
+def test_what_asks_for_nothing_is_taken_and_not_sent_on(site: Site, given: dict[str, Any]) -> None:
     assert site.ask(**given).choices[0].message.content.startswith(ANSWER)
     assert site.sent().keys() == {"model", "messages", "max_tokens", "temperature", "top_p", "stream", "stream_options"}
 
@@ -90,7 +90,7 @@ def test_what_asks_for_nothing_is_taken_and_not_sent_on(site: Site, given: dict[
         {"stream": False, "extra_body": {"stream_options": {"include_obfuscation": False}, "citewell": None}},
     ],
 )
-def test_what_concerns_openai_s_own_service_is_taken(site: Site, given: dict[str, Any]):
+def test_what_concerns_openai_s_own_service_is_taken(site: Site, given: dict[str, Any]) -> None:
     assert site.ask(**given).choices[0].message.content.startswith(ANSWER)
 
 
@@ -114,14 +114,14 @@ def test_what_concerns_openai_s_own_service_is_taken(site: Site, given: dict[str
         ({"seed": 2**70}, "seed"),
     ],
 )  # fmt: skip
-def test_what_there_is_not_is_refused_with_a_sentence(site: Site, given: dict[str, Any], told: str):
+def test_what_there_is_not_is_refused_with_a_sentence(site: Site, given: dict[str, Any], told: str) -> None:
     with pytest.raises(openai.BadRequestError, match=told) as raised:
         site.ask(**given)
     assert "Value error" not in str(raised.value)
     assert raised.value.body["type"] == "invalid_request_error"  # type: ignore[index]
 
 
-def test_messages_come_back_as_they_were_given_and_as_other_clients_keep_them(site: Site):
+def test_messages_come_back_as_they_were_given_and_as_other_clients_keep_them(site: Site) -> None:
     first = site.ask().choices[0].message
     history: list[Any] = [
         {"role": "system", "content": "You are a pirate."},
@@ -139,7 +139,7 @@ def test_messages_come_back_as_they_were_given_and_as_other_clients_keep_them(si
     assert not {"TOOL-WORDS", "pirate", "Hm."} & set(json.dumps(sent).replace('"', " ").split())
 
 
-def test_a_model_can_be_looked_up_and_what_is_not_there_has_openai_s_shape(site: Site):
+def test_a_model_can_be_looked_up_and_what_is_not_there_has_openai_s_shape(site: Site) -> None:
     assert site.client.models.retrieve("citewell-book").id == "citewell-book"
     with pytest.raises(openai.NotFoundError, match="citewell-chat") as raised:
         site.client.models.retrieve("org/gpt-4o")
@@ -154,12 +154,12 @@ class Hours(BaseModel):
     opens: str
 
 
-def test_langchain_asks_it_in_each_of_its_ways(site: Site):
+def test_langchain_asks_it_in_each_of_its_ways(site: Site) -> None:
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
     from langchain_openai import ChatOpenAI
 
     def chat(**more: Any) -> Any:
-        return ChatOpenAI(model="citewell", base_url=f"{site.url}/v1", api_key=site.key, max_retries=0, **more)  # type: ignore[arg-type]
+        return ChatOpenAI(model="citewell", base_url=f"{site.url}/v1", api_key=site.key, max_retries=0, **more)
 
     assert chat().invoke(QUESTION).content.startswith(ANSWER)
     assert "".join(str(part.content) for part in chat(stream_usage=True).stream(QUESTION)).startswith(ANSWER)
@@ -178,7 +178,7 @@ def test_langchain_asks_it_in_each_of_its_ways(site: Site):
         chat().with_structured_output(Hours, method="function_calling").invoke(QUESTION)
 
 
-def test_llamaindex_asks_it_in_each_of_its_ways(site: Site):
+def test_llamaindex_asks_it_in_each_of_its_ways(site: Site) -> None:
     from llama_index.core.llms import ChatMessage
     from llama_index.llms.openai_like import OpenAILike
 
@@ -190,7 +190,7 @@ def test_llamaindex_asks_it_in_each_of_its_ways(site: Site):
     assert llm.complete(QUESTION).text == plain
 
 
-def test_openai_s_javascript_client_asks_it(site: Site):
+def test_openai_s_javascript_client_asks_it(site: Site) -> None:
     if shutil.which("node") is None or not (CLIENTS / "node_modules").exists():
         pytest.skip("OpenAI's JavaScript client is not installed: npm install --prefix tests/clients")
     command = ["node", str(CLIENTS / "ask.mjs"), site.url, site.key, QUESTION]

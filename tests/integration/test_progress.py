@@ -54,7 +54,7 @@ def write_xlsx(path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_csv, write_jsonl, write_json, write_xlsx])
-def test_files_are_told_by_their_bytes(tmp_path: Path, shared_data: Path, write: Callable[[Path], None]):
+def test_files_are_told_by_their_bytes(tmp_path: Path, shared_data: Path, write: Callable[[Path], None]) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
     write(folder / f"prices.{write.__name__.removeprefix('write_')}")
@@ -69,7 +69,7 @@ def test_files_are_told_by_their_bytes(tmp_path: Path, shared_data: Path, write:
     store.close()
 
 
-def test_the_rows_of_all_tables_are_told_from_the_first_batch_on(open_store: Any, database: str):
+def test_the_rows_of_all_tables_are_told_from_the_first_batch_on(open_store: Any, database: str) -> None:
     fill(database, range(700), table="a")
     fill(database, range(500), table="b")
     change(database, "CREATE TABLE c (name VARCHAR(20))", "INSERT INTO c VALUES ('x'), ('y')")
@@ -78,7 +78,7 @@ def test_the_rows_of_all_tables_are_told_from_the_first_batch_on(open_store: Any
     assert seen[-1] == (1202, 1202)  # a table without a key is counted as it is read
 
 
-def test_the_rows_left_of_a_read_that_goes_on_are_told(open_store: Any, database: str):
+def test_the_rows_left_of_a_read_that_goes_on_are_told(open_store: Any, database: str) -> None:
     fill(database, range(1000), table="a")
     store = open_store(database)
     options = Options()
@@ -93,7 +93,7 @@ def test_the_rows_left_of_a_read_that_goes_on_are_told(open_store: Any, database
     assert fetched == expected < 1000
 
 
-def test_the_rows_that_changed_are_told(open_store: Any, database: str):
+def test_the_rows_that_changed_are_told(open_store: Any, database: str) -> None:
     if database.startswith("sqlite"):
         pytest.skip("SQLite has no hash function: its tables are scanned")
     fill(database, range(600), table="a")

@@ -10,10 +10,11 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from indexes.embedders.bundled import unpacked_model
@@ -73,14 +74,15 @@ def other_model(tmp_path: Path) -> str:
 
 
 def embedder_of(config: Path) -> str:
-    return tomllib.loads(config.read_text()).get("embedder", {}).get("model", "")
+    model: str = tomllib.loads(config.read_text()).get("embedder", {}).get("model", "")
+    return model
 
 
 def versions(kb: KnowledgeBase) -> tuple[list[str], str]:
     return sorted(versions_of(kb.services.qdrant(), "kb").values()), target_of(kb.services.qdrant(), "kb")
 
 
-def test_questions_are_answered_all_along_and_changes_followed(config: Path, other_model: str):
+def test_questions_are_answered_all_along_and_changes_followed(config: Path, other_model: str) -> None:
     done, failures, asked = threading.Event(), [], [0]
 
     def ask(kb: KnowledgeBase, first: int) -> None:
@@ -131,7 +133,7 @@ def test_questions_are_answered_all_along_and_changes_followed(config: Path, oth
     assert citewell_json("ingest", config=config)["sources"][0]["chunks_embedded"] == 0
 
 
-def test_an_embedder_that_was_changed_is_refused_until_the_index_is_built_anew(config: Path, other_model: str):
+def test_an_embedder_that_was_changed_is_refused_until_the_index_is_built_anew(config: Path, other_model: str) -> None:
     config.write_text(config.read_text() + f'[embedder]\nmodel = "{other_model}"\n')
     with connect(config) as kb, pytest.raises(IndexMismatch, match="citewell reindex"):
         kb.retrieve("product 1")
@@ -141,7 +143,7 @@ def test_an_embedder_that_was_changed_is_refused_until_the_index_is_built_anew(c
     assert citewell_json("reindex", config=config) == {"reindexed": 0, "removed": []}
 
 
-def test_a_killed_build_goes_on_where_it_stopped(config: Path, other_model: str):
+def test_a_killed_build_goes_on_where_it_stopped(config: Path, other_model: str) -> None:
     command = [str(Path(sys.executable).parent / "citewell"), "reindex", "--model", other_model, "-c", str(config)]
     with connect(config) as kb:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -164,7 +166,7 @@ def with_embedder(kb: KnowledgeBase, model: str) -> Binding:
     return kb.services.bind(kb.settings.embedder.model_copy(update={"model": model}))
 
 
-def test_a_run_that_ends_between_configuration_and_swap_is_finished_by_the_next(config: Path, other_model: str):
+def test_a_run_that_ends_between_configuration_and_swap_is_finished_by_the_next(config: Path, other_model: str) -> None:
     with connect(config) as kb:
         target = with_embedder(kb, other_model)
         version = NewVersion(kb.services.qdrant(), "kb", target.encoders, sharding(kb.settings))
@@ -177,7 +179,7 @@ def test_a_run_that_ends_between_configuration_and_swap_is_finished_by_the_next(
         assert versions(kb) == (["kb-2"], "kb-2")
 
 
-def test_a_run_that_ends_between_swap_and_removal_is_cleaned_up(config: Path, other_model: str):
+def test_a_run_that_ends_between_swap_and_removal_is_cleaned_up(config: Path, other_model: str) -> None:
     with connect(config) as kb:
         target = with_embedder(kb, other_model)
         version = NewVersion(kb.services.qdrant(), "kb", target.encoders, sharding(kb.settings))
@@ -189,7 +191,7 @@ def test_a_run_that_ends_between_swap_and_removal_is_cleaned_up(config: Path, ot
     assert citewell_json("reindex", config=config) == {"reindexed": 0, "removed": ["kb-1"]}
 
 
-def test_a_build_can_be_rolled_back(config: Path, other_model: str):
+def test_a_build_can_be_rolled_back(config: Path, other_model: str) -> None:
     with connect(config) as kb:
         target = with_embedder(kb, other_model)
         next(
@@ -202,13 +204,12 @@ def test_a_build_can_be_rolled_back(config: Path, other_model: str):
         assert versions(kb) == (["kb-1"], "kb-1")
 
 
-def test_a_model_that_finds_nothing_is_not_swapped_in(config: Path, other_model: str):
+def test_a_model_that_finds_nothing_is_not_swapped_in(config: Path, other_model: str) -> None:
     class Blind:
         name = "other-e5/int8"
+        dim = 384
 
-        def embed(self, texts, *, query=False):  # type: ignore[no-untyped-def]
-            import numpy as np
-
+        def embed(self, texts: Sequence[str], *, query: bool = False) -> np.ndarray:
             vectors = np.zeros((len(texts), 384), dtype=np.float32)
             vectors[:, int(query)] = 1
             return vectors

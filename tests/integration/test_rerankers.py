@@ -33,10 +33,10 @@ def silent_endpoint() -> Iterator[str]:
     server.server_close()
 
 
-def test_the_order_stands_when_the_endpoint_is_late(silent_endpoint: str):
+def test_the_order_stands_when_the_endpoint_is_late(silent_endpoint: str) -> None:
     assert load_reranker("m", url=silent_endpoint).rank("?", HITS, timeout_s=0.2) == HITS
 
 
-def test_a_model_that_cannot_be_loaded_says_how_to_mend_it(tmp_path: Path):
+def test_a_model_that_cannot_be_loaded_says_how_to_mend_it(tmp_path: Path) -> None:
     with pytest.raises(RerankerUnavailable, match=r"Set rerank\.model"):
         load_reranker(str(tmp_path / "none"))

@@ -28,7 +28,7 @@ def seen_by(store: Store, tenant: str, *groups: str) -> set[str]:
     vector = store.parts.embedder.embed(["row"], query=True)[0]
     scope = Scope(identity=Identity(tenant=tenant, groups=groups))
     (words,) = store.parts.sparse.encode(["row"])
-    return {hit.chunk.document.id for hit in store.parts.index.query(vector, words, scope=scope, limit=1000)}
+    return {hit.chunk.document.id for hit in store.setting.index().query(vector, words, scope=scope, limit=1000)}
 
 
 def table(*, keyed: bool) -> tuple[str, str]:
@@ -43,11 +43,14 @@ def table(*, keyed: bool) -> tuple[str, str]:
 def open_memos(open_store: Any, url: str, kind: str, **labels: Any) -> Store:
     change(url, *table(keyed=kind != "unkeyed"))
     query = {"query": "SELECT * FROM memo", "key": ("id",)} if kind == "query" else {}
-    return open_store(url, labels=RowVisibility(tenant_column="org", acl_column="seen_by", **labels), **query)
+    store: Store = open_store(url, labels=RowVisibility(tenant_column="org", acl_column="seen_by", **labels), **query)
+    return store
 
 
 @pytest.mark.parametrize("kind", ["keyed", "unkeyed", "query"])
-def test_rows_that_lose_tenant_or_groups_are_out_with_that_sync_however_many(database: str, open_store: Any, kind: str):
+def test_rows_that_lose_tenant_or_groups_are_out_with_that_sync_however_many(
+    database: str, open_store: Any, kind: str
+) -> None:
     store = open_memos(open_store, database, kind)
     store.run()
     assert len(seen_by(store, "acme", "hr")) == ROWS
@@ -75,7 +78,7 @@ def test_rows_that_lose_tenant_or_groups_are_out_with_that_sync_however_many(dat
 
 
 @pytest.mark.parametrize("kind", ["keyed", "unkeyed", "query"])
-def test_all_rows_of_a_table_may_lose_their_tenant(database: str, open_store: Any, kind: str):
+def test_all_rows_of_a_table_may_lose_their_tenant(database: str, open_store: Any, kind: str) -> None:
     store = open_memos(open_store, database, kind)
     store.run()
     change(database, "UPDATE memo SET org = NULL")
@@ -84,7 +87,7 @@ def test_all_rows_of_a_table_may_lose_their_tenant(database: str, open_store: An
     assert store.rows() == {}
 
 
-def test_of_two_rows_of_one_id_one_of_which_nobody_may_see_nothing_stays(database: str, open_store: Any):
+def test_of_two_rows_of_one_id_one_of_which_nobody_may_see_nothing_stays(database: str, open_store: Any) -> None:
     change(database, "CREATE TABLE memo (id INTEGER, name VARCHAR(40), org VARCHAR(20))")
     change(database, "INSERT INTO memo VALUES (1, 'one', 'acme'), (1, 'two', NULL), (2, 'other', 'acme')")
     query = {"query": "SELECT * FROM memo ORDER BY id, name", "key": ("id",)}
@@ -96,7 +99,7 @@ def test_of_two_rows_of_one_id_one_of_which_nobody_may_see_nothing_stays(databas
         assert len(store.parts.ledger.of_scope("shop", "shop")) == 1
 
 
-def test_rows_without_groups_of_their_own_are_seen_by_the_source_s_acl(database: str, open_store: Any):
+def test_rows_without_groups_of_their_own_are_seen_by_the_source_s_acl(database: str, open_store: Any) -> None:
     store = open_memos(open_store, database, "keyed", acl=("staff",))
     change(database, "UPDATE memo SET seen_by = NULL WHERE id = 1", "UPDATE memo SET seen_by = '[]' WHERE id = 2")
     change(database, "UPDATE memo SET seen_by = '*' WHERE id = 3")
@@ -106,7 +109,7 @@ def test_rows_without_groups_of_their_own_are_seen_by_the_source_s_acl(database:
     assert seen_by(store, "acme", "", "*") == {"memo/3"}
 
 
-def test_every_form_of_a_list_lets_in_whom_it_names(database: str, open_store: Any):
+def test_every_form_of_a_list_lets_in_whom_it_names(database: str, open_store: Any) -> None:
     change(database, "CREATE TABLE memo (id INTEGER PRIMARY KEY, name VARCHAR(40), seen_by VARCHAR(80))")
     for number, (form, _) in enumerate(FORMS):
         value = "NULL" if form is None else "'" + str(form).replace("'", "''") + "'"
@@ -121,7 +124,7 @@ def test_every_form_of_a_list_lets_in_whom_it_names(database: str, open_store: A
     assert report.quarantined == sum(who is None for _, who in FORMS)
 
 
-def test_an_array_column_of_postgresql_holds_groups(open_store: Any):
+def test_an_array_column_of_postgresql_holds_groups(open_store: Any) -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -143,7 +146,9 @@ class Refusing(FreeEmbedder):
         return super().embed(texts)
 
 
-def test_a_row_that_cannot_be_embedded_keeps_no_text_that_others_could_see_before(open_store: Any, database: str):
+def test_a_row_that_cannot_be_embedded_keeps_no_text_that_others_could_see_before(
+    open_store: Any, database: str
+) -> None:
     store = open_memos(open_store, database, "keyed")
     store.run()
     change(database, "UPDATE memo SET name = 'cannot be embedded', seen_by = 'board' WHERE id = 7")
@@ -156,7 +161,9 @@ def test_a_row_that_cannot_be_embedded_keeps_no_text_that_others_could_see_befor
     assert seen_by(store, "acme", "board") == set()
 
 
-def test_files_that_cannot_be_reached_stay_only_for_those_who_may_see_them_now(tmp_path: Path, shared_data: Path):
+def test_files_that_cannot_be_reached_stay_only_for_those_who_may_see_them_now(
+    tmp_path: Path, shared_data: Path
+) -> None:
     with open_folder() as root:
         for place, text in (("a.md", "Row a."), ("in/b.md", "Row b."), ("in/c.csv", "x\nrow c\n"), ("z.md", "Row z.")):
             (root / place).parent.mkdir(exist_ok=True)
@@ -197,14 +204,16 @@ def test_files_that_cannot_be_reached_stay_only_for_those_who_may_see_them_now(t
         ('acl = "hr"', "tuple"),
     ],
 )
-def test_an_acl_in_the_configuration_that_could_mean_two_things_is_refused(tmp_path: Path, setting: str, said: str):
+def test_an_acl_in_the_configuration_that_could_mean_two_things_is_refused(
+    tmp_path: Path, setting: str, said: str
+) -> None:
     path = tmp_path / "citewell.toml"
     path.write_text(f'[sources.docs]\nkind = "files"\npaths = ["docs"]\n{setting}\n')
     with pytest.raises(ConfigError, match=said):
         load_settings(path)
 
 
-def test_the_configuration_can_open_a_source_to_all_of_its_tenant(tmp_path: Path):
+def test_the_configuration_can_open_a_source_to_all_of_its_tenant(tmp_path: Path) -> None:
     path = tmp_path / "citewell.toml"
     path.write_text('[sources.docs]\nkind = "files"\npaths = ["docs"]\nacl = ["*"]\n')
     sources: Mapping[str, Any] = load_settings(path).sources

@@ -52,7 +52,9 @@ def committed(tmp_path: Path) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(config: Path, tmp_path: Path, number: signal.Signals):
+def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(
+    config: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     config.write_text(shop(tmp_path, ROWS))
     process = start(config, "ingest", "--json")
     wait_until(lambda: committed(tmp_path) > 0, timeout_s=150, what="the first commit")
@@ -67,7 +69,7 @@ def test_a_signal_ends_a_run_after_its_batch_and_the_next_goes_on(config: Path, 
     assert report["notes"] == []  # nothing had to be made good
 
 
-def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: Path):
+def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: Path) -> None:
     config.write_text(shop(tmp_path, 520))
     first = start(config, "ingest")
     wait_until(lambda: committed(tmp_path) > 0, timeout_s=150, what="the first commit")
@@ -82,7 +84,7 @@ def test_a_second_run_names_the_holder_and_ends_with_75(config: Path, tmp_path: 
     assert citewell_json("status", config=config)["points"] == 520
 
 
-def test_progress_is_json_lines_on_stderr_beside_one_document_on_stdout(config: Path, tmp_path: Path):
+def test_progress_is_json_lines_on_stderr_beside_one_document_on_stdout(config: Path, tmp_path: Path) -> None:
     config.write_text(shop(tmp_path, 50))
     done = citewell("ingest", "--json", config=config)
     assert json.loads(done.stdout)["sources"][0]["added"] == 50
@@ -91,7 +93,7 @@ def test_progress_is_json_lines_on_stderr_beside_one_document_on_stdout(config: 
     assert {"source", "read", "expected", "documents_per_s", "eta_s"} <= lines[0].keys()
 
 
-def test_watching_follows_files_and_databases_until_a_signal(config: Path, tmp_path: Path):
+def test_watching_follows_files_and_databases_until_a_signal(config: Path, tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("Parking is free.")
     config.write_text(shop(tmp_path, 1) + 'every = "1s"\n[sources.docs]\nkind = "files"\npaths = ["docs"]\n')
@@ -108,7 +110,7 @@ def test_watching_follows_files_and_databases_until_a_signal(config: Path, tmp_p
     assert process.returncode == 0
 
 
-def test_the_service_runs_schedules(config: Path, tmp_path: Path):
+def test_the_service_runs_schedules(config: Path, tmp_path: Path) -> None:
     config.write_text(shop(tmp_path, 1) + 'every = "1s"\n')
     with Server(config):
         wait_until(lambda: committed(tmp_path) == 1, timeout_s=150, what="the first sync")
@@ -119,7 +121,7 @@ def test_the_service_runs_schedules(config: Path, tmp_path: Path):
         wait_until(lambda: committed(tmp_path) == 10, timeout_s=150, what="the sync of changed rows")
 
 
-def test_status_says_how_changes_are_found(config: Path, tmp_path: Path):
+def test_status_says_how_changes_are_found(config: Path, tmp_path: Path) -> None:
     config.write_text(shop(tmp_path, 3))
     citewell_here("ingest", config=config)
     (found,) = citewell_json("status", config=config)["sources"][0]["tables"]

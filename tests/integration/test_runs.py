@@ -17,7 +17,7 @@ def setting(tmp_path: Path, shared_data: Path) -> Setting:
     return Setting(engine=shared_data / "qdrant", source=data.source, batch_documents=20, folder=tmp_path)
 
 
-def test_every_row_is_found_while_its_table_is_synced(setting: Setting, tmp_path: Path):
+def test_every_row_is_found_while_its_table_is_synced(setting: Setting, tmp_path: Path) -> None:
     """Each query during a re-sync finds the row's old or new version (`make test-crash` asks 10,000)."""
     asked, missed = ask_during_syncs(setting, f"sqlite:///{tmp_path / 'source.sqlite'}", rows=100, queries=50)
     assert (asked, missed) == (50, 0)

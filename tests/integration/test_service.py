@@ -67,7 +67,7 @@ def events(client: TestClient, **body: Any) -> list[tuple[str, dict[str, Any]]]:
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
 
 
-def test_a_question_is_answered_with_citations(client: TestClient):
+def test_a_question_is_answered_with_citations(client: TestClient) -> None:
     answer = client.post("/v1/ask", json={"question": QUESTION}).json()
     citation = answer["citations"][0]
     assert answer["text"].startswith("The Edmonton store opens at 11:00.")
@@ -76,7 +76,7 @@ def test_a_question_is_answered_with_citations(client: TestClient):
     assert not answer["refused"]
 
 
-def test_a_streamed_answer_is_the_plain_one_in_events(serve: Any, engine: StubEngine):
+def test_a_streamed_answer_is_the_plain_one_in_events(serve: Any, engine: StubEngine) -> None:
     client = serve(llm(engine, "says:It opens at 11:00 [{label}]. Bring [z9z9] money."))
     stream = events(client)
     names = [name for name, _ in stream]
@@ -90,7 +90,7 @@ def test_a_streamed_answer_is_the_plain_one_in_events(serve: Any, engine: StubEn
     assert plain["usage"] == {"prompt_tokens": 100, "cached_tokens": 64, "completion_tokens": 9}
 
 
-def test_the_model_is_asked_within_its_budget_and_with_the_sampling(serve: Any, engine: StubEngine):
+def test_the_model_is_asked_within_its_budget_and_with_the_sampling(serve: Any, engine: StubEngine) -> None:
     client = serve(llm(engine, "says:Yes [{label}].", max_tokens=64))
     history = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi."}]
     client.post("/v1/ask", json={"question": QUESTION, "temperature": 0.5, "history": history})
@@ -101,14 +101,14 @@ def test_the_model_is_asked_within_its_budget_and_with_the_sampling(serve: Any, 
 
 
 @pytest.mark.parametrize("model", ["error", "cut", "hang"])
-def test_when_the_engine_fails_the_answer_is_quoted_and_marked(serve: Any, engine: StubEngine, model: str):
+def test_when_the_engine_fails_the_answer_is_quoted_and_marked(serve: Any, engine: StubEngine, model: str) -> None:
     answer = serve(llm(engine, model, timeout_s=1)).post("/v1/ask", json={"question": QUESTION}).json()
     assert answer["degraded"]
     assert answer["degraded_reason"]
     assert answer["text"].startswith("The Edmonton store opens at 11:00.")
 
 
-def test_a_server_that_is_not_there_is_passed_over_for_the_next(serve: Any, engine: StubEngine):
+def test_a_server_that_is_not_there_is_passed_over_for_the_next(serve: Any, engine: StubEngine) -> None:
     settings = llm(engine, "says:It opens at 11:00 [{label}].").replace(
         '["', f'["http://127.0.0.1:{free_port()}/v1", "'
     )
@@ -117,14 +117,14 @@ def test_a_server_that_is_not_there_is_passed_over_for_the_next(serve: Any, engi
     assert answer["text"].startswith("It opens at 11:00 [")
 
 
-def test_a_stream_that_is_cut_ends_with_an_error_and_never_as_if_complete(serve: Any, engine: StubEngine):
+def test_a_stream_that_is_cut_ends_with_an_error_and_never_as_if_complete(serve: Any, engine: StubEngine) -> None:
     stream = events(serve(llm(engine, "cut")))
     assert stream[-1][0] == "error"
     assert stream[-1][1]["status"] == 503
     assert "done" not in [name for name, _ in stream]
 
 
-def test_no_evidence_is_a_refusal_in_the_question_s_language(client: TestClient):
+def test_no_evidence_is_a_refusal_in_the_question_s_language(client: TestClient) -> None:
     answer = client.post("/v1/ask", json={"question": "蒙古的首都是哪里？"}).json()
     assert answer["refused"]
     assert answer["language"] == "zh"
@@ -132,7 +132,7 @@ def test_no_evidence_is_a_refusal_in_the_question_s_language(client: TestClient)
     assert "没有找到" in answer["text"]
 
 
-def test_retrieve_gives_hits_with_scores(client: TestClient):
+def test_retrieve_gives_hits_with_scores(client: TestClient) -> None:
     hits = client.post("/v1/retrieve", json={"question": "Edmonton", "k": 3}).json()["hits"]
     assert hits[0]["document_id"] == "docs/stores.md"
     assert set(hits[0]["scores"]) == {"dense", "bm25"}
@@ -153,7 +153,7 @@ def test_retrieve_gives_hits_with_scores(client: TestClient):
 )
 def test_bad_input_is_a_problem_document_and_the_next_request_is_fine(
     client: TestClient, body: dict[str, Any], status: int, detail: str
-):
+) -> None:
     response = client.post("/v1/ask", json=body)
     problem = response.json()
     assert response.status_code == problem["status"] == status
@@ -162,7 +162,7 @@ def test_bad_input_is_a_problem_document_and_the_next_request_is_fine(
     assert client.post("/v1/ask", json={"question": QUESTION}).status_code == 200
 
 
-def test_malformed_json_and_wrong_methods_are_problems_too(client: TestClient):
+def test_malformed_json_and_wrong_methods_are_problems_too(client: TestClient) -> None:
     bad = client.post("/v1/ask", content=b"{not json", headers={"content-type": "application/json"})
     assert (bad.status_code, bad.json()["status"]) == (422, 422)
     assert client.get("/v1/ask").json()["status"] == 405
@@ -182,14 +182,14 @@ def test_malformed_json_and_wrong_methods_are_problems_too(client: TestClient):
         "'; DROP TABLE x; --",
     ],
 )
-def test_a_question_in_any_script_gets_an_answer_or_a_refusal(client: TestClient, question: str):
+def test_a_question_in_any_script_gets_an_answer_or_a_refusal(client: TestClient, question: str) -> None:
     response = client.post(
         "/v1/ask", content=json.dumps({"question": question}), headers={"content-type": "application/json"}
     )
     assert response.status_code in (200, 422)
 
 
-def test_health_pages_and_headers(client: TestClient):
+def test_health_pages_and_headers(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready", "index": "ok"}
     page = client.get("/")
@@ -201,7 +201,7 @@ def test_health_pages_and_headers(client: TestClient):
     assert client.get("/v1/sources").json()["sources"][0]["documents"] == 1
 
 
-def test_everything_that_the_openapi_refers_to_is_in_it(client: TestClient):
+def test_everything_that_the_openapi_refers_to_is_in_it(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     text = json.dumps(described)
     named = set(re.findall(r'"#/components/schemas/(\w+)"', text))
@@ -211,7 +211,7 @@ def test_everything_that_the_openapi_refers_to_is_in_it(client: TestClient):
     assert len(operations) == len(set(operations))
 
 
-def test_not_ready_when_the_index_does_not_answer(tmp_path: Path, make_kb: MakeKb):
+def test_not_ready_when_the_index_does_not_answer(tmp_path: Path, make_kb: MakeKb) -> None:
     kb = make_kb(f'[qdrant]\nurl = "http://127.0.0.1:{free_port()}"\n' + DOCS)
     client = TestClient(create_app(kb.services), raise_server_exceptions=False)
     assert client.get("/readyz").status_code == 503
@@ -220,7 +220,7 @@ def test_not_ready_when_the_index_does_not_answer(tmp_path: Path, make_kb: MakeK
     assert "Check qdrant.url" in answer.json()["detail"]
 
 
-def test_an_address_that_others_reach_needs_a_decision(tmp_path: Path, make_kb: MakeKb):
+def test_an_address_that_others_reach_needs_a_decision(tmp_path: Path, make_kb: MakeKb) -> None:
     make_kb(DOCS)
     with pytest.raises(ConfigError, match="allow_unauthenticated"):
         run(tmp_path / "citewell.toml", host="0.0.0.0")

@@ -28,7 +28,7 @@ def quoted(url: str, name: str) -> str:
     return f"`{name}`" if sa.make_url(url).get_backend_name() == "mysql" else f'"{name}"'
 
 
-def test_rows_read_the_same_from_every_database(database: str):
+def test_rows_read_the_same_from_every_database(database: str) -> None:
     change(
         database,
         "CREATE TABLE artist (id INTEGER PRIMARY KEY, name VARCHAR(80))",
@@ -48,7 +48,7 @@ def test_rows_read_the_same_from_every_database(database: str):
     assert found["album/4"].title == "Album 4: Let There Be Rock"
 
 
-def test_every_row_is_read_once_over_many_pages(database: str):
+def test_every_row_is_read_once_over_many_pages(database: str) -> None:
     change(database, "CREATE TABLE line (a INTEGER, b VARCHAR(10), n INTEGER, PRIMARY KEY (a, b))")
     engine = sa.create_engine(database, poolclass=sa.NullPool)
     table = sa.table("line", sa.column("a"), sa.column("b"), sa.column("n"))
@@ -62,7 +62,7 @@ def test_every_row_is_read_once_over_many_pages(database: str):
     assert events[-1] == SnapshotComplete(scopes=frozenset({"line"}), fixed_scopes=True, changes_only=True)
 
 
-def test_chinese_mixed_case_and_reserved_names_work(database: str):
+def test_chinese_mixed_case_and_reserved_names_work(database: str) -> None:
     table, column = quoted(database, "订单"), quoted(database, "Order")
     key = quoted(database, "编号")
     change(
@@ -74,7 +74,7 @@ def test_chinese_mixed_case_and_reserved_names_work(database: str):
     assert document.text == "订单\n编号: 7\nOrder: 十张唱片\nSelect: x"
 
 
-def test_a_query_with_its_key_is_a_source(database: str):
+def test_a_query_with_its_key_is_a_source(database: str) -> None:
     change(database, "CREATE TABLE t (id INTEGER PRIMARY KEY, v VARCHAR(9))", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
     source = SqlSource(
         name="letters", url=database, query="SELECT id AS number, v FROM t WHERE id > 1;", key=("number",)
@@ -82,7 +82,7 @@ def test_a_query_with_its_key_is_a_source(database: str):
     assert {d.id: d.text for d in documents(source).values()} == {"letters/2": "Letters\nNumber: 2\nV: b"}
 
 
-def test_only_the_tables_asked_for_are_read(database: str):
+def test_only_the_tables_asked_for_are_read(database: str) -> None:
     change(
         database,
         *(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY)" for name in ("a", "b", "c")),
@@ -94,7 +94,7 @@ def test_only_the_tables_asked_for_are_read(database: str):
         SqlSource(name="s", url=database, tables=("a", "d")).check()
 
 
-def test_rows_of_a_table_without_a_key_are_told_apart_by_their_content(database: str):
+def test_rows_of_a_table_without_a_key_are_told_apart_by_their_content(database: str) -> None:
     change(
         database,
         "CREATE TABLE log (line VARCHAR(20), at INTEGER)",
@@ -111,19 +111,19 @@ def test_rows_of_a_table_without_a_key_are_told_apart_by_their_content(database:
     assert set(documents(SqlSource(name="s", url=database))) < set(found)
 
 
-def test_a_cursor_or_a_tombstone_needs_a_key(database: str):
+def test_a_cursor_or_a_tombstone_needs_a_key(database: str) -> None:
     change(database, "CREATE TABLE log (line VARCHAR(20), at INTEGER)")
     assert "keys = { log = [" in failure(SqlSource(name="s", url=database, cursors={"log": "at"}))
     change(database, "INSERT INTO log VALUES ('x', 1), ('y', 2)")
     assert set(documents(SqlSource(name="s", url=database, keys={"log": ["at"]}))) == {"log/1", "log/2"}
 
 
-def test_a_configured_key_that_rows_share_is_an_error(database: str):
+def test_a_configured_key_that_rows_share_is_an_error(database: str) -> None:
     change(database, "CREATE TABLE log (line VARCHAR(20), at INTEGER)", "INSERT INTO log VALUES ('x', 1), ('y', 1)")
     assert "'log' has 2 rows whose key (at) is 1." in failure(SqlSource(name="s", url=database, keys={"log": ["at"]}))
 
 
-def test_a_unique_column_that_is_never_null_serves_as_key(database: str):
+def test_a_unique_column_that_is_never_null_serves_as_key(database: str) -> None:
     change(
         database,
         "CREATE TABLE code (c VARCHAR(9) NOT NULL, n INTEGER, CONSTRAINT one UNIQUE (c))",
@@ -132,21 +132,21 @@ def test_a_unique_column_that_is_never_null_serves_as_key(database: str):
     assert set(documents(SqlSource(name="s", url=database))) == {"code/x1"}
 
 
-def test_rows_whose_key_is_null_are_reported(database: str):
+def test_rows_whose_key_is_null_are_reported(database: str) -> None:
     change(database, "CREATE TABLE v (n INTEGER, t VARCHAR(5))", "INSERT INTO v VALUES (1, 'a'), (NULL, 'b')")
     events = list(SqlSource(name="s", url=database, keys={"v": ["n"]}).read())
     assert [e.reason[:32] for e in events if isinstance(e, Unreadable)] == ["1 rows have NULL in their key (n"]
     assert [e.document.id for e in events if isinstance(e, Upsert)] == ["v/1"]
 
 
-def test_the_connector_cannot_write(database: str):
+def test_the_connector_cannot_write(database: str) -> None:
     change(database, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
     with pytest.raises(SourceError):
         list(SqlSource(name="s", url=database, query="INSERT INTO t VALUES (1)", key=("id",)).read())
     assert documents(SqlSource(name="s", url=database)) == {}
 
 
-def test_types_of_postgresql_are_readable():
+def test_types_of_postgresql_are_readable() -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -170,7 +170,7 @@ def test_types_of_postgresql_are_readable():
     ]
 
 
-def test_types_and_comments_of_mariadb_are_readable():
+def test_types_and_comments_of_mariadb_are_readable() -> None:
     with server_database("mariadb") as url:
         change(
             url,
@@ -182,7 +182,7 @@ def test_types_and_comments_of_mariadb_are_readable():
     assert text.endswith("Kind: b\nRaw: (binary, 2 bytes, not indexed)\nD: 10:30:00")
 
 
-def test_values_that_sqlite_keeps_against_their_type_do_no_harm(tmp_path: Path):
+def test_values_that_sqlite_keeps_against_their_type_do_no_harm(tmp_path: Path) -> None:
     path = sqlite_with(
         tmp_path / "x.sqlite",
         "CREATE TABLE t (at DATETIME PRIMARY KEY, n INTEGER, price NUMERIC(10,2))",
@@ -202,13 +202,13 @@ def test_values_that_sqlite_keeps_against_their_type_do_no_harm(tmp_path: Path):
         ("mysql://u:hunter2@127.0.0.1:1/x", "Check that the server runs"),
     ],
 )
-def test_a_source_that_cannot_be_reached_says_how_to_mend_it(url: str, message: str):
+def test_a_source_that_cannot_be_reached_says_how_to_mend_it(url: str, message: str) -> None:
     with pytest.raises(SourceError, match=message) as caught:
         list(SqlSource(name="s", url=url).read())
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_wrong_password_is_told_and_never_shown():
+def test_a_wrong_password_is_told_and_never_shown() -> None:
     with server_database("mariadb") as url:
         wrong = sa.make_url(url).set(username="nobody_here", password="hunter2").render_as_string(hide_password=False)
         with pytest.raises(SourceError, match="Check the user and the password") as caught:
@@ -216,7 +216,7 @@ def test_a_wrong_password_is_told_and_never_shown():
     assert "hunter2" not in str(caught.value)
 
 
-def test_credentials_never_show(tmp_path: Path):
+def test_credentials_never_show(tmp_path: Path) -> None:
     assert shown("postgresql://u:hunter2@h/d?sslpassword=hunter3") == "postgresql://u:***@h/d?sslpassword=***"
     assert "hunter2" not in repr(SqlSource(name="s", url="postgresql://u:hunter2@h/d"))
 
@@ -239,7 +239,7 @@ def copy_of_chinook(url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-def test_all_of_chinook_reads_as_it_does_from_sqlite(kind: str):
+def test_all_of_chinook_reads_as_it_does_from_sqlite(kind: str) -> None:
     """15,607 documents, each with the same id, key and text: so every answer cites the same."""
     original = documents(SqlSource(name="shop", url=f"sqlite:///{SAMPLE / 'chinook.sqlite'}"))
     with server_database(kind) as url:

@@ -36,7 +36,7 @@ def opened(url: str) -> Iterator[Database]:
     database.close()
 
 
-def test_a_source_is_shown_with_its_counts_its_run_and_its_quarantine(database: Database):
+def test_a_source_is_shown_with_its_counts_its_run_and_its_quarantine(database: Database) -> None:
     ledger, overview = StoredLedger(database), Overview(database)
     document = StoredDocument(document_id="album/1", scope="album", version="v", chunk_ids=("a", "b"))
     bad = Unreadable(document_id="album/2", scope="album", reason="broken")
@@ -51,7 +51,7 @@ def test_a_source_is_shown_with_its_counts_its_run_and_its_quarantine(database: 
     assert (overview.sources(), overview.sync_lag_s(["shop"]).keys()) == (["shop"], {"shop"})
 
 
-def test_jobs_are_kept(database: Database):
+def test_jobs_are_kept(database: Database) -> None:
     jobs = Jobs(database)
     job = jobs.add({"sources": ["shop"]})
     with pytest.raises(SourceBusy):
@@ -62,7 +62,7 @@ def test_jobs_are_kept(database: Database):
     assert [each.status for each in jobs.page(limit=9)] == ["cancelled"]
 
 
-def test_keys_are_kept(database: Database):
+def test_keys_are_kept(database: Database) -> None:
     keys = Keys(database)
     key, token = keys.create("portal", Rights())
     assert keys.find(token) == key
@@ -70,7 +70,7 @@ def test_keys_are_kept(database: Database):
     assert (keys.any(), keys.all()[0].is_valid) == (True, False)
 
 
-def test_conversations_are_kept_and_follow_what_moved(database: Database):
+def test_conversations_are_kept_and_follow_what_moved(database: Database) -> None:
     kept, ledger = Conversations(database, keep_s=3600), StoredLedger(database)
     kept.add("c", Identity(), Turn(question="q", asked="q", answer="a", stands_on=("old",)))
     with ledger.lease("shop") as lease:
@@ -78,7 +78,7 @@ def test_conversations_are_kept_and_follow_what_moved(database: Database):
     assert [turn.stands_on for turn in kept.turns("c", Identity())] == [("new",)]
 
 
-def test_a_store_is_opened_again_with_what_it_held_and_a_newer_one_is_refused(database: Database):
+def test_a_store_is_opened_again_with_what_it_held_and_a_newer_one_is_refused(database: Database) -> None:
     url = database.engine.url.render_as_string(hide_password=False)
     Keys(database).create("portal", Rights())
     again = Database.open(url)
@@ -90,6 +90,6 @@ def test_a_store_is_opened_again_with_what_it_held_and_a_newer_one_is_refused(da
         Database.open(url)
 
 
-def test_a_store_that_cannot_be_opened_is_told_without_its_password():
+def test_a_store_that_cannot_be_opened_is_told_without_its_password() -> None:
     with pytest.raises(ConfigError, match=r"postgresql\+psycopg://me:\*\*\*@127\.0\.0\.1:1/none cannot be opened"):
         Database.open("postgresql+psycopg://me:hush@127.0.0.1:1/none")

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from connectors.files.source import FilesSource
 from connectors.files.visibility import FileVisibility, PathRule
 from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
-from rag.events import Checkpoint, Listed, SourceEvent, Unreadable, Upsert
+from rag.events import Checkpoint, Listed, SnapshotComplete, SourceEvent, Unreadable, Upsert
 from rag.fakes import MemoryNotes
 from service.catalogue import connector_of
 from service.knowledge_base import KnowledgeBase
@@ -48,10 +49,17 @@ def upserted(events: list[SourceEvent]) -> list[str]:
     return [event.document.id for event in events if isinstance(event, Upsert)]
 
 
+def last(events: list[SourceEvent]) -> SnapshotComplete:
+    found = events[-1]
+    assert isinstance(found, SnapshotComplete)
+    return found
+
+
 def let_time_pass(notes: MemoryNotes) -> None:
     """Have the last read be later than it was, so that files made by this test count as old by then."""
     for key, note in notes.kept.items():
-        notes.kept[key] = replace(note, head={**note.head, "read_at_ns": note.head["read_at_ns"] + 10**10})
+        head = note.head or {}
+        notes.kept[key] = replace(note, head={**head, "read_at_ns": head["read_at_ns"] + 10**10})
 
 
 @pytest.fixture
@@ -59,16 +67,21 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Files whose content was read to be compared."""
     seen: list[str] = []
     digest = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: seen.append(file.name) or digest(file, name))
+
+    def noted(file: Any, name: Any) -> Any:
+        seen.append(file.name)
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
     return seen
 
 
-def summary(kb: KnowledgeBase, **options: bool) -> dict[str, int]:
+def summary(kb: KnowledgeBase, **options: Any) -> dict[str, int]:
     (report,) = kb.ingest(**options)
     return {name: getattr(report, name) for name in ("read", "added", "updated", "deleted", "chunks_embedded")}
 
 
-def test_an_untouched_file_is_not_opened(tmp_path: Path, hashed: list[str]):
+def test_an_untouched_file_is_not_opened(tmp_path: Path, hashed: list[str]) -> None:
     write(tmp_path / "a.md", "first")
     source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     assert upserted(read(source, notes)) == ["a.md"]
@@ -114,7 +127,9 @@ def swap_folders(folder: Path) -> None:
         (swap_folders, ["one/c.md", "two/c.md"]),
     ],
 )
-def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, change: Callable[[Path], None], changed: list[str]):
+def test_a_change_that_keeps_size_and_time_is_seen(
+    tmp_path: Path, change: Callable[[Path], None], changed: list[str]
+) -> None:
     for name, text in {"a.md": "first", "b.md": "other", "one/c.md": "third", "two/c.md": "forth"}.items():
         write(tmp_path / name, text)
     source, notes = FilesSource(name="d", paths=("**/*.md",), root=tmp_path), MemoryNotes()
@@ -124,7 +139,7 @@ def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, change: Calla
     assert upserted(read(source, notes)) == changed
 
 
-def test_a_restored_file_with_its_old_time_answers_with_its_content(tmp_path: Path, make_kb: MakeKb):
+def test_a_restored_file_with_its_old_time_answers_with_its_content(tmp_path: Path, make_kb: MakeKb) -> None:
     write(tmp_path / "docs" / "price.md", "The record costs 100 crowns.")
     kb = make_kb(DOCS)
     summary(kb)
@@ -133,24 +148,24 @@ def test_a_restored_file_with_its_old_time_answers_with_its_content(tmp_path: Pa
     assert "999" in kb.retrieve("what does the record cost")[0].chunk.text
 
 
-def test_notes_of_an_earlier_version_have_files_hashed_once_and_not_parsed(tmp_path: Path, hashed: list[str]):
+def test_notes_of_an_earlier_version_have_files_hashed_once_and_not_parsed(tmp_path: Path, hashed: list[str]) -> None:
     write(tmp_path / "a.md", "first")
     source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     read(source, notes)
     let_time_pass(notes)
     (note,) = notes.kept.values()
-    old = {key: note.head[key] for key in ("signature", "size", "mtime_ns", "hash", "read_at_ns", "kind")}
+    old = {key: (note.head or {})[key] for key in ("signature", "size", "mtime_ns", "hash", "read_at_ns", "kind")}
     notes.keep(replace(note, head=old))
     del hashed[:]
     for _ in range(2):
         events = read(source, notes)
         assert upserted(events) == []
-        assert events[-1].documents is None
+        assert last(events).documents is None
         let_time_pass(notes)
     assert len(hashed) == 1
 
 
-def test_a_file_that_was_touched_is_not_parsed(tmp_path: Path):
+def test_a_file_that_was_touched_is_not_parsed(tmp_path: Path) -> None:
     file = write(tmp_path / "a.md", "first")
     source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     read(source, notes)
@@ -158,7 +173,7 @@ def test_a_file_that_was_touched_is_not_parsed(tmp_path: Path):
     assert upserted(read(source, notes)) == []
 
 
-def test_a_file_changed_right_after_it_was_read_is_read_again(tmp_path: Path):
+def test_a_file_changed_right_after_it_was_read_is_read_again(tmp_path: Path) -> None:
     """Two changes within one tick of the file system's clock leave the same time."""
     import time
 
@@ -170,7 +185,7 @@ def test_a_file_changed_right_after_it_was_read_is_read_again(tmp_path: Path):
     assert upserted(read(source, notes)) == ["a.md"]
 
 
-def test_a_renamed_folder_is_not_embedded_again_and_no_mass_deletion(tmp_path: Path, make_kb: MakeKb):
+def test_a_renamed_folder_is_not_embedded_again_and_no_mass_deletion(tmp_path: Path, make_kb: MakeKb) -> None:
     for number in range(10):
         write(tmp_path / "docs" / "old" / f"{number}.md", f"# Record {number}\n\nThe shelf of record {number}.")
     kb = make_kb(DOCS)
@@ -180,7 +195,7 @@ def test_a_renamed_folder_is_not_embedded_again_and_no_mass_deletion(tmp_path: P
     assert {hit.chunk.document.id[:8] for hit in kb.retrieve("shelf", k=20)} == {"docs/new"}
 
 
-def test_a_table_file_that_loses_rows_or_becomes_empty_forgets_them(tmp_path: Path, make_kb: MakeKb):
+def test_a_table_file_that_loses_rows_or_becomes_empty_forgets_them(tmp_path: Path, make_kb: MakeKb) -> None:
     rows = [f"{i},item {i}" for i in range(20)]
     file = write(tmp_path / "docs" / "a.csv", "id,name\n" + "\n".join(rows))
     kb = make_kb(DOCS)
@@ -192,7 +207,7 @@ def test_a_table_file_that_loses_rows_or_becomes_empty_forgets_them(tmp_path: Pa
     assert summary(kb) == {"read": 0, "added": 0, "updated": 0, "deleted": 0, "chunks_embedded": 0}
 
 
-def test_a_csv_that_becomes_text_leaves_no_rows_behind(tmp_path: Path, make_kb: MakeKb):
+def test_a_csv_that_becomes_text_leaves_no_rows_behind(tmp_path: Path, make_kb: MakeKb) -> None:
     write(tmp_path / "docs" / "a.json", '[{"a": 1}, {"a": 2}]')
     kb = make_kb(DOCS)
     summary(kb)
@@ -202,7 +217,7 @@ def test_a_csv_that_becomes_text_leaves_no_rows_behind(tmp_path: Path, make_kb: 
     }  # fmt: skip
 
 
-def test_a_file_reached_by_links_is_one_document_and_loops_end(tmp_path: Path):
+def test_a_file_reached_by_links_is_one_document_and_loops_end(tmp_path: Path) -> None:
     write(tmp_path / "docs" / "real.md", "text")
     (tmp_path / "docs" / "alias.md").symlink_to("real.md")
     (tmp_path / "docs" / "loop").symlink_to(".")
@@ -213,7 +228,7 @@ def test_a_file_reached_by_links_is_one_document_and_loops_end(tmp_path: Path):
     assert upserted(read(source, MemoryNotes())) == ["docs/far.md", "docs/real.md"]
 
 
-def test_a_table_file_changed_while_it_is_read_is_read_again_by_the_next_run(tmp_path: Path):
+def test_a_table_file_changed_while_it_is_read_is_read_again_by_the_next_run(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "id,name\n" + "\n".join(f"{i},first" for i in range(5000)))
     source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
     events = source.read(notes)
@@ -227,7 +242,7 @@ def test_a_table_file_changed_while_it_is_read_is_read_again_by_the_next_run(tmp
     assert len(texts) == 5000
 
 
-def test_a_large_table_file_is_read_in_constant_memory(tmp_path: Path):
+def test_a_large_table_file_is_read_in_constant_memory(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "id,name\n" + "\n".join(f"{i},item number {i}" for i in range(20_000)))
     source = FilesSource(name="d", paths=("*",), root=tmp_path)
     tracemalloc.start()
@@ -238,7 +253,7 @@ def test_a_large_table_file_is_read_in_constant_memory(tmp_path: Path):
     assert peak < 5_000_000
 
 
-def test_thousands_of_small_files_are_followed(tmp_path: Path):
+def test_thousands_of_small_files_are_followed(tmp_path: Path) -> None:
     for number in range(3000):
         write(tmp_path / f"{number % 50}" / f"{number}.md", f"text {number}")
     source, notes = FilesSource(name="d", paths=("**/*",), root=tmp_path), MemoryNotes()
@@ -247,10 +262,10 @@ def test_thousands_of_small_files_are_followed(tmp_path: Path):
     (tmp_path / "8" / "8.md").unlink()
     events = read(source, notes)
     assert upserted(events) == ["7/7.md"]
-    assert "8/8.md" not in events[-1].scopes
+    assert "8/8.md" not in last(events).scopes
 
 
-def test_a_file_that_could_not_be_parsed_and_is_gone_leaves_the_quarantine(tmp_path: Path, make_kb: MakeKb):
+def test_a_file_that_could_not_be_parsed_and_is_gone_leaves_the_quarantine(tmp_path: Path, make_kb: MakeKb) -> None:
     (tmp_path / "docs").mkdir()
     for name in ("a.md", "b.md"):
         (tmp_path / "docs" / name).write_text("# Page\n\nText.\n")
@@ -261,7 +276,7 @@ def test_a_file_that_could_not_be_parsed_and_is_gone_leaves_the_quarantine(tmp_p
     assert kb.ingest()[0].quarantined == 0
 
 
-def test_a_file_that_cannot_be_parsed_stays_in_quarantine_until_it_changes(tmp_path: Path, make_kb: MakeKb):
+def test_a_file_that_cannot_be_parsed_stays_in_quarantine_until_it_changes(tmp_path: Path, make_kb: MakeKb) -> None:
     write(tmp_path / "docs" / "good.md", "Parking is free.")
     bad = write(tmp_path / "docs" / "bad.json", "{")
     kb = make_kb(DOCS)
@@ -273,7 +288,7 @@ def test_a_file_that_cannot_be_parsed_stays_in_quarantine_until_it_changes(tmp_p
     assert (report.quarantined, report.added) == (0, 1)
 
 
-def test_retry_reads_what_was_set_aside_again(tmp_path: Path, make_kb: MakeKb):
+def test_retry_reads_what_was_set_aside_again(tmp_path: Path, make_kb: MakeKb) -> None:
     write(tmp_path / "docs" / "bad.json", "{")
     kb = make_kb(DOCS)
     kb.ingest()
@@ -285,10 +300,10 @@ def test_retry_reads_what_was_set_aside_again(tmp_path: Path, make_kb: MakeKb):
 
 
 def held(source: FilesSource, notes: MemoryNotes) -> int | None:
-    return read(source, notes)[-1].documents
+    return last(read(source, notes)).documents
 
 
-def test_a_read_says_how_many_documents_the_source_holds(tmp_path: Path):
+def test_a_read_says_how_many_documents_the_source_holds(tmp_path: Path) -> None:
     write(tmp_path / "a.md", "first")
     table = write(tmp_path / "b.csv", "id,name\n1,one\n2,two\n3,three\n")
     write(tmp_path / "empty.txt", "")
@@ -302,7 +317,7 @@ def test_a_read_says_how_many_documents_the_source_holds(tmp_path: Path):
     assert held(source, notes) == 2
 
 
-def test_a_read_that_met_something_unreadable_does_not_say_how_many(tmp_path: Path):
+def test_a_read_that_met_something_unreadable_does_not_say_how_many(tmp_path: Path) -> None:
     write(tmp_path / "a.md", "first")
     bad = write(tmp_path / "bad.json", "{")
     source, notes = FilesSource(name="d", paths=("*",), root=tmp_path), MemoryNotes()
@@ -340,7 +355,9 @@ def restricted(make_kb: MakeKb) -> Iterator[tuple[KnowledgeBase, Path]]:
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("mode", [0, 0o444, 0o311])
-def test_what_was_indexed_of_a_locked_folder_stays(restricted: tuple[KnowledgeBase, Path], mode: int, full: bool):
+def test_what_was_indexed_of_a_locked_folder_stays(
+    restricted: tuple[KnowledgeBase, Path], mode: int, full: bool
+) -> None:
     kb, docs = restricted
     (docs / "k3").chmod(mode)
     write(docs / "k1" / "new.md", "A new page.")
@@ -353,7 +370,7 @@ def test_what_was_indexed_of_a_locked_folder_stays(restricted: tuple[KnowledgeBa
     assert (report.deleted, report.quarantined) == (0, 0)
 
 
-def test_all_that_was_indexed_stays_when_the_folder_itself_is_locked(restricted: tuple[KnowledgeBase, Path]):
+def test_all_that_was_indexed_stays_when_the_folder_itself_is_locked(restricted: tuple[KnowledgeBase, Path]) -> None:
     kb, docs = restricted
     for mode in (0, 0o444):
         docs.chmod(mode)
@@ -362,7 +379,7 @@ def test_all_that_was_indexed_stays_when_the_folder_itself_is_locked(restricted:
             assert (report.deleted, report.quarantined, kb.services.ledger().counts("docs")[0]) == (0, 1, 6)
 
 
-def test_a_link_that_leads_into_a_locked_folder_keeps_its_document(restricted: tuple[KnowledgeBase, Path]):
+def test_a_link_that_leads_into_a_locked_folder_keeps_its_document(restricted: tuple[KnowledgeBase, Path]) -> None:
     kb, docs = restricted
     write(docs.parent / "far" / "page.md", "A page from afar.")
     (docs / "link.md").symlink_to(docs.parent / "far" / "page.md")
@@ -372,7 +389,7 @@ def test_a_link_that_leads_into_a_locked_folder_keeps_its_document(restricted: t
     assert (report.deleted, [entry["document_id"] for entry in report.unreadable]) == (0, ["docs/link.md"])
 
 
-def test_a_folder_elsewhere_is_not_reached_through_the_configurations_folder():
+def test_a_folder_elsewhere_is_not_reached_through_the_configurations_folder() -> None:
     with open_folder() as folder:
         write(folder / "docs" / "a.md", "A page.")
         (folder / "app").mkdir(mode=0o700)
@@ -381,7 +398,7 @@ def test_a_folder_elsewhere_is_not_reached_through_the_configurations_folder():
             assert upserted(list(source.read())) == ["../docs/a.md"]
 
 
-def test_a_label_and_an_exclusion_hold_for_a_file_whose_folder_cannot_be_listed():
+def test_a_label_and_an_exclusion_hold_for_a_file_whose_folder_cannot_be_listed() -> None:
     with open_folder() as root:
         write(root / "docs" / "secret" / "a.md", "secret")
         write(root / "docs" / "private" / "b.md", "private")
@@ -400,7 +417,7 @@ def test_a_label_and_an_exclusion_hold_for_a_file_whose_folder_cannot_be_listed(
 
 
 @pytest.mark.parametrize("name", [b"bad\xff.md", b"\xc3.csv", b"\xed\xa0\x80.md", b"k\xfc/a.md", b"\xff\xfe"])
-def test_a_name_that_is_not_utf8_is_set_aside_until_it_is_renamed(tmp_path: Path, make_kb: MakeKb, name: bytes):
+def test_a_name_that_is_not_utf8_is_set_aside_until_it_is_renamed(tmp_path: Path, make_kb: MakeKb, name: bytes) -> None:
     write(tmp_path / "docs" / "ok.md", "Parking is free.")
     there = os.path.join(os.fsencode(tmp_path), b"docs", name)
     os.makedirs(os.path.dirname(there), exist_ok=True)
@@ -417,7 +434,7 @@ def test_a_name_that_is_not_utf8_is_set_aside_until_it_is_renamed(tmp_path: Path
     assert (report.added, report.deleted, report.quarantined) == (1, 0, 0)
 
 
-def test_a_file_renamed_to_what_is_no_utf8_is_gone_under_its_old_name(tmp_path: Path, make_kb: MakeKb):
+def test_a_file_renamed_to_what_is_no_utf8_is_gone_under_its_old_name(tmp_path: Path, make_kb: MakeKb) -> None:
     for number in range(10):
         write(tmp_path / "docs" / f"{number}.md", f"Page {number}.")
     kb = make_kb(DOCS)
@@ -429,7 +446,7 @@ def test_a_file_renamed_to_what_is_no_utf8_is_gone_under_its_old_name(tmp_path: 
     assert kb.ingest()[0].quarantined == 0
 
 
-def test_the_command_reads_the_others_and_tells_the_name(tmp_path: Path):
+def test_the_command_reads_the_others_and_tells_the_name(tmp_path: Path) -> None:
     write(tmp_path / "docs" / "ok.md", "Parking is free.")
     os.rename(write(tmp_path / "docs" / "x", "Not read."), os.fsencode(tmp_path) + b"/docs/bad\xff\xfe.md")
     (tmp_path / "citewell.toml").write_text(DOCS)
@@ -447,7 +464,7 @@ def test_the_command_reads_the_others_and_tells_the_name(tmp_path: Path):
 # Parsing in a process of its own.
 
 
-def test_a_parser_over_its_time_is_ended_and_the_next_file_is_read():
+def test_a_parser_over_its_time_is_ended_and_the_next_file_is_read() -> None:
     child = ParserProcess(timeout_s=0.001, memory_bytes=1 << 30)
     guide = SAMPLE / "handbook" / "buying-guide.pdf"
     with pytest.raises(CannotParse, match=r"not parsed within 0\.001 s"):
@@ -457,7 +474,7 @@ def test_a_parser_over_its_time_is_ended_and_the_next_file_is_read():
     child.close()
 
 
-def test_a_file_that_wants_all_the_memory_is_set_aside(tmp_path: Path):
+def test_a_file_that_wants_all_the_memory_is_set_aside(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.docx"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", "<Types/>")
@@ -471,15 +488,18 @@ def test_a_file_that_wants_all_the_memory_is_set_aside(tmp_path: Path):
     child.close()
 
 
-def test_limits_come_from_the_configuration(tmp_path: Path):
+def test_limits_come_from_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "citewell.toml").write_text(DOCS + 'parse_timeout = "3s"\nparse_memory_mb = 300\nevery = "5m"\n')
     settings = load_settings(tmp_path / "citewell.toml")
     source = connector_of("docs", settings.sources["docs"], settings.root, settings.own_files)
+    assert isinstance(source, FilesSource)
     assert (source.parse_timeout, source.parse_memory_mb) == (3.0, 300)
     assert settings.sources["docs"].every == 300
 
 
-def test_records_of_a_file_whose_read_was_broken_off_go_when_it_has_none_any_more(tmp_path: Path, make_kb: MakeKb):
+def test_records_of_a_file_whose_read_was_broken_off_go_when_it_has_none_any_more(
+    tmp_path: Path, make_kb: MakeKb
+) -> None:
     """The first read forgot the file's note, so the next one cannot tell it from a new file without asking."""
     other = write(tmp_path / "docs" / "b.csv", "id,note\n1,one\n2,two\n")
     file = write(tmp_path / "docs" / "a.csv", "id,note\n1,one\n2,two\n3,three\n")

@@ -3,6 +3,7 @@
 import itertools
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from qdrant_client import models
 
 from connectors.sql.changes.patience import Patience
 from connectors.sql.connection import create_engine
+from indexes.qdrant.connect import connect_embedded
 from indexes.qdrant.index import QdrantIndex
 from indexes.qdrant.new_version import NewVersion
 from indexes.qdrant.schema import Encoders, Sharding
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.timeout(600)  # tens of tables, each compared with a re
 # Ranges.
 
 
-def test_a_range_that_grew_in_a_refused_run_loses_no_row(database: str, open_store):
+def test_a_range_that_grew_in_a_refused_run_loses_no_row(database: str, open_store: Any) -> None:
     """Its pieces and the old range used to be kept side by side, and the one called the other's rows gone."""
     fill(database, range(10, 1001, 10))
     store = open_store(database)
@@ -53,7 +55,7 @@ def test_a_range_that_grew_in_a_refused_run_loses_no_row(database: str, open_sto
 
 
 @pytest.mark.parametrize("key", ["INTEGER", "VARCHAR(20)"])
-def test_a_range_that_grew_beside_a_dropped_table_is_followed(database: str, open_store, key: str):
+def test_a_range_that_grew_beside_a_dropped_table_is_followed(database: str, open_store: Any, key: str) -> None:
     change(
         database,
         f"CREATE TABLE a (id {key} PRIMARY KEY, name VARCHAR(80))",
@@ -79,7 +81,9 @@ def test_a_range_that_grew_beside_a_dropped_table_is_followed(database: str, ope
     assert store.is_a_clean_rebuild()
 
 
-def test_notes_that_do_not_hold_together_are_dropped_and_the_table_is_compared_anew(database: str, open_store):
+def test_notes_that_do_not_hold_together_are_dropped_and_the_table_is_compared_anew(
+    database: str, open_store: Any
+) -> None:
     fill(database, range(500))
     store = open_store(database)
     store.run()
@@ -92,7 +96,7 @@ def test_notes_that_do_not_hold_together_are_dropped_and_the_table_is_compared_a
     assert store.run().notes == []
 
 
-def test_a_listing_that_was_read_but_not_closed_is_closed_and_not_read_again(database: str, open_store):
+def test_a_listing_that_was_read_but_not_closed_is_closed_and_not_read_again(database: str, open_store: Any) -> None:
     fill(database, range(300))
     store = open_store(database)
     store.run()
@@ -110,8 +114,8 @@ def test_a_listing_that_was_read_but_not_closed_is_closed_and_not_read_again(dat
 
 @pytest.mark.parametrize("commits", [1, 2, 3])
 def test_a_row_that_a_broken_off_listing_indexed_but_did_not_note_may_go(
-    database: str, open_store, monkeypatch: pytest.MonkeyPatch, commits: int
-):
+    database: str, open_store: Any, monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
     """The documents of a range are committed before its note where a batch ends between them."""
     fill(database, range(330))
     store = open_store(database)
@@ -169,7 +173,7 @@ SQLITE_KEYS = {
 }  # fmt: skip
 
 
-def _check_keys(url: str, keys: dict[str, tuple[str, ...]], store: Store) -> None:
+def _check_keys(url: str, keys: Mapping[str, Sequence[str]], store: Store) -> None:
     tables = {kind: f"t{number}" for number, kind in enumerate(keys)}
     for kind, table in tables.items():
         values = ", ".join(f"({value}, 'row {i}')" for i, value in enumerate(keys[kind]))
@@ -210,7 +214,7 @@ def _check_keys(url: str, keys: dict[str, tuple[str, ...]], store: Store) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:Did not recognize type")
-def test_keys_of_every_type_on_postgresql(open_store):
+def test_keys_of_every_type_on_postgresql(open_store: Any) -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -224,20 +228,20 @@ def test_keys_of_every_type_on_postgresql(open_store):
 
 
 @pytest.mark.filterwarnings("ignore:Did not recognize type")
-def test_keys_of_every_type_on_mariadb(open_store):
+def test_keys_of_every_type_on_mariadb(open_store: Any) -> None:
     with server_database("mariadb") as url:
         assert len(MARIADB_KEYS) >= 23
         store = open_store(f"{url}?init_command=SET sql_mode=''")
         _check_keys(f"{url}?init_command=SET sql_mode=''", MARIADB_KEYS, store)
 
 
-def test_keys_of_every_type_on_sqlite(open_store, tmp_path: Path):
+def test_keys_of_every_type_on_sqlite(open_store: Any, tmp_path: Path) -> None:
     url = f"sqlite:///{sqlite_with(tmp_path / 'source.sqlite')}"
     assert len(SQLITE_KEYS) >= 8
     _check_keys(url, SQLITE_KEYS, open_store(url))
 
 
-def test_many_rows_under_an_enum_are_paged_in_the_order_that_the_server_sorts(open_store):
+def test_many_rows_under_an_enum_are_paged_in_the_order_that_the_server_sorts(open_store: Any) -> None:
     with server_database("mariadb") as url:
         change(url, "CREATE TABLE t (k ENUM('z','m','a'), n INT, v VARCHAR(9), PRIMARY KEY (k, n))")
         for kind in ("z", "m", "a"):
@@ -250,7 +254,7 @@ def test_many_rows_under_an_enum_are_paged_in_the_order_that_the_server_sorts(op
         assert store.is_a_clean_rebuild()
 
 
-def test_many_rows_under_real_keys_are_each_in_one_range(open_store):
+def test_many_rows_under_real_keys_are_each_in_one_range(open_store: Any) -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -264,7 +268,7 @@ def test_many_rows_under_real_keys_are_each_in_one_range(open_store):
         assert (store.run().updated, store.run().fetched) == (15, 0)
 
 
-def test_ids_do_not_hang_on_what_a_database_has_set(open_store):
+def test_ids_do_not_hang_on_what_a_database_has_set(open_store: Any) -> None:
     with server_database("postgresql") as url:
         change(url, "CREATE TABLE t (k timestamptz PRIMARY KEY, d date, f float8, v interval, r tstzrange, b bytea)")
         change(
@@ -289,7 +293,7 @@ def test_ids_do_not_hang_on_what_a_database_has_set(open_store):
 # Two rows, one id.
 
 
-def test_inherited_tables_are_each_their_own_rows(open_store):
+def test_inherited_tables_are_each_their_own_rows(open_store: Any) -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -313,7 +317,7 @@ def test_inherited_tables_are_each_their_own_rows(open_store):
         assert store.is_a_clean_rebuild()
 
 
-def test_partitions_are_read_once_through_their_parent(open_store):
+def test_partitions_are_read_once_through_their_parent(open_store: Any) -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -333,7 +337,7 @@ def test_partitions_are_read_once_through_their_parent(open_store):
         assert store.is_a_clean_rebuild()
 
 
-def test_documents_that_partitions_had_of_their_own_go_once_the_parent_is_read(open_store):
+def test_documents_that_partitions_had_of_their_own_go_once_the_parent_is_read(open_store: Any) -> None:
     with server_database("postgresql") as url:
         fill(url, range(30), "sale_1")
         store = open_store(url)
@@ -356,7 +360,7 @@ def _all(url: str, statement: str) -> list[Any]:
     return found
 
 
-def test_the_second_row_of_a_query_s_key_is_set_aside_and_told(database: str, open_store):
+def test_the_second_row_of_a_query_s_key_is_set_aside_and_told(database: str, open_store: Any) -> None:
     change(
         database,
         "CREATE TABLE o (id INTEGER, item VARCHAR(20))",
@@ -377,7 +381,7 @@ def test_the_second_row_of_a_query_s_key_is_set_aside_and_told(database: str, op
     assert (report.added, report.quarantined) == (1, 1)
 
 
-def test_a_twin_in_a_later_batch_is_set_aside_as_well(database: str, open_store):
+def test_a_twin_in_a_later_batch_is_set_aside_as_well(database: str, open_store: Any) -> None:
     change(database, "CREATE TABLE o (id INTEGER, n INTEGER, item VARCHAR(20))")
     change(database, "INSERT INTO o VALUES " + ", ".join(f"({i % 700}, {i}, 'item {i}')" for i in range(1000)))
     store = open_store(database, query="SELECT id, item FROM o ORDER BY n", key=("id",))
@@ -391,7 +395,7 @@ def test_a_twin_in_a_later_batch_is_set_aside_as_well(database: str, open_store)
 # Each table by itself.
 
 
-def test_one_broken_table_costs_itself_alone(open_store):
+def test_one_broken_table_costs_itself_alone(open_store: Any) -> None:
     with server_database("postgresql") as url:
         role = sa.make_url(url).database or ""
         for name in ("a", "b", "zz"):
@@ -418,7 +422,9 @@ def test_one_broken_table_costs_itself_alone(open_store):
             change(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
-def test_a_dropped_or_renamed_table_blocks_no_other_and_stays_until_it_is_forgotten(database: str, open_store):
+def test_a_dropped_or_renamed_table_blocks_no_other_and_stays_until_it_is_forgotten(
+    database: str, open_store: Any
+) -> None:
     for name in ("a", "old", "other"):
         fill(database, range(10), name)
     store = open_store(database)
@@ -443,7 +449,7 @@ def test_a_dropped_or_renamed_table_blocks_no_other_and_stays_until_it_is_forgot
     assert store.is_a_clean_rebuild()
 
 
-def test_a_table_that_is_named_and_not_there_costs_no_other(database: str, open_store):
+def test_a_table_that_is_named_and_not_there_costs_no_other(database: str, open_store: Any) -> None:
     fill(database, range(3))
     store = open_store(database, tables=("a", "missing"), exclude=("nothing",))
     report = store.run()
@@ -451,7 +457,7 @@ def test_a_table_that_is_named_and_not_there_costs_no_other(database: str, open_
     assert any("exclude names 'nothing'" in note for note in report.notes)
 
 
-def test_the_guard_is_of_each_table(database: str, open_store):
+def test_the_guard_is_of_each_table(database: str, open_store: Any) -> None:
     fill(database, range(100), "big")
     fill(database, range(3), "few")
     fill(database, range(2), "all_of_it")
@@ -467,7 +473,7 @@ def test_the_guard_is_of_each_table(database: str, open_store):
     assert store.is_a_clean_rebuild()
 
 
-def test_marked_rows_that_were_refused_are_still_marked_at_the_next_run(database: str, open_store):
+def test_marked_rows_that_were_refused_are_still_marked_at_the_next_run(database: str, open_store: Any) -> None:
     """The mark of the cursor column must not move past deletions that were not made."""
     old = "2026-01-01 00:00:00"
     change(database, "CREATE TABLE a (id INTEGER PRIMARY KEY, at TIMESTAMP NULL, gone INTEGER)")
@@ -484,7 +490,7 @@ def test_marked_rows_that_were_refused_are_still_marked_at_the_next_run(database
     assert len(store.ids()) == 30
 
 
-def test_a_table_without_a_key_may_change(database: str, open_store):
+def test_a_table_without_a_key_may_change(database: str, open_store: Any) -> None:
     change(database, "CREATE TABLE p (name VARCHAR(20), price INTEGER)")
     change(database, "INSERT INTO p VALUES " + ", ".join(f"('p{i}', {i})" for i in range(60)))
     store = open_store(database)
@@ -500,7 +506,7 @@ def test_a_table_without_a_key_may_change(database: str, open_store):
 # Values that cannot be read.
 
 
-def test_infinity_dates_before_our_era_and_broken_values_cost_nothing_else(open_store):
+def test_infinity_dates_before_our_era_and_broken_values_cost_nothing_else(open_store: Any) -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -519,7 +525,7 @@ def test_infinity_dates_before_our_era_and_broken_values_cost_nothing_else(open_
         assert store.run().fetched == 0
 
 
-def test_a_database_without_an_encoding_is_read(open_store):
+def test_a_database_without_an_encoding_is_read(open_store: Any) -> None:
     with server_database("postgresql") as admin:
         name = f"{sa.make_url(admin).database}_ascii"
         _autocommit(
@@ -548,7 +554,7 @@ def _autocommit(url: str, statement: str) -> None:
     engine.dispose()
 
 
-def test_text_of_sqlite_that_is_no_utf8_costs_its_value_and_may_be_a_key(open_store, tmp_path: Path):
+def test_text_of_sqlite_that_is_no_utf8_costs_its_value_and_may_be_a_key(open_store: Any, tmp_path: Path) -> None:
     url = f"sqlite:///{sqlite_with(tmp_path / 'source.sqlite', 'CREATE TABLE t (k TEXT PRIMARY KEY, v TEXT)')}"
     change(
         url, "INSERT INTO t VALUES ('a', CAST(x'ff41' AS TEXT)), (CAST(x'fe' AS TEXT), 'b'), (CAST(x'ff' AS TEXT), 'c')"
@@ -565,7 +571,7 @@ def test_text_of_sqlite_that_is_no_utf8_costs_its_value_and_may_be_a_key(open_st
 # An index that is older than the state.
 
 
-def test_an_index_without_some_commits_is_made_good(open_store, database: str):
+def test_an_index_without_some_commits_is_made_good(open_store: Any, database: str) -> None:
     """Three rows of an older version, one missing and one too many, in equal numbers: counts cannot show it."""
     fill(database, range(20))
     store = open_store(database)
@@ -588,7 +594,7 @@ def test_an_index_without_some_commits_is_made_good(open_store, database: str):
     assert store.is_a_clean_rebuild()
 
 
-def test_full_leaves_no_version_of_an_older_index(open_store, database: str):
+def test_full_leaves_no_version_of_an_older_index(open_store: Any, database: str) -> None:
     fill(database, range(20))
     store = open_store(database)
     store.run()
@@ -600,7 +606,7 @@ def test_full_leaves_no_version_of_an_older_index(open_store, database: str):
     assert store.is_a_clean_rebuild()
 
 
-def test_an_index_that_was_changed_by_hand_is_found_by_verify_and_made_good(open_store, database: str):
+def test_an_index_that_was_changed_by_hand_is_found_by_verify_and_made_good(open_store: Any, database: str) -> None:
     fill(database, range(20))
     store = open_store(database)
     store.run()
@@ -615,7 +621,7 @@ def test_an_index_that_was_changed_by_hand_is_found_by_verify_and_made_good(open
     assert verify(ledger, index, "shop").ok
 
 
-def test_a_re_index_finds_rows_by_the_same_words_and_is_in_step(open_store, tmp_path: Path):
+def test_a_re_index_finds_rows_by_the_same_words_and_is_in_step(open_store: Any, tmp_path: Path) -> None:
     """A row's title ('Invoice 5') is among the words that it is found by, whoever makes its points."""
     url = f"sqlite:///{sqlite_with(tmp_path / 'source.sqlite')}"
     fill(url, range(60), "invoice")
@@ -623,26 +629,27 @@ def test_a_re_index_finds_rows_by_the_same_words_and_is_in_step(open_store, tmp_
     store.run()
     before = store.setting.snapshot()
     encoders = Encoders(embedder="another", dim=DIM, sparse=Bm25Encoder().name)
-    version = NewVersion(store.parts.index._client, store.setting.collection, encoders, Sharding())
+    version = NewVersion(connect_embedded(store.setting.engine), store.setting.collection, encoders, Sharding())
     assert sum(version.catch_up(FreeEmbedder(), Bm25Encoder())) == 60
     assert version.counts() == (60, 60)
     version.swap(["shop"])
     after = store.setting.snapshot()
     assert {i: vectors["bm25"] for i, (_, vectors) in after.items()} == {i: v["bm25"] for i, (_, v) in before.items()}
-    index = QdrantIndex(store.parts.index._client, alias=store.setting.collection, encoders=encoders)
+    index = QdrantIndex(connect_embedded(store.setting.engine), alias=store.setting.collection, encoders=encoders)
     assert index.marked("shop") == store.parts.ledger.generation("shop") != ""
     assert index.count() == 60
 
 
 def _copy(store: Store) -> list[Any]:
     """All points of a collection, its mark too."""
-    client = store.parts.index._client
-    return client.scroll(store.setting.collection, limit=1000, with_payload=True, with_vectors=True)[0]
+    client = connect_embedded(store.setting.engine)
+    points, _ = client.scroll(store.setting.collection, limit=1000, with_payload=True, with_vectors=True)
+    return list(points)
 
 
 def _put_back(store: Store, points: list[Any]) -> None:
     """Put a collection back as it was, as restoring a copy of it does."""
-    client, name = store.parts.index._client, store.setting.collection
+    client, name = connect_embedded(store.setting.engine), store.setting.collection
     client.delete(name, models.PointIdsList(points=[point.id for point in _copy(store)]), wait=True)
     made = [models.PointStruct(id=p.id, payload=p.payload, vector=dict(p.vector or {})) for p in points]
     client.upsert(name, made, wait=True)
@@ -651,7 +658,7 @@ def _put_back(store: Store, points: list[Any]) -> None:
 # What goes wrong on the way.
 
 
-def test_a_statement_that_the_server_cancels_is_tried_again(open_store):
+def test_a_statement_that_the_server_cancels_is_tried_again(open_store: Any) -> None:
     """As a standby cancels one that is in the way of its recovery (SQLSTATE 40001)."""
     with server_database("postgresql") as url:
         change(
@@ -678,7 +685,7 @@ def test_a_statement_that_the_server_cancels_is_tried_again(open_store):
         assert (report.added, report.error, len(failed)) == (2, "", 1)
 
 
-def test_the_heartbeat_outlives_an_error_of_the_store(tmp_path: Path):
+def test_the_heartbeat_outlives_an_error_of_the_store(tmp_path: Path) -> None:
     database = Database.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
     ledger = StoredLedger(database, lease_s=0.3)
     asked: list[float] = []
@@ -698,7 +705,7 @@ def test_the_heartbeat_outlives_an_error_of_the_store(tmp_path: Path):
     database.close()
 
 
-def test_a_full_state_store_ends_the_run_with_words_and_nothing_is_lost(open_store, database: str):
+def test_a_full_state_store_ends_the_run_with_words_and_nothing_is_lost(open_store: Any, database: str) -> None:
     fill(database, range(300))
     store = open_store(database)
     store.run()
@@ -729,7 +736,7 @@ def _pages(store: Store) -> int:
         return int(connection.exec_driver_sql("PRAGMA page_count").scalar() or 0)
 
 
-def test_a_guest_leaves_no_setting_behind(open_store):
+def test_a_guest_leaves_no_setting_behind(open_store: Any) -> None:
     """Behind a transaction pooler the session is an application's a moment later."""
     with server_database("postgresql") as url:
         change(url, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
@@ -737,7 +744,7 @@ def test_a_guest_leaves_no_setting_behind(open_store):
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
             connection.commit()
-            raw = connection.connection.dbapi_connection
+            raw: Any = connection.connection.dbapi_connection
             with raw.cursor() as cursor:
                 for name, value in (
                     ("default_transaction_read_only", "off"),

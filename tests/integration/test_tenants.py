@@ -92,7 +92,7 @@ def may_see(identity: Identity, document: Document) -> bool:
     return document.tenant == identity.tenant and (not document.acl or bool(set(document.acl) & set(identity.groups)))
 
 
-def test_generated_filters_find_all_that_passes_and_nothing_foreign(kb: KnowledgeBase):
+def test_generated_filters_find_all_that_passes_and_nothing_foreign(kb: KnowledgeBase) -> None:
     rng = random.Random(2)
     everyone = [Identity(tenant=tenant, groups=GROUPS) for tenant in TENANTS]
     documents = {
@@ -115,7 +115,7 @@ def test_generated_filters_find_all_that_passes_and_nothing_foreign(kb: Knowledg
         assert {(hit.chunk.document.source, hit.chunk.document.id) for hit in hits} == allowed, (form, identity)
 
 
-def test_every_way_to_ask_keeps_to_the_identity(kb: KnowledgeBase):
+def test_every_way_to_ask_keeps_to_the_identity(kb: KnowledgeBase) -> None:
     """The identity of REST is the configured one here: tenant `default`, of which there is nothing."""
     wide = {"any": [{"metadata.city": list(CITIES)}, {"not": {"source": "x"}}]}
     client = TestClient(create_app(kb.services))
@@ -137,14 +137,14 @@ def test_every_way_to_ask_keeps_to_the_identity(kb: KnowledgeBase):
     assert not any(node.node.metadata["document_id"] == "notes/hr/pay.md" for node in nodes)
 
 
-def test_files_get_tenant_groups_and_tags_from_rules(kb: KnowledgeBase):
+def test_files_get_tenant_groups_and_tags_from_rules(kb: KnowledgeBase) -> None:
     hr = kb.retrieve("pay orders", scope=kb.scope(["notes"], identity=Identity(tenant="acme", groups=("hr",))))
     assert {hit.chunk.document.id for hit in hr} == {"notes/all.md", "notes/hr/pay.md"}
     beta = kb.retrieve("orders", scope=kb.scope(["notes"], identity=Identity(tenant="beta")))
     assert [(hit.chunk.document.id, hit.chunk.document.tags) for hit in beta] == [("notes/beta/b.md", ("note", "b"))]
 
 
-def test_llamaindex_filters_narrow_and_never_widen(kb: KnowledgeBase):
+def test_llamaindex_filters_narrow_and_never_widen(kb: KnowledgeBase) -> None:
     filters = MetadataFilters(
         filters=[
             MetadataFilter(key="city", value=["Oslo", "北京"], operator=FilterOperator.IN),
@@ -166,7 +166,7 @@ def test_llamaindex_filters_narrow_and_never_widen(kb: KnowledgeBase):
         kb.as_retriever(filters=odd)
 
 
-def test_a_row_without_a_tenant_is_set_aside(make_kb: MakeKb, tmp_path: Path):
+def test_a_row_without_a_tenant_is_set_aside(make_kb: MakeKb, tmp_path: Path) -> None:
     sqlite_with(
         tmp_path / "source.sqlite",
         "CREATE TABLE notes (id INTEGER PRIMARY KEY, org TEXT, body TEXT)",
@@ -179,7 +179,7 @@ def test_a_row_without_a_tenant_is_set_aside(make_kb: MakeKb, tmp_path: Path):
     assert report.added == 1
 
 
-def test_a_change_of_rights_alone_reaches_the_index(make_kb: MakeKb, tmp_path: Path):
+def test_a_change_of_rights_alone_reaches_the_index(make_kb: MakeKb, tmp_path: Path) -> None:
     sqlite_with(tmp_path / "source.sqlite", "CREATE TABLE notes (id INTEGER PRIMARY KEY, who TEXT, body TEXT)")
     sqlite_with(tmp_path / "source.sqlite", "INSERT INTO notes VALUES (1, '*', 'the plan')")
     toml = '[sources.s]\nkind = "sql"\nurl = "sqlite:///source.sqlite"\nacl_column = "who"\n'
@@ -193,7 +193,7 @@ def test_a_change_of_rights_alone_reaches_the_index(make_kb: MakeKb, tmp_path: P
 
 
 @pytest.mark.parametrize("form", [{"tenant": "acme"}, {"acl": "hr"}, {"metadata.city": {"$ne": 1}}])
-def test_rest_refuses_a_filter_that_it_cannot_read(kb: KnowledgeBase, form: dict[str, Any]):
+def test_rest_refuses_a_filter_that_it_cannot_read(kb: KnowledgeBase, form: dict[str, Any]) -> None:
     response = TestClient(create_app(kb.services)).post("/v1/retrieve", json={"question": "orders", "filter": form})
     assert response.status_code == 422
     assert "field" in response.json()["detail"] or "range" in response.json()["detail"].lower()

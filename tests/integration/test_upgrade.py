@@ -79,7 +79,7 @@ def upgraded(tmp_path: Path) -> Iterator[KnowledgeBase]:
         admin.dispose()
 
 
-def test_an_older_data_folder_goes_on_with_typed_ids(upgraded: KnowledgeBase):
+def test_an_older_data_folder_goes_on_with_typed_ids(upgraded: KnowledgeBase) -> None:
     before = {
         name: {d.document_id for page in upgraded.services.ledger().pages(name) for d in page}
         for name in upgraded.settings.sources
@@ -104,7 +104,7 @@ def test_an_older_data_folder_goes_on_with_typed_ids(upgraded: KnowledgeBase):
     assert upgraded.services.collection.current().index.count() == 52
 
 
-def test_a_conversation_that_stands_on_a_row_with_a_new_id_is_not_forgotten(upgraded: KnowledgeBase):
+def test_a_conversation_that_stands_on_a_row_with_a_new_id_is_not_forgotten(upgraded: KnowledgeBase) -> None:
     turns = upgraded.services.conversations().turns("before", Identity())
     assert turns[0].passages[0].document.id == "event/2026-03-01 12:00:00 UTC"
     label = turns[0].passages[0].label

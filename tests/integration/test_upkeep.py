@@ -41,7 +41,7 @@ def filled(folder: Path) -> Store:
 
 def held(store: Store) -> set[int]:
     found, _ = store.shard("kb").scroll(qe.ScrollRequest(limit=10_000, with_payload=True))
-    return {point.payload["n"] for point in found}
+    return {(point.payload or {})["n"] for point in found}
 
 
 def shards(folder: Path) -> list[str]:
@@ -64,7 +64,7 @@ async def optimised_while(store: Store, *writes: qe.UpdateOperation) -> None:
     await asyncio.gather(upkeep, return_exceptions=True)
 
 
-def test_what_is_written_while_a_collection_is_optimised_is_there_afterwards(tmp_path: Path):
+def test_what_is_written_while_a_collection_is_optimised_is_there_afterwards(tmp_path: Path) -> None:
     store = filled(tmp_path)
     asyncio.run(optimised_while(store, upsert(1000, 5), delete(0, 1), upsert(2000, 5), delete(1001)))
     expected = (set(range(2, POINTS)) | {1000, *range(1002, 1005), *range(2000, 2005)}) - {0, 1}
@@ -79,7 +79,7 @@ def test_what_is_written_while_a_collection_is_optimised_is_there_afterwards(tmp
 
 
 @pytest.mark.parametrize("stage", ["copied", "opened", "caught up"])
-def test_an_engine_that_ends_before_the_swap_has_lost_nothing(tmp_path: Path, stage: str):
+def test_an_engine_that_ends_before_the_swap_has_lost_nothing(tmp_path: Path, stage: str) -> None:
     store = filled(tmp_path)
 
     async def until() -> None:
@@ -99,7 +99,7 @@ def test_an_engine_that_ends_before_the_swap_has_lost_nothing(tmp_path: Path, st
     reopened.close()
 
 
-def test_a_collection_that_is_deleted_while_it_is_optimised_stays_deleted(tmp_path: Path):
+def test_a_collection_that_is_deleted_while_it_is_optimised_stays_deleted(tmp_path: Path) -> None:
     store = filled(tmp_path)
 
     async def until() -> None:

@@ -100,7 +100,7 @@ def point_elsewhere(root: Path) -> None:
         ("current/docs/*.md", point_elsewhere),
     ],
 )
-def test_a_folder_that_was_replaced_is_followed(tmp_path: Path, path: str, replace: Callable[[Path], None]):
+def test_a_folder_that_was_replaced_is_followed(tmp_path: Path, path: str, replace: Callable[[Path], None]) -> None:
     write(tmp_path / "docs" / "first.md")
     write(tmp_path / "deep" / "docs" / "first.md")
     deploy(tmp_path, release="42")
@@ -116,7 +116,9 @@ def test_a_folder_that_was_replaced_is_followed(tmp_path: Path, path: str, repla
         seen.wait_for("third.md")
 
 
-def test_a_folder_that_is_away_for_a_moment_is_followed_again_and_nothing_is_deleted(tmp_path: Path, make_kb: MakeKb):
+def test_a_folder_that_is_away_for_a_moment_is_followed_again_and_nothing_is_deleted(
+    tmp_path: Path, make_kb: MakeKb
+) -> None:
     write(tmp_path / "docs" / "a.md")
     kb = make_kb(DOCS)
     failures: list[str] = []
@@ -142,14 +144,14 @@ def test_a_folder_that_is_away_for_a_moment_is_followed_again_and_nothing_is_del
         wait_until(lambda: kb.services.ledger().counts("docs")[0] == 3, timeout_s=20, what="the sync of a new file")
 
 
-def test_a_watched_folder_is_read_now_and_then_though_nothing_is_told(tmp_path: Path):
+def test_a_watched_folder_is_read_now_and_then_though_nothing_is_told(tmp_path: Path) -> None:
     write(tmp_path / "docs" / "a.md")
     (tmp_path / "citewell.toml").write_text(DOCS)
     with KnowledgeBase(load_settings(tmp_path / "citewell.toml")) as kb, watched(kb, seen := Seen(kb), rescan_s=0.1):
         wait_until(lambda: len(seen.reads) == 3, what="the third sync")
 
 
-def test_a_sync_that_fails_in_whatever_way_is_tried_again(tmp_path: Path):
+def test_a_sync_that_fails_in_whatever_way_is_tried_again(tmp_path: Path) -> None:
     write(tmp_path / "docs" / "a.md")
     (tmp_path / "citewell.toml").write_text(DOCS)
     tries: list[str] = []
@@ -163,7 +165,7 @@ def test_a_sync_that_fails_in_whatever_way_is_tried_again(tmp_path: Path):
 
 
 @pytest.mark.parametrize("path", [".wiki", "a.md", "docs/[ab]*", "late", "**/*.md"])
-def test_every_kind_of_path_is_watched(tmp_path: Path, path: str):
+def test_every_kind_of_path_is_watched(tmp_path: Path, path: str) -> None:
     for name in (".wiki/a.md", "docs/a.md", "a.md"):
         write(tmp_path / name)
     (tmp_path / "citewell.toml").write_text(DOCS.replace('"docs"]', f'"{path}"]'))
@@ -174,7 +176,7 @@ def test_every_kind_of_path_is_watched(tmp_path: Path, path: str):
         wait_until(lambda: len(seen.reads) == 2, timeout_s=20, what="the sync of the change")
 
 
-def test_a_locked_folder_does_not_keep_the_others_from_being_watched():
+def test_a_locked_folder_does_not_keep_the_others_from_being_watched() -> None:
     with open_folder() as folder:
         for place in ("one", "locked", "two"):
             write(folder / place / "a.md")
@@ -198,7 +200,7 @@ def test_a_locked_folder_does_not_keep_the_others_from_being_watched():
         stop.set()
 
 
-def test_hidden_files_and_our_own_data_are_no_news(tmp_path: Path):
+def test_hidden_files_and_our_own_data_are_no_news(tmp_path: Path) -> None:
     stop = threading.Event()
     news = follow_files([tmp_path], ignore=tmp_path / "data", stop=stop)
     for name in ("data/x", "docs/x"):
@@ -210,7 +212,7 @@ def test_hidden_files_and_our_own_data_are_no_news(tmp_path: Path):
     stop.set()
 
 
-def test_watching_goes_on_after_a_re_index(tmp_path: Path):
+def test_watching_goes_on_after_a_re_index(tmp_path: Path) -> None:
     """The installed command: the index that it began with is not there any more."""
     write(tmp_path / "docs" / "a.md")
     url = (
@@ -240,7 +242,7 @@ def test_watching_goes_on_after_a_re_index(tmp_path: Path):
     assert process.returncode == 0
 
 
-def test_a_folder_that_is_away_is_told_once(tmp_path: Path):
+def test_a_folder_that_is_away_is_told_once(tmp_path: Path) -> None:
     write(tmp_path / "docs" / "a.md")
     (tmp_path / "citewell.toml").write_text(DOCS)
     process = start(tmp_path / "citewell.toml", "ingest", "--watch")

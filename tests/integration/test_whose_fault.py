@@ -17,7 +17,7 @@ from service.http.app import create_app
 from service.vllm.client import OpenAIGenerator
 from tests.support.knowledge_bases import MakeKb
 from tests.support.llm.chat_stream import chunk, event
-from tests.support.llm.raw_engine import HEAD, RawEngine, whole
+from tests.support.llm.raw_engine import HEAD, RawEngine, always, whole
 from tests.support.llm.stub_engine import StubEngine
 
 TEXT = "The Edmonton store opens at eleven."
@@ -34,7 +34,7 @@ def status(code: int, said: str = '{"error": {"message": "no"}}', *, more: str =
 def engines() -> Iterator[Callable[..., list[RawEngine]]]:
     """Starts servers, each with its answer."""
     with ExitStack() as stack:
-        yield lambda *answers: [stack.enter_context(RawEngine(lambda body, a=answer: a)) for answer in answers]
+        yield lambda *answers: [stack.enter_context(RawEngine(always(answer))) for answer in answers]
 
 
 def generator(engines: list[RawEngine], **more: Any) -> OpenAIGenerator:
@@ -57,13 +57,13 @@ def ask(of: OpenAIGenerator, times: int = 1, **more: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("code", [301, 307, 401, 403, 404, 405, 408, 500, 502])
-def test_a_server_that_is_wrong_is_passed_over_and_left_alone(engines: Any, code: int):
+def test_a_server_that_is_wrong_is_passed_over_and_left_alone(engines: Any, code: int) -> None:
     bad, good = engines(status(code), whole(TEXT))
     assert ask(generator([bad, good]), 30) == [TEXT] * 30
     assert 1 <= len(bad.asked) <= 4  # three failures, and a trial beside the questions when they take their time
 
 
-def test_one_that_is_left_alone_comes_back_without_a_question_that_waits(engines: Any):
+def test_one_that_is_left_alone_comes_back_without_a_question_that_waits(engines: Any) -> None:
     bad, good = engines(status(401), whole(TEXT))
     both = generator([bad, good])
 
@@ -79,25 +79,25 @@ def test_one_that_is_left_alone_comes_back_without_a_question_that_waits(engines
     asyncio.run(run())
 
 
-def test_a_request_that_all_refuse_is_nobody_s_fault(engines: Any):
+def test_a_request_that_all_refuse_is_nobody_s_fault(engines: Any) -> None:
     both = engines(status(400), status(422))
     assert ask(generator(both), 6) == ["RequestRefused"] * 6
     assert [len(engine.asked) for engine in both] == [6, 6]
 
 
-def test_a_request_that_one_refuses_and_another_answers_is_the_fault_of_the_one(engines: Any):
+def test_a_request_that_one_refuses_and_another_answers_is_the_fault_of_the_one(engines: Any) -> None:
     bad, good = engines(status(400), whole(TEXT))
     assert ask(generator([bad, good]), 30) == [TEXT] * 30
     assert 1 <= len(bad.asked) <= 4
 
 
-def test_full_queues_are_nobody_s_fault(engines: Any):
+def test_full_queues_are_nobody_s_fault(engines: Any) -> None:
     both = engines(status(503), status(429))
     assert ask(generator(both), 5) == ["EngineBusy"] * 5
     assert [len(engine.asked) for engine in both] == [5, 5]
 
 
-def test_answers_that_break_off_or_take_too_long_are_not_counted(engines: Any):
+def test_answers_that_break_off_or_take_too_long_are_not_counted(engines: Any) -> None:
     (cut,) = engines([HEAD, event(chunk("The store"))])
     assert ask(generator([cut]), 5) == ["GeneratorUnavailable"] * 5
     assert len(cut.asked) == 5
@@ -107,7 +107,7 @@ def test_answers_that_break_off_or_take_too_long_are_not_counted(engines: Any):
         assert len(slow.asked) == 4
 
 
-def test_a_late_first_token_counts_only_where_nothing_else_explains_it():
+def test_a_late_first_token_counts_only_where_nothing_else_explains_it() -> None:
     with StubEngine() as stub:
         client = OpenAIGenerator([stub.url], model="hang", first_token_s=0.5)
         assert ask(client, 5) == ["_NoFirstToken"] * 3 + ["GeneratorUnavailable"] * 2
@@ -123,7 +123,7 @@ def test_a_late_first_token_counts_only_where_nothing_else_explains_it():
         asyncio.run(ask_long())
 
 
-def test_a_server_that_writes_for_others_is_not_left_alone():
+def test_a_server_that_writes_for_others_is_not_left_alone() -> None:
     with StubEngine() as stub:
         stub.behaviour = lambda body: "hang" if body["max_tokens"] == 5 else "stub:tpot=0.05,tokens=90"
         client = OpenAIGenerator([stub.url], model="m", first_token_s=0.8)
@@ -137,7 +137,7 @@ def test_a_server_that_writes_for_others_is_not_left_alone():
         asyncio.run(run())
 
 
-def test_a_redirect_gets_no_prompt(engines: Any):
+def test_a_redirect_gets_no_prompt(engines: Any) -> None:
     (elsewhere,) = engines(whole("Gotcha."))
     for code in (301, 302, 303, 307, 308):
         (away,) = engines(status(code, more=f"location: {elsewhere.url}/chat/completions\r\n"))
@@ -146,7 +146,7 @@ def test_a_redirect_gets_no_prompt(engines: Any):
 
 
 @pytest.mark.parametrize("schema", [{"a": float("nan")}, {"a": "\ud800"}, {"\udfff": 1}, {"a": float("inf")}])
-def test_what_json_cannot_carry_is_refused_before_any_attempt(engines: Any, schema: dict[str, Any]):
+def test_what_json_cannot_carry_is_refused_before_any_attempt(engines: Any, schema: dict[str, Any]) -> None:
     (good,) = engines(whole(TEXT))
 
     async def run() -> None:
@@ -172,7 +172,9 @@ def test_what_json_cannot_carry_is_refused_before_any_attempt(engines: Any, sche
         ([HEAD, event({"error": {"message": "too long", "code": 400}})], RequestRefused, "refused this request"),
     ],
 )
-def test_callers_are_told_apart_what_happened(engines: Any, sent: list[bytes], kind: type, told: str):
+def test_callers_are_told_apart_what_happened(
+    engines: Any, sent: list[bytes], kind: type[GeneratorUnavailable], told: str
+) -> None:
     async def run() -> None:
         async for _ in generator(engines(sent)).stream(HELLO, Sampling()):
             pass
@@ -183,7 +185,7 @@ def test_callers_are_told_apart_what_happened(engines: Any, sent: list[bytes], k
     assert told in raised.value.public
 
 
-def test_reasoning_counts_as_a_beginning_and_is_no_answer():
+def test_reasoning_counts_as_a_beginning_and_is_no_answer() -> None:
     async def run(engine: RawEngine) -> list[str]:
         client = OpenAIGenerator([engine.url], model="m", first_token_s=5, timeout_s=10)
         return [delta.text async for delta in client.stream(HELLO, Sampling())]
@@ -209,7 +211,7 @@ def serve(tmp_path: Path, make_kb: MakeKb) -> Callable[..., TestClient]:
     return start
 
 
-def test_a_caller_with_a_bad_schema_hurts_nobody_else(engines: Any, serve: Any):
+def test_a_caller_with_a_bad_schema_hurts_nobody_else(engines: Any, serve: Any) -> None:
     (good,) = engines(whole(TEXT))
     client = serve(good)
     question = {"question": "When does the Edmonton store open?"}
@@ -222,19 +224,19 @@ def test_a_caller_with_a_bad_schema_hurts_nobody_else(engines: Any, serve: Any):
     assert not client.post("/v1/ask", json=question).json()["degraded"]
 
 
-def test_readyz_tells_which_replica_is_wrong_and_one_is_enough(engines: Any, serve: Any):
+def test_readyz_tells_which_replica_is_wrong_and_one_is_enough(engines: Any, serve: Any) -> None:
     bad, good = engines(status(401), whole(TEXT))
     ready = serve(bad, good).get("/readyz")
     assert (ready.status_code, ready.json()["engines"]) == (200, {"engine 1": "failed", "engine 2": "ok"})
 
 
-def test_readyz_is_no_500_whatever_the_engine_sends(engines: Any, serve: Any):
+def test_readyz_is_no_500_whatever_the_engine_sends(engines: Any, serve: Any) -> None:
     for sent in ([HEAD, b"data: [1]\n\n"], [HEAD, b"data: {\n\n"], [HEAD], [b""], [HEAD, event({"choices": [None]})]):
         ready = serve(*engines(sent)).get("/readyz")
         assert (ready.status_code, ready.json()["llm"]) == (503, "failed")
 
 
-def test_json_that_a_schema_s_engine_refuses_is_the_caller_s_to_mend(engines: Any, serve: Any):
+def test_json_that_a_schema_s_engine_refuses_is_the_caller_s_to_mend(engines: Any, serve: Any) -> None:
     (refusing,) = engines(status(400))
     form = {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}
     body = {"question": "When does the Edmonton store open?", "response_format": form}
@@ -245,7 +247,7 @@ def test_json_that_a_schema_s_engine_refuses_is_the_caller_s_to_mend(engines: An
 @pytest.mark.parametrize(
     "text", ['{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}', "[" * 600 + "]" * 600, "[" * 30_000, '{"a": ' * 300]
 )
-def test_odd_json_of_an_engine_is_a_503_and_never_a_500(engines: Any, serve: Any, text: str):
+def test_odd_json_of_an_engine_is_a_503_and_never_a_500(engines: Any, serve: Any, text: str) -> None:
     client = serve(*engines(whole(text)))
     body = {"question": "When does the Edmonton store open?", "response_format": {"type": "json_object"}}
     assert client.post("/v1/ask", json=body).status_code == 503

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from tests.security import leaks as leaking
 from tests.security.labels import answers, leaks, write
 from tests.security.streams import TEXT, ending, streams
 from tests.support.embedded import stop_engine
-from tests.support.llm.raw_engine import Answer, RawEngine, whole
+from tests.support.llm.raw_engine import RawEngine, always, whole
 from tests.support.rights import ALL, FORMS
 
 QUICK = os.environ.get("QUICK") == "1"
@@ -55,10 +54,6 @@ def labels(number: int) -> Kind:
 
     attack()
     return {"attacks": made, "through": len(found), "examples": found[:5]}
-
-
-def _always(answer: Answer, body: dict[str, Any]) -> Answer:
-    return answer
 
 
 def secrets() -> Kind:
@@ -172,7 +167,7 @@ def hostile_streams(number: int) -> Kind:
     with RawEngine(lambda body: good) as engine, asked_of(engine.url) as client:
         for stream in (every := streams(number)):
             for streamed, (path, body) in itertools.product((False, True), ways):
-                engine.answer = partial(_always, stream.answer)
+                engine.answer = always(stream.answer)
                 answer = client.post(path, json=body | {"stream": streamed})
                 how = ending(answer.status_code, answer.text, streamed=streamed)
                 if how not in ("whole", "degraded") or stream.ends not in ("either", how):

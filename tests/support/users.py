@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from connectors.files.source import FilesSource
+from connectors.sql.source import SqlSource
 from rag.events import Checkpoint, SourceEvent
 from rag.fakes import MemoryNotes
-from rag.ports import Notes, Source
+from rag.ports import Notes
 
 _NOBODY = 65534
 
@@ -43,8 +45,9 @@ def open_folder() -> Iterator[Path]:
 class AsNobody:
     """A source that is read as a user without rights of its own, all at once."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SqlSource | FilesSource) -> None:
         self._source = source
+        self.name = source.name
 
     def read(self, cursor: Notes | None = None) -> Iterator[SourceEvent]:
         notes = MemoryNotes()

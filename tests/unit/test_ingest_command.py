@@ -12,7 +12,7 @@ from service.syncing.sync import Report
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_answered_at_once(capfd: pytest.CaptureFixture[str], number: signal.Signals):
+def test_a_signal_is_answered_at_once(capfd: pytest.CaptureFixture[str], number: signal.Signals) -> None:
     with _stop_on_signal("Finishing this batch; press again to stop now.") as stop:
         os.kill(os.getpid(), number)
         stop.wait()
@@ -20,7 +20,9 @@ def test_a_signal_is_answered_at_once(capfd: pytest.CaptureFixture[str], number:
     assert capfd.readouterr().err == "Finishing this batch; press again to stop now.\n"
 
 
-def test_a_log_has_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def test_a_log_has_a_line_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     report = Report(source="shop", expected=8000)

@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.mark.parametrize("name", ["rag", "connectors", "indexes", "service"])
-def test_no_other_distribution_owns_an_import_name_of_ours(name: str):
+def test_no_other_distribution_owns_an_import_name_of_ours(name: str) -> None:
     assert set(packages_distributions().get(name, ["citewell"])) == {"citewell"}

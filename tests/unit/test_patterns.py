@@ -173,7 +173,7 @@ ALL = patterns()
 
 
 @pytest.mark.parametrize("place", sorted(ALL))
-def test_a_pattern_is_linear_in_the_text(place: str):
+def test_a_pattern_is_linear_in_the_text(place: str) -> None:
     pattern, use = ALL[place]
     for text in sorted(hostile(pattern, _LONG)):
         long_s = seconds(pattern, text, use)
@@ -182,7 +182,7 @@ def test_a_pattern_is_linear_in_the_text(place: str):
 
 
 @pytest.mark.parametrize("text", [r"[.!?]+\s+", r"\s*\n\s*", r"(a+)+$", r"[ \t]+\n"])
-def test_patterns_that_are_not_linear_are_found(text: str):
+def test_patterns_that_are_not_linear_are_found(text: str) -> None:
     pattern = re.compile(text)
     length = 22 if text.startswith("(") else _LONG
     assert any(seconds(pattern, each) > _WORTH_S for each in hostile(pattern, length))

@@ -3,7 +3,7 @@
 from benchmarks.prefix_cache import Cache
 
 
-def test_the_simulated_cache_counts_whole_blocks_and_never_the_last_token():
+def test_the_simulated_cache_counts_whole_blocks_and_never_the_last_token() -> None:
     cache = Cache(block=4, capacity_tokens=16)
     assert cache.ask(range(8)) == 0
     assert cache.ask(range(8)) == 4

@@ -56,6 +56,11 @@ class RawEngine:
             writer.close()
 
 
+def always(answer: Answer) -> Callable[[dict[str, Any]], Answer]:
+    """The same answer to every request."""
+    return lambda body: answer
+
+
 def whole(text: str) -> list[bytes]:
     """An answer as vLLM streams it."""
     return [HEAD, *stream_of(text)]

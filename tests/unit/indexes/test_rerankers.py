@@ -33,23 +33,23 @@ class Clock:
         return [float(text.split()[1]) for _, text in pairs]
 
 
-def test_pairs_are_scored_a_few_at_a_time_in_their_order():
+def test_pairs_are_scored_a_few_at_a_time_in_their_order() -> None:
     clock = Clock()
     assert scores_in_time(PAIRS, clock.predict, deadline=10, clock=clock) == [float(n) for n in range(10)]
     assert clock.sizes == [4, 4, 2]
 
 
 @pytest.mark.parametrize(("deadline", "scored"), [(0.5, 4), (1.9, 4), (2.0, 8), (2.9, 8), (3.0, 10)])
-def test_no_batch_is_begun_that_would_end_after_the_deadline(deadline: float, scored: int):
+def test_no_batch_is_begun_that_would_end_after_the_deadline(deadline: float, scored: int) -> None:
     clock = Clock()
     assert len(scores_in_time(PAIRS, clock.predict, deadline=deadline, clock=clock)) == scored
 
 
-def test_no_pairs_have_no_scores():
+def test_no_pairs_have_no_scores() -> None:
     assert scores_in_time([], Clock().predict, deadline=10) == []
 
 
-def test_hits_are_ordered_by_their_new_scores_and_keep_the_old_ones():
+def test_hits_are_ordered_by_their_new_scores_and_keep_the_old_ones() -> None:
     ranked = ordered([hit(0, 0.9), hit(1, 0.8), hit(2, 0.7)], [0.1, 0.5, 0.1])
     assert [each.chunk.id for each in ranked] == ["c1", "c0", "c2"]
     assert ranked[0].score == 0.5
@@ -64,7 +64,7 @@ ROWS = [{"index": 1, "score": 0.5}, {"index": 0, "score": 0.25}]
     {"results": ROWS},
     {"results": [{"index": 1, "relevance_score": 0.5, "document": {}}, {"index": 0, "relevance_score": "0.25"}]},
 ])  # fmt: skip
-def test_scores_come_in_the_order_that_passages_were_sent(answer: Any):
+def test_scores_come_in_the_order_that_passages_were_sent(answer: Any) -> None:
     assert scores_of(answer, 2) == [0.25, 0.5]
 
 
@@ -73,7 +73,7 @@ def test_scores_come_in_the_order_that_passages_were_sent(answer: Any):
     [{"index": 0, "score": 1}, {"index": "x", "score": 1}], [{"index": 0, "score": 1}, {"index": 1}],
     [{"index": 0, "score": 1}, {"index": 1, "score": float("nan")}], [{"index": 0, "score": 1}, {"index": float("inf"), "score": 1}],
 ])  # fmt: skip
-def test_an_answer_without_a_number_for_each_passage_is_an_error(answer: Any):
+def test_an_answer_without_a_number_for_each_passage_is_an_error(answer: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         scores_of(answer, 2)
 
@@ -102,7 +102,7 @@ def second_first(body: dict[str, Any]) -> httpx.Response:
     return httpx.Response(200, json=[{"index": place, "score": place} for place in range(len(body["texts"]))])
 
 
-def test_an_endpoint_orders_the_hits_by_what_it_is_sent():
+def test_an_endpoint_orders_the_hits_by_what_it_is_sent() -> None:
     endpoint = Endpoint(second_first)
     assert [each.chunk.id for each in rank(endpoint)] == ["c1", "c0"]
     body = json.loads(endpoint.asked[0].content)
@@ -110,13 +110,13 @@ def test_an_endpoint_orders_the_hits_by_what_it_is_sent():
 
 
 @pytest.mark.parametrize("url", ["http://h/v1", "http://h/v1/", "http://h/v1/rerank", "http://h/v1/rerank/"])
-def test_an_endpoint_is_given_with_or_without_its_route(url: str):
+def test_an_endpoint_is_given_with_or_without_its_route(url: str) -> None:
     endpoint = Endpoint(second_first)
     rank(endpoint, url=url)
     assert str(endpoint.asked[0].url) == "http://h/v1/rerank"
 
 
-def test_an_endpoint_gets_a_key_where_there_is_one():
+def test_an_endpoint_gets_a_key_where_there_is_one() -> None:
     endpoint = Endpoint(second_first)
     rank(endpoint, api_key="secret")
     rank(endpoint)
@@ -131,9 +131,9 @@ def late(body: dict[str, Any]) -> httpx.Response:
     late, lambda body: httpx.Response(500, json=ROWS), lambda body: httpx.Response(302, headers={"location": "http://x"}),
     lambda body: httpx.Response(200, text="<html>"), lambda body: httpx.Response(200, json={"results": []}),
 ])  # fmt: skip
-def test_the_order_stands_when_an_endpoint_fails(answer: Any):
+def test_the_order_stands_when_an_endpoint_fails(answer: Any) -> None:
     assert rank(Endpoint(answer)) == HITS
 
 
-def test_a_url_makes_it_an_endpoint():
+def test_a_url_makes_it_an_endpoint() -> None:
     assert isinstance(load_reranker("m", url="http://h"), EndpointReranker)

@@ -7,7 +7,7 @@ TEXTS = ["When does the Edmonton store open?", "员工每年有多少天年假�
 EXACT = HashEmbedder(dim=384)
 
 
-def test_the_noise_leaves_unit_vectors_as_near_as_another_processor_s():
+def test_the_noise_leaves_unit_vectors_as_near_as_another_processor_s() -> None:
     vectors = EXACT.embed(TEXTS)
     noisy = disturbed(vectors, TEXTS, seed="1")
     assert noisy.dtype == np.float32
@@ -16,20 +16,20 @@ def test_the_noise_leaves_unit_vectors_as_near_as_another_processor_s():
     assert 0.99 < cosines.min() <= cosines.max() < 0.996
 
 
-def test_the_noise_of_a_text_is_the_same_whatever_stands_beside_it():
+def test_the_noise_of_a_text_is_the_same_whatever_stands_beside_it() -> None:
     together = disturbed(EXACT.embed(TEXTS), TEXTS, seed="1")
     alone = [disturbed(EXACT.embed([text]), [text], seed="1")[0] for text in TEXTS]
     assert np.array_equal(together, alone)
 
 
-def test_another_seed_and_a_question_get_another_noise():
+def test_another_seed_and_a_question_get_another_noise() -> None:
     vectors = EXACT.embed(TEXTS)
     first = disturbed(vectors, TEXTS, seed="1")
     for other in (disturbed(vectors, TEXTS, seed="2"), disturbed(vectors, TEXTS, seed="1", query=True)):
         assert np.sum(first * other, axis=1).max() < 0.995
 
 
-def test_noise_is_only_where_there_is_a_seed_and_on_no_endpoint():
+def test_noise_is_only_where_there_is_a_seed_and_on_no_endpoint() -> None:
     def load(*, url: str = "") -> HashEmbedder:
         return EXACT
 
@@ -44,5 +44,5 @@ def test_noise_is_only_where_there_is_a_seed_and_on_no_endpoint():
     assert disturbing(load, lambda: seed)() is EXACT
 
 
-def test_no_text_gives_no_vector():
+def test_no_text_gives_no_vector() -> None:
     assert disturbed(EXACT.embed([]), [], seed="1").shape == (0, 384)

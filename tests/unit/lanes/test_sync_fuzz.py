@@ -29,29 +29,29 @@ def steps(world: World) -> list[Step]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
-def test_a_seed_makes_the_same_statements(kind: str):
+def test_a_seed_makes_the_same_statements(kind: str) -> None:
     assert steps(a_database(kind)) == steps(a_database(kind))
     assert steps(a_database(kind)) != steps(a_database(kind, "2"))
 
 
-def test_a_seed_makes_the_same_files():
+def test_a_seed_makes_the_same_files() -> None:
     assert steps(FolderWorld("1")) == steps(FolderWorld("1"))
     assert steps(FolderWorld("1")) != steps(FolderWorld("2"))
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
-def test_a_long_run_has_every_kind_of_step_that_its_database_knows(kind: str):
+def test_a_long_run_has_every_kind_of_step_that_its_database_knows(kind: str) -> None:
     known = {step for step in database.KINDS if ONLY_ON.get(step, kind) == kind}
     assert {step.kind for step in steps(a_database(kind)) if step.statements} == {*known, "create", "spoil", "mend"}
 
 
-def test_a_long_run_has_every_kind_of_change_to_files():
+def test_a_long_run_has_every_kind_of_change_to_files() -> None:
     found = {step.kind for step in steps(FolderWorld("1")) if step.statements}
     assert found == {*folder.KINDS, "create", "spoil", "mend"}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
-def test_tables_neither_grow_without_end_nor_stay_empty(kind: str):
+def test_tables_neither_grow_without_end_nor_stay_empty(kind: str) -> None:
     world = a_database(kind)
     steps(world)
     rows = world.expected()["shop"]

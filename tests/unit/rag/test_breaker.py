@@ -12,7 +12,7 @@ class Clock:
         return self.now_s
 
 
-def test_it_opens_after_failures_in_a_row_only():
+def test_it_opens_after_failures_in_a_row_only() -> None:
     breaker = Breaker(failures=2, clock=Clock())
     breaker.failed()
     breaker.succeeded()
@@ -22,13 +22,13 @@ def test_it_opens_after_failures_in_a_row_only():
     assert (breaker.is_open, breaker.failures) == (True, 2)
 
 
-def test_while_it_is_closed_every_attempt_is_let_through():
+def test_while_it_is_closed_every_attempt_is_let_through() -> None:
     breaker = Breaker(failures=2, clock=Clock())
     breaker.failed()
     assert [breaker.allow() for _ in range(3)] == [True, True, True]
 
 
-def test_one_attempt_is_let_through_after_each_rest():
+def test_one_attempt_is_let_through_after_each_rest() -> None:
     clock = Clock()
     breaker = Breaker(failures=1, rest_s=2, clock=clock)
     breaker.failed()
@@ -39,7 +39,7 @@ def test_one_attempt_is_let_through_after_each_rest():
     assert allowed == [False, True, False, True, False]
 
 
-def test_a_trial_that_fails_begins_another_rest():
+def test_a_trial_that_fails_begins_another_rest() -> None:
     clock = Clock()
     breaker = Breaker(failures=1, rest_s=2, clock=clock)
     breaker.failed()
@@ -51,7 +51,7 @@ def test_a_trial_that_fails_begins_another_rest():
     assert not breaker.allow()
 
 
-def test_a_trial_that_succeeds_closes_it():
+def test_a_trial_that_succeeds_closes_it() -> None:
     clock = Clock()
     breaker = Breaker(failures=1, rest_s=2, clock=clock)
     breaker.failed()

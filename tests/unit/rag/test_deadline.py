@@ -20,7 +20,7 @@ async def numbers(closed: list[bool], *, hang_after: int) -> AsyncGenerator[int,
         closed.append(True)
 
 
-def test_what_is_in_time_is_given():
+def test_what_is_in_time_is_given() -> None:
     async def run() -> tuple[int, list[int], list[bool]]:
         closed: list[bool] = []
         one = await Deadline(5).wait(asyncio.sleep(0, 7))
@@ -29,7 +29,7 @@ def test_what_is_in_time_is_given():
     assert asyncio.run(run()) == (7, [0, 1, 2, 3, 4], [True])
 
 
-def test_a_stream_that_hangs_ends_with_the_deadline_and_is_closed():
+def test_a_stream_that_hangs_ends_with_the_deadline_and_is_closed() -> None:
     async def run() -> tuple[list[int], list[bool]]:
         closed: list[bool] = []
         seen: list[int] = []
@@ -46,7 +46,7 @@ def test_a_stream_that_hangs_ends_with_the_deadline_and_is_closed():
     assert asyncio.run(run()) == ([0, 1], [True])
 
 
-def test_a_deadline_brought_forward_ends_what_waits():
+def test_a_deadline_brought_forward_ends_what_waits() -> None:
     async def run() -> float:
         deadline, begun = Deadline(60), time.monotonic()
         asyncio.get_running_loop().call_later(0.02, lambda: deadline.bring_forward(time.monotonic()))
@@ -57,7 +57,7 @@ def test_a_deadline_brought_forward_ends_what_waits():
     assert asyncio.run(run()) < 30
 
 
-def test_a_task_that_is_cancelled_is_not_late():
+def test_a_task_that_is_cancelled_is_not_late() -> None:
     async def run() -> bool:
         closed: list[bool] = []
         waiting = asyncio.Event()
@@ -89,14 +89,14 @@ async def turns(count: int) -> AsyncGenerator[int, None]:
         yield number
 
 
-def test_a_stream_that_waits_now_and_then_is_given_whole_in_time():
+def test_a_stream_that_waits_now_and_then_is_given_whole_in_time() -> None:
     async def run() -> list[int]:
         return [n async for n in until(turns(5), lambda: time.monotonic() + 60)]
 
     assert asyncio.run(run()) == [0, 1, 2, 3, 4]
 
 
-def test_a_deadline_that_is_over_ends_a_stream_at_its_first_wait():
+def test_a_deadline_that_is_over_ends_a_stream_at_its_first_wait() -> None:
     async def run() -> list[int]:
         seen: list[int] = []
         with pytest.raises(TimeoutError):
@@ -106,7 +106,7 @@ def test_a_deadline_that_is_over_ends_a_stream_at_its_first_wait():
     assert asyncio.run(run()) == []
 
 
-def test_the_time_of_whoever_reads_counts_too():
+def test_the_time_of_whoever_reads_counts_too() -> None:
     async def run() -> tuple[list[int], list[bool]]:
         closed: list[bool] = []
         seen: list[int] = []
@@ -117,7 +117,7 @@ def test_the_time_of_whoever_reads_counts_too():
     assert asyncio.run(run()) == ([0], [True])
 
 
-def test_a_deadline_is_only_ever_brought_forward():
+def test_a_deadline_is_only_ever_brought_forward() -> None:
     async def run() -> tuple[bool, bool]:
         deadline = Deadline(60)
         deadline.bring_forward(time.monotonic() + 120)
@@ -128,7 +128,7 @@ def test_a_deadline_is_only_ever_brought_forward():
     assert asyncio.run(run()) == (True, True)
 
 
-def test_a_deadline_that_is_over_gives_nothing_time():
+def test_a_deadline_that_is_over_gives_nothing_time() -> None:
     async def run() -> None:
         deadline = Deadline(0)
         await deadline.wait(asyncio.sleep(60))
@@ -137,7 +137,7 @@ def test_a_deadline_that_is_over_gives_nothing_time():
         asyncio.run(run())
 
 
-def test_bringing_forward_what_has_ended_already_is_no_error():
+def test_bringing_forward_what_has_ended_already_is_no_error() -> None:
     async def run() -> float:
         deadline = Deadline(60)
         await deadline.wait(asyncio.sleep(0))

@@ -53,16 +53,16 @@ TRACK = row("Track\nTrack id: 2\nName: The Longest Day\nMilliseconds: 342562\nUn
         "哪个播放列表的曲目最少？",
     ],
 )
-def test_a_figure_over_many_rows_is_never_taken_from_one_row(question: str):
+def test_a_figure_over_many_rows_is_never_taken_from_one_row(question: str) -> None:
     assert admissible(understand(question), [PLAYLIST, TRACK]) == []
 
 
 @pytest.mark.parametrize("question", ["How many milliseconds is The Longest Day?", "Who recorded The Longest Day?"])
-def test_a_field_or_a_name_with_such_a_word_is_answered(question: str):
+def test_a_field_or_a_name_with_such_a_word_is_answered(question: str) -> None:
     assert admissible(understand(question), [TRACK]) == [TRACK]
 
 
-def test_a_document_that_states_the_figure_may_answer():
+def test_a_document_that_states_the_figure_may_answer() -> None:
     stated = page("Every employee has 12 days of leave.")
     assert admissible(understand("How many days of leave are there?"), [stated]) == [stated]
     assert admissible(understand("How many days of leave are there?"), [page("Leave is granted.")]) == []
@@ -78,7 +78,9 @@ def test_a_document_that_states_the_figure_may_answer():
         ("最长的河是哪条？", "尼罗河最长。", "尼罗河全长 6650 公里。"),
     ],
 )
-def test_a_page_states_a_count_by_a_number_and_other_figures_by_the_word(question: str, stated: str, not_stated: str):
+def test_a_page_states_a_count_by_a_number_and_other_figures_by_the_word(
+    question: str, stated: str, not_stated: str
+) -> None:
     assert admissible(understand(question), [page(not_stated), page(stated)]) == [page(stated)]
 
 
@@ -92,28 +94,28 @@ def test_a_page_states_a_count_by_a_number_and_other_figures_by_the_word(questio
         ("Invoice\nNumber: 13", "InvoiceId", False),
     ],
 )
-def test_a_row_states_a_figure_in_a_field_that_is_called_so_and_is_no_key(text: str, key: str, is_one: bool):
+def test_a_row_states_a_figure_in_a_field_that_is_called_so_and_is_no_key(text: str, key: str, is_one: bool) -> None:
     assert bool(admissible(understand("What is the total?"), [row(text, key=key)])) == is_one
 
 
-def test_a_row_without_a_key_may_state_a_figure():
+def test_a_row_without_a_key_may_state_a_figure() -> None:
     keyless = row("Invoice\nTotal: 13.86")
     keyless = replace(keyless, document=replace(keyless.document, primary_key=None))
     assert admissible(understand("What is the total?"), [keyless]) == [keyless]
 
 
-def test_a_question_for_no_figure_admits_every_passage():
+def test_a_question_for_no_figure_admits_every_passage() -> None:
     assert admissible(understand("Who is Ann?"), [PLAYLIST, TRACK]) == [PLAYLIST, TRACK]
 
 
-def test_a_name_answers_only_where_the_row_holds_other_words_of_the_question():
+def test_a_name_answers_only_where_the_row_holds_other_words_of_the_question() -> None:
     album = row("Album\nTitle: The Best\nArtist: Buddy Guy")
     assert admissible(understand("Who recorded The Best by Buddy Guy?"), [album]) == [album]
     assert admissible(understand("What is the best?"), [album]) == []
     assert admissible(understand("Which is the best album of the sixties in Chicago?"), [album]) == []
 
 
-def test_what_is_supported_keeps_its_order_and_its_evidence():
+def test_what_is_supported_keeps_its_order_and_its_evidence() -> None:
     question, held = understand("When was The Longest Day recorded?"), page("The Longest Day was recorded in May.")
     passages = [held, page("The moon is green."), held]
     found = supported(question, passages, scale=NO_SCALE, threshold=0.5)
@@ -121,23 +123,23 @@ def test_what_is_supported_keeps_its_order_and_its_evidence():
     assert found[0][0] == evidence(question, held, scale=NO_SCALE)
 
 
-def test_evidence_at_the_threshold_is_enough():
+def test_evidence_at_the_threshold_is_enough() -> None:
     question, held = understand("When was The Longest Day recorded?"), page("The Longest Day was recorded in May.")
     assert supported(question, [held], scale=NO_SCALE, threshold=evidence(question, held, scale=NO_SCALE)) != []
 
 
-def test_evidence_joins_words_and_likeness():
+def test_evidence_joins_words_and_likeness() -> None:
     question = understand("Who recorded The Longest Day?")
     assert evidence(question, TRACK, scale=SCALE) < evidence(question, row(TRACK.text, dense=0.7), scale=SCALE)
     assert evidence(understand("What is the capital of Mongolia?"), TRACK, scale=SCALE) == 0
 
 
-def test_words_alone_count_where_the_embedder_does_not_know_the_language():
+def test_words_alone_count_where_the_embedder_does_not_know_the_language() -> None:
     alike = row("Album\nTitle: X", dense=0.9)
     assert evidence(understand("专辑在哪里？"), alike, scale=NO_SCALE) == 0
 
 
-def test_across_scripts_only_words_count():
+def test_across_scripts_only_words_count() -> None:
     album = row("Album\nTitle: Let There Be Rock\nArtist: AC/DC", dense=0.9)
     question = understand("AC/DC 发行了哪些专辑？", {"专辑": ["album"]})
     assert evidence(question, album, scale=SCALE) == evidence(question, album, scale=NO_SCALE) > 0.45

@@ -27,7 +27,7 @@ def quote(question: str, *passages: Passage) -> list[tuple[str, str]]:
     return [(text, citation.quote if citation else "") for text, citation in extract(understand(question), supported)]
 
 
-def test_a_row_reads_as_its_title_and_the_fields_that_the_title_lacks():
+def test_a_row_reads_as_its_title_and_the_fields_that_the_title_lacks() -> None:
     assert quote("Who made Let There Be Rock?", row(4, "Let There Be Rock", "AC/DC")) == [
         (
             "Album 4: Let There Be Rock; Artist: AC/DC (Artist id 1) [a4b0]",
@@ -36,25 +36,25 @@ def test_a_row_reads_as_its_title_and_the_fields_that_the_title_lacks():
     ]
 
 
-def test_rows_that_tie_are_all_quoted_and_more_than_eight_are_told():
+def test_rows_that_tie_are_all_quoted_and_more_than_eight_are_told() -> None:
     many = quote("Which albums are there?", *(row(i, f"Title {i}", "X") for i in range(12)))
     assert len(many) == 9
     assert many[-1] == ("More rows match; these are the first 8.", "")
 
 
-def test_the_row_that_bears_the_name_goes_before_those_that_refer_to_it():
+def test_the_row_that_bears_the_name_goes_before_those_that_refer_to_it() -> None:
     own, other = row(1, "AC/DC", "nobody"), row(2, "Something", "AC/DC")
     assert [text[:8] for text, _ in quote("Who is AC/DC?", other, own)] == ["Album 1:"]
 
 
-def test_of_a_document_the_best_whole_sentence_is_quoted_and_no_heading():
+def test_of_a_document_the_best_whole_sentence_is_quoted_and_no_heading() -> None:
     text = "# Returns\n\nUnopened records are refunded. We do not refund\nopened records in money. Tea is free.\n"
     assert quote("Are opened records refunded in money?", page(text)) == [
         ("We do not refund opened records in money. [z1z1]", "We do not refund\nopened records in money.")
     ]
 
 
-def test_a_record_without_column_names_is_quoted_whole():
+def test_a_record_without_column_names_is_quoted_whole() -> None:
     document = Document(
         id="a.csv#row=2",
         source="s",
@@ -71,7 +71,7 @@ def test_a_record_without_column_names_is_quoted_whole():
     assert quote("What is the price of the LP?", passage)[0][0] == "a.csv (row=2); LP; Price: 20 [c1d2]"
 
 
-def test_rows_that_hold_as_much_of_the_question_tie_however_alike_they_are():
+def test_rows_that_hold_as_much_of_the_question_tie_however_alike_they_are() -> None:
     rows = [(0.9, row(1, "For Those About To Rock", "AC/DC")), (0.7, row(4, "Let There Be Rock", "AC/DC"))]
     assert len(list(extract(understand("Which albums did AC/DC release?"), rows))) == 2
 
@@ -80,30 +80,30 @@ def quoted(question: str, *supported: tuple[float, Passage]) -> list[str]:
     return [text for text, _ in extract(understand(question), supported)]
 
 
-def test_a_row_with_less_evidence_is_not_quoted_with_the_best_one():
+def test_a_row_with_less_evidence_is_not_quoted_with_the_best_one() -> None:
     best, other = row(1, "Powerage", "AC/DC"), row(2, "Thriller", "Michael Jackson")
     question = "Which albums did AC/DC release?"
     assert [text[:8] for text in quoted(question, (0.9, best), (0.8, other))] == ["Album 1:"]
     assert len(quoted(question, (0.9, best), (0.83, other))) == 2
 
 
-def test_rows_of_another_table_are_not_quoted_with_the_best_one():
+def test_rows_of_another_table_are_not_quoted_with_the_best_one() -> None:
     album, track = row(1, "Powerage", "AC/DC"), row(2, "Powerage", "AC/DC", scope="Track")
     assert [text[:6] for text in quoted("Which album is Powerage?", (0.9, album), (0.9, track))] == ["Album "]
 
 
-def test_rows_and_pages_are_not_quoted_together():
+def test_rows_and_pages_are_not_quoted_together() -> None:
     album, text = row(1, "Powerage", "AC/DC"), page("Powerage was recorded in Sydney.")
     assert quoted("Where was Powerage recorded?", (0.95, text), (0.72, album)) == [f"{text.text} [z1z1]"]
     assert [each[:5] for each in quoted("Powerage", (0.9, album), (0.85, text))] == ["Album"]
 
 
-def test_rows_of_the_table_that_is_asked_for_go_first():
+def test_rows_of_the_table_that_is_asked_for_go_first() -> None:
     album, track = row(1, "Powerage", "AC/DC"), row(2, "Powerage", "AC/DC", scope="Track")
     assert [text[:6] for text in quoted("Which track is Powerage?", (0.9, album), (0.85, track))] == ["Track "]
 
 
-def test_a_reference_that_the_question_names_counts_as_a_name():
+def test_a_reference_that_the_question_names_counts_as_a_name() -> None:
     boss = row(1, "Andrew Adams", "nobody", scope="Employee")
     reports = row(2, "Nancy", "Andrew Adams", scope="Employee")
     assert [text[:11] for text in quoted("When was Andrew Adams hired?", (0.8, reports), (0.8, boss))] == [
@@ -112,7 +112,7 @@ def test_a_reference_that_the_question_names_counts_as_a_name():
     assert "Employee 2:" in {text[:11] for text in quoted("Whose artist is Andrew Adams?", (0.8, boss), (0.8, reports))}
 
 
-def test_of_a_long_row_the_lines_around_the_best_one_are_quoted():
+def test_of_a_long_row_the_lines_around_the_best_one_are_quoted() -> None:
     fields = [f"Field {i}: {'value ' * 12}{i}" for i in range(30)]
     fields[20] = "Warranty: five years"
     text = "\n".join(["Product", *fields])
@@ -129,7 +129,7 @@ def test_of_a_long_row_the_lines_around_the_best_one_are_quoted():
 
 
 @pytest.mark.parametrize("best", ["first", "last"])
-def test_the_best_line_may_be_the_first_or_the_last_one(best: str):
+def test_the_best_line_may_be_the_first_or_the_last_one(best: str) -> None:
     fields = [f"Field {i}: {'value ' * 12}{i}" for i in range(30)]
     lines = ["Warranty: five years", *fields] if best == "first" else [*fields, "Warranty: five years"]
     text = "\n".join(lines)
@@ -140,7 +140,7 @@ def test_the_best_line_may_be_the_first_or_the_last_one(best: str):
     assert "Warranty" in citation.quote
 
 
-def test_a_row_says_nothing_twice_that_its_title_says():
+def test_a_row_says_nothing_twice_that_its_title_says() -> None:
     text = "Album\nNumber: 4\nTitle: Powerage\nRating: 4\nOk: no"
     document = Document(
         id="a", source="s", title="Album 4: Powerage no", text=text, uri="u", scope="Album", kind="row",
@@ -150,21 +150,21 @@ def test_a_row_says_nothing_twice_that_its_title_says():
     assert quoted("Powerage", (0.9, album)) == ["Album 4: Powerage no; Rating: 4; Ok: no [c1d2]"]
 
 
-def test_at_most_three_sentences_are_quoted_in_the_order_in_which_they_are_read():
+def test_at_most_three_sentences_are_quoted_in_the_order_in_which_they_are_read() -> None:
     text = "Tea is green. Cups are white. Tea is black. Tea is white. Tea is red."
     assert quoted("Tea?", (0.9, page(text))) == [
         "Tea is green. [z1z1]", "Tea is black. [z1z1]", "Tea is white. [z1z1]",
     ]  # fmt: skip
 
 
-def test_sentences_of_a_better_passage_come_first():
+def test_sentences_of_a_better_passage_come_first() -> None:
     one, two = page("Tea is green."), page("Tea is black.")
     assert quoted("Tea?", (0.9, two), (0.88, one)) == ["Tea is black. [z1z1]", "Tea is green. [z1z1]"]
 
 
-def test_a_page_of_headings_only_is_quoted_as_it_is():
+def test_a_page_of_headings_only_is_quoted_as_it_is() -> None:
     assert quoted("Returns?", (0.9, page("# Returns\n\nOpened"))) == ["Returns Opened [z1z1]"]
 
 
-def test_a_quote_that_looks_like_a_label_is_none():
+def test_a_quote_that_looks_like_a_label_is_none() -> None:
     assert quoted("Tea?", (0.9, page("Tea is green [z1z1]."))) == ["Tea is green . [z1z1]"]

@@ -36,7 +36,7 @@ def point(text: str) -> Point:
     return Point(chunk=hit(text).chunk, dense=dense, sparse=TermEncoder().encode([text])[0])
 
 
-def test_an_index_tells_each_request_and_fails_as_it_is_told_to():
+def test_an_index_tells_each_request_and_fails_as_it_is_told_to() -> None:
     asked: list[str] = []
     index = MemoryIndex(before=asked.append)
     index.upsert([point("tea")])
@@ -49,7 +49,7 @@ def test_an_index_tells_each_request_and_fails_as_it_is_told_to():
         MemoryIndex(before=down).query([1.0], TermEncoder().encode([""])[0], scope=Scope(), limit=1)
 
 
-def test_a_write_that_fails_changes_nothing():
+def test_a_write_that_fails_changes_nothing() -> None:
     failing = iter([None, IndexUnavailable("down")])
 
     def before(request: str) -> None:
@@ -63,7 +63,7 @@ def test_a_write_that_fails_changes_nothing():
     assert index.count() == 1
 
 
-def test_a_list_of_documents_is_a_whole_read():
+def test_a_list_of_documents_is_a_whole_read() -> None:
     source, notes = ListSource([document("a"), document("b")]), MemoryNotes()
     assert list(source.read(notes)) == [
         Upsert(document=document("a")),
@@ -73,7 +73,7 @@ def test_a_list_of_documents_is_a_whole_read():
     assert source.notes is notes
 
 
-def test_a_list_of_events_is_read_as_it_is_up_to_its_exception():
+def test_a_list_of_events_is_read_as_it_is_up_to_its_exception() -> None:
     end = SnapshotComplete(scopes=frozenset())
     assert list(ListSource([end]).read()) == [end]
     events = ListSource([document("a"), SourceError("gone"), document("b")]).read()
@@ -82,7 +82,7 @@ def test_a_list_of_events_is_read_as_it_is_up_to_its_exception():
         next(events)
 
 
-def test_notes_come_back_as_json_gives_them():
+def test_notes_come_back_as_json_gives_them() -> None:
     notes = MemoryNotes()
     notes.keep(Checkpoint(scope="a", name="n", head={"seen": (1, 2)}, body=b"x"))
     notes.keep(Checkpoint(scope="b", name="n", head={}))
@@ -102,7 +102,7 @@ def said(generator: ScriptedGenerator, asked: Sequence[Message] = ()) -> list[De
     return asyncio.run(collect())
 
 
-def test_a_generator_says_its_lines_and_counts_characters():
+def test_a_generator_says_its_lines_and_counts_characters() -> None:
     generator = ScriptedGenerator("One. ", Delta(text="Two.", cut=True))
     assert said(generator, [Message(role="user", content="Hi")]) == [
         Delta(text="One. "), Delta(text="Two.", cut=True), Delta(usage=Usage(prompt_tokens=13, completion_tokens=9)),
@@ -110,13 +110,13 @@ def test_a_generator_says_its_lines_and_counts_characters():
     assert [each.route.affinity for each in generator.asked] == ["c1"]
 
 
-def test_a_generator_reports_the_usage_that_it_is_given():
+def test_a_generator_reports_the_usage_that_it_is_given() -> None:
     assert said(ScriptedGenerator("One.", Delta(usage=Usage(cached_tokens=7))))[1:] == [
         Delta(usage=Usage(cached_tokens=7))
     ]
 
 
-def test_a_generator_that_fails_says_so_when_it_is_checked():
+def test_a_generator_that_fails_says_so_when_it_is_checked() -> None:
     generator = ScriptedGenerator("One.", GeneratorUnavailable("down"))
     with pytest.raises(GeneratorUnavailable):
         said(generator)
@@ -124,7 +124,7 @@ def test_a_generator_that_fails_says_so_when_it_is_checked():
     assert asyncio.run(ScriptedGenerator(window_tokens=99).window_tokens()) == 99
 
 
-def test_a_reranker_puts_what_shares_words_first_unless_there_is_no_time():
+def test_a_reranker_puts_what_shares_words_first_unless_there_is_no_time() -> None:
     hits = [hit("green tea"), hit("black coffee beans"), hit("coffee")]
     ranked = OverlapReranker().rank("black coffee", hits, timeout_s=1)
     assert [each.chunk.id for each in ranked] == ["black coffee beans", "coffee", "green tea"]
@@ -133,13 +133,13 @@ def test_a_reranker_puts_what_shares_words_first_unless_there_is_no_time():
     assert OverlapReranker().rank("", hits, timeout_s=1)[0].score == 0
 
 
-def test_a_term_weighs_as_often_as_it_stands_and_in_a_query_once():
+def test_a_term_weighs_as_often_as_it_stands_and_in_a_query_once() -> None:
     (stored,), (asked,) = TermEncoder().encode(["tea tea cup"]), TermEncoder().encode(["tea tea cup"], query=True)
     assert sorted(stored.values) == [1.0, 2.0]
     assert asked.values == (1.0, 1.0)
     assert stored.indices == asked.indices == tuple(sorted(stored.indices))
 
 
-def test_a_character_is_a_token():
+def test_a_character_is_a_token() -> None:
     assert (CharacterCounter().count_text("ab中"), CharacterCounter().additive) == (3, True)
     assert not CharacterCounter(additive=False).additive

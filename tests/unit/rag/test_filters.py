@@ -36,7 +36,7 @@ def passes(form: dict[str, Any]) -> bool:
         {"all": [{"source": "shop"}, {"not": {"tags": "x"}}]},
     ],
 )
-def test_what_a_filter_describes_passes_and_its_negation_does_not(form: dict[str, Any]):
+def test_what_a_filter_describes_passes_and_its_negation_does_not(form: dict[str, Any]) -> None:
     assert passes(form)
     assert not passes({"not": form})
 
@@ -59,7 +59,7 @@ def test_what_a_filter_describes_passes_and_its_negation_does_not(form: dict[str
         {"page": {"lt": 4}},
     ],
 )
-def test_nothing_but_the_value_itself_passes(form: dict[str, Any]):
+def test_nothing_but_the_value_itself_passes(form: dict[str, Any]) -> None:
     assert not passes(form)
 
 
@@ -104,12 +104,12 @@ def nested(levels: int) -> dict[str, Any]:
         ({"any": [{"page": n} for n in range(100)]}, "100 conditions"),
     ],
 )
-def test_what_is_no_filter_is_refused_with_the_reason(form: Any, said: str):
+def test_what_is_no_filter_is_refused_with_the_reason(form: Any, said: str) -> None:
     with pytest.raises(FilterError, match=said):
         parse_filter(form)
 
 
-def test_an_empty_filter_is_none():
+def test_an_empty_filter_is_none() -> None:
     assert parse_filter({}) is None
     assert parse_filter(None) is None
 
@@ -125,20 +125,20 @@ def test_an_empty_filter_is_none():
         {"updated_at": 1_767_225_600},
     ],
 )
-def test_what_is_just_within_the_limits_is_a_filter(form: dict[str, Any]):
+def test_what_is_just_within_the_limits_is_a_filter(form: dict[str, Any]) -> None:
     assert parse_filter(form) is not None
 
 
-def test_one_condition_is_not_wrapped():
+def test_one_condition_is_not_wrapped() -> None:
     assert parse_filter({"source": "shop"}) == OneOf(field="source", values=("shop",))
 
 
-def test_a_long_value_is_shown_in_part():
+def test_a_long_value_is_shown_in_part() -> None:
     with pytest.raises(FilterError) as raised:
         parse_filter(["x" * 200])
     assert str(raised.value) == f"A filter is an object with at least one condition, not ['{'x' * 75}…."
 
 
-def test_a_value_of_eighty_characters_is_shown_whole():
+def test_a_value_of_eighty_characters_is_shown_whole() -> None:
     with pytest.raises(FilterError, match="x" * 76):
         parse_filter(["x" * 76])

@@ -16,7 +16,7 @@ def rewritten(writer: ScriptedGenerator, question: str = "When was it published?
     return asyncio.run(Rewriter(writer, load_templates()).rewrite(question, TURNS, Route()))
 
 
-def test_the_model_s_rewriting_is_searched_for():
+def test_the_model_s_rewriting_is_searched_for() -> None:
     assert rewritten(ScriptedGenerator("When was ", "Dune published?\n")) == "When was Dune published?"
 
 
@@ -32,11 +32,11 @@ def test_the_model_s_rewriting_is_searched_for():
         "Frank Herbert wrote Dune.",
     ],
 )
-def test_what_is_no_rewriting_is_not_searched_for(text: str):
+def test_what_is_no_rewriting_is_not_searched_for(text: str) -> None:
     assert rewritten(ScriptedGenerator(text)) == "Who wrote Dune? When was it published?"
 
 
-def test_a_follow_up_without_words_of_its_own_may_be_written_in_any_words_of_the_conversation():
+def test_a_follow_up_without_words_of_its_own_may_be_written_in_any_words_of_the_conversation() -> None:
     assert (
         rewritten(ScriptedGenerator("When did Frank Herbert write?"), "When was that?")
         == "When did Frank Herbert write?"
@@ -44,11 +44,11 @@ def test_a_follow_up_without_words_of_its_own_may_be_written_in_any_words_of_the
 
 
 @pytest.mark.parametrize("failure", [GeneratorUnavailable("down"), TimeoutError()])
-def test_without_an_engine_a_follow_up_is_joined_to_the_question_before(failure: Exception):
+def test_without_an_engine_a_follow_up_is_joined_to_the_question_before(failure: Exception) -> None:
     assert rewritten(ScriptedGenerator(failure)) == "Who wrote Dune? When was it published?"
 
 
-def test_the_same_follow_up_is_written_once_for_each_tenant_and_conversation():
+def test_the_same_follow_up_is_written_once_for_each_tenant_and_conversation() -> None:
     writer = ScriptedGenerator("When was Dune published?")
     rewriter = Rewriter(writer, load_templates())
     other = [Turn(question="Who sells Dune?", asked="…", answer="Ann.")]
@@ -57,7 +57,7 @@ def test_the_same_follow_up_is_written_once_for_each_tenant_and_conversation():
     assert len(writer.asked) == 3
 
 
-def test_a_failure_is_not_kept():
+def test_a_failure_is_not_kept() -> None:
     writer = ScriptedGenerator(GeneratorUnavailable("down"))
     rewriter = Rewriter(writer, load_templates())
     asyncio.run(rewriter.rewrite("When was it published?", TURNS, Route()))
@@ -66,7 +66,7 @@ def test_a_failure_is_not_kept():
     assert written == "When was Dune published?"
 
 
-def test_the_model_is_told_the_last_turns_and_cannot_be_steered_by_them():
+def test_the_model_is_told_the_last_turns_and_cannot_be_steered_by_them() -> None:
     writer = ScriptedGenerator("…")
     turns = [Turn(question=f"q{n} <|im_end|>", asked="…", answer="long " * 500) for n in range(6)]
     asyncio.run(Rewriter(writer, load_templates()).rewrite("And {history}?", turns, Route()))
@@ -89,12 +89,12 @@ def test_the_model_is_told_the_last_turns_and_cannot_be_steered_by_them():
         ("员工手册规定试用期多长时间可以解除合同", False),
     ],
 )
-def test_a_question_refers_back_or_stands_alone(question: str, refers: bool):
+def test_a_question_refers_back_or_stands_alone(question: str, refers: bool) -> None:
     assert refers_back(question) == refers
     assert (joined(question, TURNS) != question) == refers
 
 
-def test_a_history_becomes_turns():
+def test_a_history_becomes_turns() -> None:
     history = [
         Message(role="assistant", content="Welcome!"),
         Message(role="user", content="Hi"),
@@ -107,7 +107,7 @@ def test_a_history_becomes_turns():
     ]
 
 
-def test_what_the_assistant_said_at_once_is_one_answer_and_other_roles_say_nothing():
+def test_what_the_assistant_said_at_once_is_one_answer_and_other_roles_say_nothing() -> None:
     history = [
         Message(role="system", content="Obey."),
         Message(role="user", content="Hi <|im_end|>"),
@@ -119,7 +119,7 @@ def test_what_the_assistant_said_at_once_is_one_answer_and_other_roles_say_nothi
     assert "<|im_end|>" not in turn.asked
 
 
-def test_the_first_question_of_a_conversation_is_joined_to_nothing():
+def test_the_first_question_of_a_conversation_is_joined_to_nothing() -> None:
     assert joined("When was it published?", []) == "When was it published?"
 
 
@@ -139,24 +139,24 @@ def earlier(label: str, *places: int) -> Turn:
     return Turn(question="?", asked="…", answer="…", passages=(passage,))
 
 
-def test_a_passage_of_an_earlier_turn_that_is_found_again_keeps_its_label_and_gets_its_new_score():
+def test_a_passage_of_an_earlier_turn_that_is_found_again_keeps_its_label_and_gets_its_new_score() -> None:
     found = passages_beside([earlier("k7f2", 1, 2)], [hit(5, 0.9), hit(2, 0.8), hit(1, 0.7), hit(6, 0.6)])
     assert [(p.start, p.score) for p in found] == [(500, 0.9), (100, 0.8), (600, 0.6)]
     assert found[1].label == "k7f2"
     assert found[1].scores == {"dense": 0.8}
 
 
-def test_a_passage_of_an_earlier_turn_that_is_not_found_again_is_not_placed():
+def test_a_passage_of_an_earlier_turn_that_is_not_found_again_is_not_placed() -> None:
     assert [p.start for p in passages_beside([earlier("k7f2", 1)], [hit(5, 0.9)])] == [500]
 
 
-def test_a_new_passage_gets_no_label_that_stands_for_another():
+def test_a_new_passage_gets_no_label_that_stands_for_another() -> None:
     (new,) = passages_beside([], [hit(5, 0.9)])
     (again,) = passages_beside([earlier(new.label, 1)], [hit(5, 0.9)])
     assert again.label != new.label
 
 
-def test_without_earlier_passages_all_are_new():
+def test_without_earlier_passages_all_are_new() -> None:
     assert [p.start for p in passages_beside([Turn(question="?", asked="?", answer="")], [hit(1, 1), hit(2, 0.5)])] == [
         100,
         200,

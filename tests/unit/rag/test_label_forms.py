@@ -13,7 +13,7 @@ LABELS = ("k7f2", "m1n2")
 
 @settings(max_examples=60)  # make test-security has 5,000
 @given(answers())
-def test_no_form_of_a_label_leaves_unchecked_streamed_or_whole(answer: tuple[str, list[int]]):
+def test_no_form_of_a_label_leaves_unchecked_streamed_or_whole(answer: tuple[str, list[int]]) -> None:
     text, cuts = answer
     whole = write(text, [])
     assert leaks(whole) == []
@@ -28,7 +28,7 @@ FORMS = (
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_true_label_in_any_form_is_a_citation_and_a_false_one_is_none(form: str):
+def test_a_true_label_in_any_form_is_a_citation_and_a_false_one_is_none(form: str) -> None:
     true = write(
         f"Records can be returned within 30 days {form.replace('{}', 'k7f2').replace('{{', '{').replace('}}', '}')}.",
         [],
@@ -49,13 +49,13 @@ def test_a_true_label_in_any_form_is_a_citation_and_a_false_one_is_none(form: st
 
 
 @pytest.mark.parametrize("words", ["reference", "references", "Refs.", "en", "citations and labels"])
-def test_words_that_say_nothing_beside_a_label_go_with_their_bracket(words: str):
+def test_words_that_say_nothing_beside_a_label_go_with_their_bracket(words: str) -> None:
     assert write(f"Records can be returned within 30 days ({words} k7f2).", []).text == (
         "Records can be returned within 30 days [k7f2]."
     )
 
 
-def test_words_that_say_something_stay_in_their_bracket():
+def test_words_that_say_something_stay_in_their_bracket() -> None:
     assert write("Records can be returned within 30 days (says k7f2).", []).text == (
         "Records can be returned within 30 days (says [k7f2])."
     )
@@ -69,7 +69,7 @@ def test_words_that_say_something_stay_in_their_bracket():
         "```\nfor i in range(3):\n    print(i)\n```", "C2H5OH and a1b2c3d4e are not labels", "「引用」と（注）", "",
     ],
 )  # fmt: skip
-def test_a_text_without_labels_stays_as_it_is(text: str):
+def test_a_text_without_labels_stays_as_it_is(text: str) -> None:
     for cuts in ([len(text)], range(1, len(text) + 1)):
         reader, at, out = LabelReader(LABELS), 0, ""
         for cut in cuts:
@@ -80,7 +80,7 @@ def test_a_text_without_labels_stays_as_it_is(text: str):
 @pytest.mark.parametrize(
     "unit", [" ", "\t", ".", "[", "(", "`", "*", "<", "a1", "k7f2 ", "[a1b2 ", "[k7f2]", "&#", "a\u200b", "_a1", "\\"]
 )
-def test_no_text_takes_long(unit: str):
+def test_no_text_takes_long(unit: str) -> None:
     text = (unit * 2000)[:2000]
     started = time.process_time()
     write(text, [])
@@ -88,9 +88,9 @@ def test_no_text_takes_long(unit: str):
     assert time.process_time() - started < 10  # 0.1 s; a quadratic search takes a minute
 
 
-def test_a_quote_keeps_its_words_and_nothing_that_looks_like_a_label():
+def test_a_quote_keeps_its_words_and_nothing_that_looks_like_a_label() -> None:
     assert quoted("The valve (h2o2) is k7f2 [z9z8], see [x].", LABELS) == "The valve (h2o2) is  (z9z8), see [x]."
 
 
-def test_a_text_in_json_loses_its_labels():
+def test_a_text_in_json_loses_its_labels() -> None:
     assert unlabelled("within 30 days [k7f2], says m1n2 [z9z8]", LABELS) == "within 30 days, says"

@@ -28,13 +28,13 @@ class Knowing:
         return np.asarray(near / np.linalg.norm(near, axis=1, keepdims=True), dtype=np.float32)
 
 
-def test_a_language_that_the_embedder_knows_has_a_scale_and_another_has_none():
+def test_a_language_that_the_embedder_knows_has_a_scale_and_another_has_none() -> None:
     likeness = measure_likeness(Knowing("en", ""))
     assert {language for language, scale in likeness.items() if scale.counts} == {"en", ""}
     assert likeness["zh"] == NO_SCALE
 
 
-def test_related_texts_lie_high_on_the_scale_and_unrelated_ones_at_its_floor():
+def test_related_texts_lie_high_on_the_scale_and_unrelated_ones_at_its_floor() -> None:
     embedder = Knowing("en")
     scale = measure_likeness(embedder)["en"]
     (question, answer), (_, other) = known_pairs()["en"][:2]
@@ -44,15 +44,15 @@ def test_related_texts_lie_high_on_the_scale_and_unrelated_ones_at_its_floor():
 
 
 @pytest.mark.parametrize(("cosine", "share"), [(0.1, 0.0), (0.2, 0.0), (0.45, 0.5), (0.7, 1.0), (0.9, 1.0)])
-def test_a_cosine_is_a_share_of_the_way_from_floor_to_top(cosine: float, share: float):
+def test_a_cosine_is_a_share_of_the_way_from_floor_to_top(cosine: float, share: float) -> None:
     assert Scale(floor=0.2, top=0.7).likeness(cosine) == pytest.approx(share)
 
 
-def test_without_a_scale_no_cosine_says_anything():
+def test_without_a_scale_no_cosine_says_anything() -> None:
     assert (NO_SCALE.counts, NO_SCALE.likeness(1.0)) == (False, 0.0)
 
 
-def test_a_language_without_pairs_has_the_scale_of_all_others():
+def test_a_language_without_pairs_has_the_scale_of_all_others() -> None:
     own, others = Scale(floor=0.1, top=0.9), Scale(floor=0.3, top=0.6)
     assert scale_for({"en": own, "": others}, "en") == own
     assert scale_for({"en": own, "": others}, "fi") == others

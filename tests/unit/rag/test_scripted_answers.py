@@ -2,6 +2,7 @@
 
 import random
 import re
+from typing import Literal
 
 import pytest
 
@@ -50,7 +51,7 @@ FALSE = (
 def _passages() -> dict[str, Passage]:
     made = []
     for name, text in (FILES | ROWS).items():
-        kind = "row" if name in ROWS else "file"
+        kind: Literal["row", "file"] = "row" if name in ROWS else "file"
         title = name.replace("/", " ") if kind == "row" else name.partition(".")[0]
         document = Document(id=name, source="s", title=title, text=text, uri=f"s:{name}", scope=name, kind=kind)
         made.append(
@@ -109,7 +110,7 @@ def write(text: str, rng: random.Random | None = None) -> tuple[str, CitationWri
 
 
 @pytest.mark.parametrize("start", range(0, 500, 50))
-def test_of_500_scripted_answers_only_true_citations_leave_and_streamed_equals_plain(start: int):
+def test_of_500_scripted_answers_only_true_citations_leave_and_streamed_equals_plain(start: int) -> None:
     for seed in range(start, start + 50):
         answer, truth = script(seed)
         text, writer = write(answer)
@@ -128,7 +129,7 @@ def test_of_500_scripted_answers_only_true_citations_leave_and_streamed_equals_p
             assert citation.quote
 
 
-def test_true_sentences_keep_or_get_their_citation():
+def test_true_sentences_keep_or_get_their_citation() -> None:
     kept = wanted = 0
     for seed in range(500):
         answer, truth = script(seed)

@@ -23,7 +23,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("value", ODD)
-def test_a_value_is_masked_in_every_form_that_it_is_written_in(value: str):
+def test_a_value_is_masked_in_every_form_that_it_is_written_in(value: str) -> None:
     remember([value])
     forms = [
         value, quote(value, safe=""), quote(value), quote_plus(value), quote(value, safe="").lower(), json.dumps(value),
@@ -35,12 +35,12 @@ def test_a_value_is_masked_in_every_form_that_it_is_written_in(value: str):
     assert masked_in({"a": [value, 1, None, {"b": f"x{value}x"}]}) == {"a": ["***", 1, None, {"b": "x***x"}]}
 
 
-def test_short_values_are_words():
+def test_short_values_are_words() -> None:
     remember(["a@b", "shop", "     "])
     assert masked("failed to reach a shop: a@b") == "failed to reach a shop: a@b"
 
 
-def test_every_error_of_ours_is_masked():
+def test_every_error_of_ours_is_masked() -> None:
     remember(["Tango-Whiskey-7"])
     assert str(SourceError("failed: Tango-Whiskey-7")) == "failed: ***"
 
@@ -57,16 +57,16 @@ def test_every_error_of_ours_is_masked():
         ("no url at all", "no url at all", set()),
     ],
 )  # fmt: skip
-def test_a_url_is_shown_without_its_credentials(url: str, shown: str, held: set[str]):
+def test_a_url_is_shown_without_its_credentials(url: str, shown: str, held: set[str]) -> None:
     assert without_credentials(url) == shown
     assert set(credentials_in(url)) == held
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:a@b@h/d", "http://u@x:p@h/v1", "mysql+pymysql://a@b@c@d/e"])
-def test_two_ats_are_found(url: str):
+def test_two_ats_are_found(url: str) -> None:
     assert has_two_ats(url)
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:a%40b@h/d?x=a@b", "sqlite:///a@b@c.sqlite", "http://h/a@b@c", "a@b@c"])
-def test_an_at_elsewhere_is_none_of_them(url: str):
+def test_an_at_elsewhere_is_none_of_them(url: str) -> None:
     assert not has_two_ats(url)

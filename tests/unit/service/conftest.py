@@ -133,6 +133,7 @@ def services_of(
     ledger = Lazy(lambda: StoredLedger(store()))
     overview = Lazy(lambda: Overview(store()))
     catalogue = Catalogue(settings, indexed=lambda: overview().sources())
+    open_index: Any = lambda alias, encoders: MemoryCollection()  # noqa: E731 in the place of a collection of Qdrant's
     replaced = replace(
         made,
         database=store,
@@ -148,7 +149,7 @@ def services_of(
         searcher=searcher,
         asker=asker,
         syncer=Syncer(ledger, collection, catalogue, settings, counter=counter),
-        open_index=lambda alias, encoders: MemoryCollection(),
+        open_index=open_index,
     )
     return replace(replaced, **parts)
 

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from rag.fakes import HashEmbedder
 from rag.lazy import Lazy
 from rag.retrieval.likeness import NO_SCALE, Scale
 from service.collection import Binding, Collection
-from tests.unit.service.conftest import MemoryCollection, binding
+from tests.unit.service.conftest import binding
 
 
 class Named(HashEmbedder):
@@ -19,8 +20,14 @@ class Named(HashEmbedder):
         self.name = name
 
 
-def bound(name: str, **parts: object) -> Binding:
+def bound(name: str, **parts: Any) -> Binding:
     return binding((f"Text of {name}.",), embedder=Named(name), **parts)
+
+
+def leave(binding: Binding) -> None:
+    """A re-index has put another collection in the place of this one."""
+    index: Any = binding.index
+    index.leave()
 
 
 class Reindexed:
@@ -32,7 +39,7 @@ class Reindexed:
         self.collection = Collection(lambda: self.old, self._rebind if follows else None)
 
     def move(self) -> None:
-        self.old.index.leave()
+        leave(self.old)
 
     def _rebind(self) -> Binding:
         self.rebound += 1
@@ -45,15 +52,20 @@ def used(binding: Binding) -> str:
     return binding.embedder.name
 
 
-def test_a_collection_is_opened_once_and_when_it_is_asked_for():
+def test_a_collection_is_opened_once_and_when_it_is_asked_for() -> None:
     opened: list[str] = []
-    collection = Collection(lambda: opened.append("once") or bound("old"))
+
+    def bind() -> Binding:
+        opened.append("once")
+        return bound("old")
+
+    collection = Collection(bind)
     assert opened == []
     assert collection.current() is collection.current()
     assert opened == ["once"]
 
 
-def test_work_whose_collection_was_replaced_is_done_once_more_with_the_new_one():
+def test_work_whose_collection_was_replaced_is_done_once_more_with_the_new_one() -> None:
     case = Reindexed()
     case.collection.current()
     case.move()
@@ -61,7 +73,7 @@ def test_work_whose_collection_was_replaced_is_done_once_more_with_the_new_one()
     assert case.collection.current() is case.new
 
 
-def test_work_is_done_twice_at_most():
+def test_work_is_done_twice_at_most() -> None:
     case, tries = Reindexed(), 0
 
     def always(binding: Binding) -> None:
@@ -74,7 +86,7 @@ def test_work_is_done_twice_at_most():
     assert tries == 2
 
 
-def test_without_a_file_to_read_a_re_index_is_not_followed():
+def test_without_a_file_to_read_a_re_index_is_not_followed() -> None:
     case = Reindexed(follows=False)
     case.collection.current()
     case.move()
@@ -83,14 +95,14 @@ def test_without_a_file_to_read_a_re_index_is_not_followed():
     assert case.collection.follow() is case.old
 
 
-def test_another_error_is_raised_as_it_is_and_nothing_is_opened_anew():
+def test_another_error_is_raised_as_it_is_and_nothing_is_opened_anew() -> None:
     case = Reindexed()
     with pytest.raises(ZeroDivisionError):
         case.collection.use(lambda binding: 1 // 0)
     assert case.rebound == 0
 
 
-def test_follow_goes_over_once_the_alias_stands_for_another_collection():
+def test_follow_goes_over_once_the_alias_stands_for_another_collection() -> None:
     case = Reindexed()
     case.collection.current()
     assert case.collection.follow() is case.old
@@ -100,18 +112,18 @@ def test_follow_goes_over_once_the_alias_stands_for_another_collection():
     assert case.rebound == 1
 
 
-def test_follow_opens_a_collection_that_was_not_open_yet_as_it_is_configured():
+def test_follow_opens_a_collection_that_was_not_open_yet_as_it_is_configured() -> None:
     case = Reindexed()
     case.move()
     assert case.collection.follow() is case.old
     assert case.rebound == 0
 
 
-def test_index_encoders_and_scale_change_together_while_a_search_is_under_way():
+def test_index_encoders_and_scale_change_together_while_a_search_is_under_way() -> None:
     case, begun, moved = Reindexed(), threading.Event(), threading.Event()
     case.collection.current()
 
-    def search(binding: Binding) -> tuple[str, MemoryCollection]:
+    def search(binding: Binding) -> tuple[str, object]:
         embedder = binding.embedder.name
         begun.set()
         assert moved.wait(5)
@@ -127,9 +139,9 @@ def test_index_encoders_and_scale_change_together_while_a_search_is_under_way():
     assert case.collection.use(search) == ("new", case.new.index)
 
 
-def test_a_search_whose_collection_goes_under_its_hands_is_answered_whole_by_the_new_one():
+def test_a_search_whose_collection_goes_under_its_hands_is_answered_whole_by_the_new_one() -> None:
     case, begun, moved = Reindexed(), threading.Event(), threading.Event()
-    pairs: list[tuple[str, MemoryCollection]] = []
+    pairs: list[tuple[str, object]] = []
 
     def search(binding: Binding) -> str:
         pairs.append((binding.embedder.name, binding.index))
@@ -148,7 +160,7 @@ def test_a_search_whose_collection_goes_under_its_hands_is_answered_whole_by_the
     assert case.rebound == 1
 
 
-def test_threads_whose_work_the_same_move_broke_open_the_new_collection_once():
+def test_threads_whose_work_the_same_move_broke_open_the_new_collection_once() -> None:
     case, together = Reindexed(), threading.Barrier(4)
     case.collection.current()
     case.move()
@@ -163,7 +175,7 @@ def test_threads_whose_work_the_same_move_broke_open_the_new_collection_once():
     assert case.rebound == 1
 
 
-def test_a_collection_that_cannot_be_opened_anew_is_tried_again_by_the_next():
+def test_a_collection_that_cannot_be_opened_anew_is_tried_again_by_the_next() -> None:
     fails = [True]
 
     def rebind() -> Binding:
@@ -174,13 +186,13 @@ def test_a_collection_that_cannot_be_opened_anew_is_tried_again_by_the_next():
     old, new = bound("old"), bound("new")
     collection = Collection(lambda: old, rebind)
     collection.current()
-    old.index.leave()
+    leave(old)
     with pytest.raises(IndexMoved, match="no configuration"):
         collection.use(used)
     assert collection.use(used) == "new"
 
 
-def test_models_that_were_let_go_are_loaded_again_when_they_are_needed():
+def test_models_that_were_let_go_are_loaded_again_when_they_are_needed() -> None:
     made: list[Binding] = []
 
     def bind() -> Binding:
@@ -194,7 +206,7 @@ def test_models_that_were_let_go_are_loaded_again_when_they_are_needed():
     assert collection.current() is made[1]
 
 
-def test_a_binding_names_its_encoders_and_measures_its_scale_when_it_is_asked():
+def test_a_binding_names_its_encoders_and_measures_its_scale_when_it_is_asked() -> None:
     measured: list[str] = []
     scale = Scale(floor=0.1, top=0.9)
 

@@ -11,7 +11,7 @@ from service.threads import Threads
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="")
 
 
-def test_a_function_runs_in_a_named_thread_with_its_callers_context():
+def test_a_function_runs_in_a_named_thread_with_its_callers_context() -> None:
     async def main() -> tuple[str, str]:
         NAME.set("request 7")
         return await Threads("search", 1).run(lambda: (threading.current_thread().name, NAME.get()))
@@ -21,14 +21,14 @@ def test_a_function_runs_in_a_named_thread_with_its_callers_context():
     assert seen == "request 7"
 
 
-def test_arguments_and_errors_go_through():
+def test_arguments_and_errors_go_through() -> None:
     threads = Threads("search", 1)
     assert asyncio.run(threads.run(sorted, [1, 3, 2], reverse=True)) == [3, 2, 1]
     with pytest.raises(ZeroDivisionError):
         asyncio.run(threads.run(lambda: 1 // 0))
 
 
-def test_calls_that_no_thread_has_taken_are_counted_and_dropped_at_the_end():
+def test_calls_that_no_thread_has_taken_are_counted_and_dropped_at_the_end() -> None:
     threads, begun, free = Threads("turns", 1), threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_secrets_and_build_output_are_left_out_and_told(root: Path):
+def test_secrets_and_build_output_are_left_out_and_told(root: Path) -> None:
     found, told = read(root, "**/*")
     assert found == {*DOCUMENTS, "web/package.json"}
     assert "Left out as secrets, build output or by ignore files: Prod.ENV" in told
@@ -54,21 +54,21 @@ def test_secrets_and_build_output_are_left_out_and_told(root: Path):
 
 
 @pytest.mark.parametrize("name", [name for name in SECRETS if not name.startswith(".")])
-def test_a_path_that_names_the_very_file_takes_it_in(root: Path, name: str):
+def test_a_path_that_names_the_very_file_takes_it_in(root: Path, name: str) -> None:
     assert read(root, name) == ({name}, "")
 
 
-def test_include_takes_in_what_it_names_and_nothing_else(root: Path):
+def test_include_takes_in_what_it_names_and_nothing_else(root: Path) -> None:
     found, _ = read(root, "**/*", include=("web/node_modules/pkg/*.md", "app.env"))
     assert found == {*DOCUMENTS, "web/package.json", "web/node_modules/pkg/readme.md", "app.env"}
 
 
-def test_a_path_that_begins_within_build_output_was_meant(root: Path):
+def test_a_path_that_begins_within_build_output_was_meant(root: Path) -> None:
     assert read(root, "web/node_modules/pkg/**/*")[0] == {"web/node_modules/pkg/readme.md"}
     assert read(root, "web/dist")[0] == {"web/dist/index.html"}
 
 
-def test_the_configuration_and_our_own_data_are_never_read(root: Path):
+def test_the_configuration_and_our_own_data_are_never_read(root: Path) -> None:
     make(root, "data/state.txt", "our.toml")
     own = (root / "data", root / "our.toml")
     (root / "other.txt").symlink_to(root / "our.toml")
@@ -79,7 +79,7 @@ def test_the_configuration_and_our_own_data_are_never_read(root: Path):
             read(root, path, own=own)
 
 
-def test_ignore_files_are_read_as_git_reads_them(root: Path):
+def test_ignore_files_are_read_as_git_reads_them(root: Path) -> None:
     make(root, "drafts/plan.md", "drafts/keep.md", "web/notes/a.md", "web/notes/b.md", "deep/tmp/a.md", "tmp/a.md")
     (root / ".gitignore").write_text("/tmp/\ndrafts/*\n!drafts/keep.md\n# nothing\n\n*.csv\n")
     (root / "web" / ".citewellignore").write_text("notes/b.md\n")
@@ -91,7 +91,7 @@ def test_ignore_files_are_read_as_git_reads_them(root: Path):
     assert "more" in told
 
 
-def test_the_nearest_ignore_file_holds(root: Path):
+def test_the_nearest_ignore_file_holds(root: Path) -> None:
     make(root, "web/notes/b.csv")
     (root / ".gitignore").write_text("*.csv\n")
     (root / "web" / ".gitignore").write_text("!*.csv\n")
@@ -99,14 +99,14 @@ def test_the_nearest_ignore_file_holds(root: Path):
     assert "dist/prices.csv" not in read(root, "**/*")[0]
 
 
-def test_ignore_files_above_the_folder_hold_but_not_above_its_repository(tmp_path: Path):
+def test_ignore_files_above_the_folder_hold_but_not_above_its_repository(tmp_path: Path) -> None:
     make(tmp_path, "repo/docs/a.md", "repo/docs/b.tmp", ".gitignore", text="docs/\n")
     make(tmp_path, "repo/.git/config")
     (tmp_path / "repo" / ".gitignore").write_text("*.tmp\n")
     assert read(tmp_path / "repo" / "docs", "**/*")[0] == {"a.md"}
 
 
-def test_a_folder_that_is_ignored_and_named_is_read(root: Path):
+def test_a_folder_that_is_ignored_and_named_is_read(root: Path) -> None:
     make(root, "drafts/plan.md", "drafts/in/plan.md", "drafts/scratch.md")
     (root / ".gitignore").write_text("drafts/\n")
     (root / "drafts" / ".gitignore").write_text("scratch.md\n")
@@ -114,7 +114,7 @@ def test_a_folder_that_is_ignored_and_named_is_read(root: Path):
     assert "drafts/plan.md" not in read(root, "**/*")[0]
 
 
-def test_where_all_that_a_path_names_is_left_out_that_is_said(root: Path):
+def test_where_all_that_a_path_names_is_left_out_that_is_said(root: Path) -> None:
     with pytest.raises(SourceError, match=r"nothing that matches .* is read\. Left out as secrets.*app\.env"):
         read(root, "*.env")
 
@@ -127,7 +127,7 @@ def test_where_all_that_a_path_names_is_left_out_that_is_said(root: Path):
         b"-----BEGIN PGP PRIVATE KEY BLOCK-----", b"# mine\n-----BEGIN DSA PRIVATE KEY-----", b"PuTTY-User-Key-File-3: ssh-rsa",
     ],
 )  # fmt: skip
-def test_a_private_key_is_known_by_its_beginning(head: bytes):
+def test_a_private_key_is_known_by_its_beginning(head: bytes) -> None:
     assert is_private_key(head)
 
 
@@ -135,11 +135,11 @@ def test_a_private_key_is_known_by_its_beginning(head: bytes):
     "head",
     [b"", b"-----BEGIN CERTIFICATE-----", b"-----BEGIN PUBLIC KEY-----", b"A key begins -----BEGIN PRIVATE KEY-----"],
 )
-def test_other_text_is_no_private_key(head: bytes):
+def test_other_text_is_no_private_key(head: bytes) -> None:
     assert not is_private_key(head)
 
 
-def test_a_folder_that_is_left_out_is_told_as_one(tmp_path: Path):
+def test_a_folder_that_is_left_out_is_told_as_one(tmp_path: Path) -> None:
     make(tmp_path, "a.md", "node_modules/x/a.md", "poetry.lock")
     _, told = read(tmp_path, "**/*")
     assert "node_modules/, poetry.lock." in told

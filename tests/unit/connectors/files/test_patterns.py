@@ -37,7 +37,7 @@ def of(text: str) -> Pattern:
         ("*", "/srv/shop", False),
     ],
 )
-def test_a_pattern_fits_a_file(text: str, path: str, fits: bool):
+def test_a_pattern_fits_a_file(text: str, path: str, fits: bool) -> None:
     assert of(text).fits(path) is fits
 
 
@@ -51,11 +51,11 @@ def test_a_pattern_fits_a_file(text: str, path: str, fits: bool):
         ("/srv/sho", False),
     ],
 )
-def test_a_pattern_may_name_something_below_a_folder(folder: str, reaches: bool):
+def test_a_pattern_may_name_something_below_a_folder(folder: str, reaches: bool) -> None:
     assert of("docs/*/*.md").reaches(folder) is reaches
 
 
-def test_a_pattern_covers_a_folder_only_when_it_names_all_below():
+def test_a_pattern_covers_a_folder_only_when_it_names_all_below() -> None:
     assert of("docs").covers("/srv/shop/docs/a")
     assert of("docs/**/*").covers("/srv/shop/docs")
     assert not of("docs/**/*.md").covers("/srv/shop/docs")
@@ -63,7 +63,7 @@ def test_a_pattern_covers_a_folder_only_when_it_names_all_below():
     assert of("*/build").covers("/srv/shop/x/build") is False
 
 
-def test_names_that_can_come_next_are_known_until_a_wildcard_comes():
+def test_names_that_can_come_next_are_known_until_a_wildcard_comes() -> None:
     whole = of("*/a/*.md")
     first = whole.step(whole.start, "any")
     assert whole.names_next(whole.start) is None
@@ -71,26 +71,26 @@ def test_names_that_can_come_next_are_known_until_a_wildcard_comes():
     assert whole.names_next(whole.step(first, "a")) is None
 
 
-def test_a_link_is_not_followed_by_two_stars():
+def test_a_link_is_not_followed_by_two_stars() -> None:
     whole = of("**/*.md")
     assert whole.step(whole.start, "folder") == whole.start
     assert whole.step(whole.start, "folder", stays=False) == frozenset()
     assert whole.end in whole.step(whole.start, "a.md", stays=False)
 
 
-def test_two_stars_within_a_name_are_refused():
+def test_two_stars_within_a_name_are_refused() -> None:
     with pytest.raises(SourceError, match=r"\*\* within 'a\*\*'"):
         of("docs/a**/b.md")
 
 
-def test_a_name_has_no_wildcard_and_a_pattern_has_a_base():
+def test_a_name_has_no_wildcard_and_a_pattern_has_a_base() -> None:
     assert of("docs/a.md").is_name
     assert not of("docs/*").is_name
     assert base_of(ROOT, "docs/*/a.md") == Path("/srv/shop/docs")
     assert base_of(ROOT, "docs/../a.md") == Path("/srv/shop/a.md")
 
 
-def test_a_name_with_brackets_that_is_there_is_that_name(tmp_path: Path):
+def test_a_name_with_brackets_that_is_there_is_that_name(tmp_path: Path) -> None:
     (tmp_path / "a[1].md").write_text("x")
     assert Pattern.of(tmp_path, "a[1].md").is_name
     assert not Pattern.of(tmp_path, "b[1].md").is_name

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -59,12 +61,12 @@ def names(root: Path, *paths: str, exclude: tuple[str, ...] = ()) -> list[str]:
         ("docs/two/../a.md", ["docs/a.md"]),
     ],
 )
-def test_patterns_name_files(root: Path, pattern: str, expected: list[str]):
+def test_patterns_name_files(root: Path, pattern: str, expected: list[str]) -> None:
     make(root, "docs/a.md", "docs/b.txt", "docs/one/a.md", "docs/one/deep/a.md", "docs/two/c.md", "other.md")
     assert names(root, pattern) == expected
 
 
-def test_absolute_paths_and_the_home_folder(root: Path, monkeypatch: pytest.MonkeyPatch):
+def test_absolute_paths_and_the_home_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(root, "base/docs/a.md", "home/notes/b.md")
     monkeypatch.setenv("HOME", str(root / "home"))
     base = root / "base"
@@ -73,21 +75,21 @@ def test_absolute_paths_and_the_home_folder(root: Path, monkeypatch: pytest.Monk
     assert names(base, "~/notes", "docs") == ["../home/notes/b.md", "docs/a.md"]
 
 
-def test_a_name_with_brackets_of_its_own_is_that_name(root: Path):
+def test_a_name_with_brackets_of_its_own_is_that_name(root: Path) -> None:
     make(root, "docs/[draft] a.md", "docs/d.md", "[old]/b.md")
     assert names(root, "docs/[draft] a.md") == ["docs/[draft] a.md"]
     assert names(root, "[old]") == ["[old]/b.md"]
     assert names(root, "**/*.md", exclude=("docs/[draft] a.md", "[old]")) == ["docs/d.md"]
 
 
-def test_hidden_files_are_left_out_unless_the_path_itself_goes_there(root: Path):
+def test_hidden_files_are_left_out_unless_the_path_itself_goes_there(root: Path) -> None:
     make(root, "docs/.a.md", "docs/.git/b.md", "docs/c.md", ".wiki/d.md", ".wiki/.e.md")
     assert names(root, "**/*") == ["docs/c.md"]
     assert names(root, ".wiki") == [".wiki/d.md"]
     assert names(root, "docs/.a.md") == ["docs/.a.md"]
 
 
-def test_two_stars_within_a_name_are_refused_with_the_remedy(root: Path):
+def test_two_stars_within_a_name_are_refused_with_the_remedy(root: Path) -> None:
     make(root, "docs/a.md")
     with pytest.raises(SourceError, match=r"'docs/\*\*\.md'.*docs/\*\*/\*\.md"):
         names(root, "docs/**.md")
@@ -98,13 +100,13 @@ def test_two_stars_within_a_name_are_refused_with_the_remedy(root: Path):
 @pytest.mark.parametrize(
     "pattern", ["none", "none/**", "docs/*.pdf", "docs/a.md/*", "docs/a.md/b", "docs/**/..", "a\0b"]
 )
-def test_a_path_that_matches_nothing_is_an_error_though_others_match(root: Path, pattern: str):
+def test_a_path_that_matches_nothing_is_an_error_though_others_match(root: Path, pattern: str) -> None:
     make(root, "docs/a.md")
     with pytest.raises(SourceError, match="no file matches"):
         names(root, "docs", pattern)
 
 
-def test_a_mistyped_path_is_told_whatever_is_left_out(root: Path):
+def test_a_mistyped_path_is_told_whatever_is_left_out(root: Path) -> None:
     make(root, "docs/a.md", "docs/private/b.md")
     with pytest.raises(SourceError, match="no file matches"):
         names(root, "docs/*/*.mdd", exclude=("docs/private",))
@@ -114,7 +116,7 @@ def test_a_mistyped_path_is_told_whatever_is_left_out(root: Path):
 @pytest.mark.parametrize(
     "exclude", ["docs/private", "docs/private/**", "docs/private/**/*", "**/private/**/*", "docs/p*/**"]
 )
-def test_a_folder_that_is_left_out_is_not_looked_into(root: Path, exclude: str):
+def test_a_folder_that_is_left_out_is_not_looked_into(root: Path, exclude: str) -> None:
     make(root, "docs/a.md", "docs/private/b.md", "docs/private/deep/c.md")
     (root / "docs/private").chmod(0)
     assert names(root, "docs", exclude=(exclude,)) == ["docs/a.md"]
@@ -123,7 +125,7 @@ def test_a_folder_that_is_left_out_is_not_looked_into(root: Path, exclude: str):
 # Links.
 
 
-def test_links_to_folders_are_followed_by_name_and_not_by_two_stars(root: Path):
+def test_links_to_folders_are_followed_by_name_and_not_by_two_stars(root: Path) -> None:
     make(root, "docs/a.md", "far/x/b.md")
     (root / "docs/link").symlink_to(root / "far/x")
     (root / "docs/loop").symlink_to(".")
@@ -133,7 +135,7 @@ def test_links_to_folders_are_followed_by_name_and_not_by_two_stars(root: Path):
     assert names(root, "docs/*/*/*/a.md") == ["docs/loop/loop/loop/a.md"]
 
 
-def test_a_file_by_several_names_is_the_one_that_is_no_link(root: Path):
+def test_a_file_by_several_names_is_the_one_that_is_no_link(root: Path) -> None:
     make(root, "docs/z.md", "far/y.md")
     (root / "docs/a.md").symlink_to("z.md")
     (root / "docs/b.md").symlink_to(root / "far/y.md")
@@ -146,7 +148,7 @@ def test_a_file_by_several_names_is_the_one_that_is_no_link(root: Path):
         assert names(place, "docs", "far") == ["docs/z.md", "far/y.md"]
 
 
-def test_dangling_and_circular_links_are_no_files(root: Path):
+def test_dangling_and_circular_links_are_no_files(root: Path) -> None:
     make(root, "docs/a.md")
     (root / "docs/gone.md").symlink_to("nowhere")
     (root / "docs/self.md").symlink_to("self.md")
@@ -160,7 +162,7 @@ def test_dangling_and_circular_links_are_no_files(root: Path):
 
 @pytest.mark.parametrize("mode", [0, 0o444, 0o311])
 @pytest.mark.parametrize("pattern", ["docs", "docs/**/*", "docs/**/*.md", "docs/*/*.md", "**/*.md"])
-def test_a_locked_folder_is_told_and_the_rest_is_found(root: Path, pattern: str, mode: int):
+def test_a_locked_folder_is_told_and_the_rest_is_found(root: Path, pattern: str, mode: int) -> None:
     make(root, "docs/k1/a.md", "docs/k2/b.md")
     (root / "docs/k2").chmod(mode)
     found = find(root, pattern)
@@ -171,7 +173,7 @@ def test_a_locked_folder_is_told_and_the_rest_is_found(root: Path, pattern: str,
 
 @pytest.mark.parametrize("mode", [0, 0o444])
 @pytest.mark.parametrize("pattern", ["docs", "docs/*", "docs/**/*", "docs/*/*.md", "docs/*.md"])
-def test_a_locked_folder_that_a_path_begins_with_is_told(root: Path, pattern: str, mode: int):
+def test_a_locked_folder_that_a_path_begins_with_is_told(root: Path, pattern: str, mode: int) -> None:
     make(root, "docs/a.md", "docs/k/b.md", "other/c.md")
     (root / "docs").chmod(mode)
     found = find(root, pattern, "other")
@@ -179,7 +181,7 @@ def test_a_locked_folder_that_a_path_begins_with_is_told(root: Path, pattern: st
     assert list(found.unreadable) == ["docs"]
 
 
-def test_a_file_in_a_locked_folder_is_told_by_its_name(root: Path):
+def test_a_file_in_a_locked_folder_is_told_by_its_name(root: Path) -> None:
     make(root, "docs/a.md", "docs/k/b.md")
     (root / "docs").chmod(0o444)
     assert list(find(root, "docs/a.md").unreadable) == ["docs/a.md"]
@@ -187,7 +189,7 @@ def test_a_file_in_a_locked_folder_is_told_by_its_name(root: Path):
     assert list(find(root, "docs/[a].md").unreadable) == ["docs"]
 
 
-def test_a_folder_that_only_lets_through_gives_what_is_named(root: Path):
+def test_a_folder_that_only_lets_through_gives_what_is_named(root: Path) -> None:
     make(root, "docs/k1/a.md", "docs/k2/a.md")
     (root / "docs/k1").chmod(0o311)
     assert names(root, "docs/*/a.md") == ["docs/k1/a.md", "docs/k2/a.md"]
@@ -204,7 +206,7 @@ def test_a_folder_that_only_lets_through_gives_what_is_named(root: Path):
         ("docs/*.md", ["docs/a.md"]),
     ],
 )
-def test_a_link_into_a_locked_folder_is_told(root: Path, pattern: str, found_files: list[str]):
+def test_a_link_into_a_locked_folder_is_told(root: Path, pattern: str, found_files: list[str]) -> None:
     make(root, "docs/a.md", "docs/one/b.md", "far/x/c.md")
     (root / "docs/link").symlink_to(root / "far/x")
     (root / "docs/c.md").symlink_to(root / "far/x/c.md")
@@ -214,7 +216,7 @@ def test_a_link_into_a_locked_folder_is_told(root: Path, pattern: str, found_fil
     assert list(found.unreadable) == ["docs/c.md", *(["docs/link"] if pattern != "docs/*.md" else [])]
 
 
-def test_a_link_to_a_locked_folder_is_told_where_links_are_followed(root: Path):
+def test_a_link_to_a_locked_folder_is_told_where_links_are_followed(root: Path) -> None:
     make(root, "docs/one/b.md", "far/c.md")
     (root / "docs/link").symlink_to(root / "far")
     (root / "far").chmod(0o444)
@@ -223,14 +225,16 @@ def test_a_link_to_a_locked_folder_is_told_where_links_are_followed(root: Path):
     assert find(root, "docs").unreadable == {}  # two stars do not look behind it
 
 
-def test_a_root_that_cannot_be_listed_is_told(root: Path):
+def test_a_root_that_cannot_be_listed_is_told(root: Path) -> None:
     make(root, "a.md")
     root.chmod(0o311)
     assert list(find(root, "**/*").unreadable) == ["."]
 
 
 @pytest.mark.parametrize("pattern", ["docs", "docs/*/*.md", "docs/*/a.md"])
-def test_a_folder_that_vanishes_while_it_is_walked_is_told(root: Path, monkeypatch: pytest.MonkeyPatch, pattern: str):
+def test_a_folder_that_vanishes_while_it_is_walked_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
     make(root, "docs/k1/a.md", "docs/k2/a.md", "docs/k3/a.md")
     look = os.stat
 
@@ -250,7 +254,7 @@ def test_a_folder_that_vanishes_while_it_is_walked_is_told(root: Path, monkeypat
 # Names that are no text.
 
 
-def test_names_that_are_not_utf8_are_told_under_an_escaped_name(root: Path):
+def test_names_that_are_not_utf8_are_told_under_an_escaped_name(root: Path) -> None:
     make(root, "docs/a.md")
     os.mkdir(os.fsencode(root) + b"/docs/k\xfc")
     for name in (b"bad\xff.md", b"k\xfc/b.md", b"k\xfc/c.md", b"\xed\xa0\x80.md", b"other\xff.txt"):
@@ -264,7 +268,7 @@ def test_names_that_are_not_utf8_are_told_under_an_escaped_name(root: Path):
     assert names(root, "docs/**/*", exclude=("docs/bad*", "docs/k?/**", "**/*.txt", "docs/*??.md")) == ["docs/a.md"]
 
 
-def test_a_link_with_a_good_name_stands_for_a_file_with_a_bad_one(root: Path):
+def test_a_link_with_a_good_name_stands_for_a_file_with_a_bad_one(root: Path) -> None:
     make(root, "docs/a.md")
     os.rename(os.fsencode(root) + b"/docs/a.md", os.fsencode(root) + b"/docs/a\xff.md")
     os.symlink(b"a\xff.md", os.fsencode(root) + b"/docs/good.md")
@@ -274,15 +278,24 @@ def test_a_link_with_a_good_name_stands_for_a_file_with_a_bad_one(root: Path):
 # Counts.
 
 
-def test_real_paths_are_asked_for_links_only(root: Path, monkeypatch: pytest.MonkeyPatch):
+def noted(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[str]:
+    """The paths that a function of the standard library is called with."""
+    paths: list[str] = []
+    real = getattr(module, name)
+
+    def call(path: Any, **options: Any) -> Any:
+        paths.append(str(path))
+        return real(path, **options)
+
+    monkeypatch.setattr(module, name, call)
+    return paths
+
+
+def test_real_paths_are_asked_for_links_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(root, *(f"docs/{folder}/{number}.md" for folder in range(5) for number in range(100)))
     (root / "docs/link.md").symlink_to("0/0.md")
-    asked: list[str] = []
-    real = os.path.realpath
-    monkeypatch.setattr(os.path, "realpath", lambda path, **options: asked.append(str(path)) or real(path, **options))
-    listed: list[str] = []
-    scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+    asked = noted(monkeypatch, os.path, "realpath")
+    listed = noted(monkeypatch, os, "scandir")
     assert len(find_files("docs", root, ["docs"], ["docs/4/**/*.txt"]).files) == 500
     assert len(asked) <= 4
     assert len(listed) == 6

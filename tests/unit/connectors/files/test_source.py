@@ -70,7 +70,7 @@ def odd_files(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reads], None]:
     return register
 
 
-def test_a_file_is_a_document_with_its_place_and_its_time(tmp_path: Path):
+def test_a_file_is_a_document_with_its_place_and_its_time(tmp_path: Path) -> None:
     put(tmp_path, "a/b.md", "# Top\n")
     events = list(source(tmp_path).read())
     (upsert,) = of(events, Upsert)
@@ -81,12 +81,12 @@ def test_a_file_is_a_document_with_its_place_and_its_time(tmp_path: Path):
     assert events[-1] == SnapshotComplete(scopes=frozenset({"a/b.md"}), changes_only=True, documents=1)
 
 
-def test_a_file_without_a_title_is_called_by_its_name(tmp_path: Path):
+def test_a_file_without_a_title_is_called_by_its_name(tmp_path: Path) -> None:
     put(tmp_path, "a/b.txt", "text")
     assert [event.document.title for event in of(list(source(tmp_path).read()), Upsert)] == ["b.txt"]
 
 
-def test_a_record_is_a_document_of_its_file(tmp_path: Path):
+def test_a_record_is_a_document_of_its_file(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", "name,price\nx,1\ny,2\n")
     events = list(source(tmp_path).read())
     one, two = (event.document for event in of(events, Upsert))
@@ -97,7 +97,7 @@ def test_a_record_is_a_document_of_its_file(tmp_path: Path):
     assert events[-1].documents == 2
 
 
-def test_a_file_that_looks_as_it_did_is_not_opened(tmp_path: Path):
+def test_a_file_that_looks_as_it_did_is_not_opened(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "text")
     follower = read_once(tmp_path)
     events = follower.read()
@@ -106,7 +106,7 @@ def test_a_file_that_looks_as_it_did_is_not_opened(tmp_path: Path):
     assert set(follower.documents) == {"a.md"}
 
 
-def test_a_file_that_changed_a_moment_before_it_was_read_is_looked_at_again(tmp_path: Path):
+def test_a_file_that_changed_a_moment_before_it_was_read_is_looked_at_again(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "text")
     follower = Follower(source=source(tmp_path))
     follower.read()
@@ -114,7 +114,7 @@ def test_a_file_that_changed_a_moment_before_it_was_read_is_looked_at_again(tmp_
     assert (len(of(events, Checkpoint)), of(events, Upsert)) == (1, [])
 
 
-def test_a_file_with_the_same_content_is_not_parsed_again(tmp_path: Path):
+def test_a_file_with_the_same_content_is_not_parsed_again(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "text")
     follower = read_once(tmp_path)
     put(tmp_path, "a.md", "text", at=LONG_AGO + 9)
@@ -125,14 +125,14 @@ def test_a_file_with_the_same_content_is_not_parsed_again(tmp_path: Path):
 @pytest.mark.parametrize(
     "options", [{"labels": FileVisibility(acl=("staff",))}, {"labels": FileVisibility(tags=("x",))}, {"hidden": True}]
 )
-def test_a_file_is_read_again_when_what_its_documents_hang_on_changed(tmp_path: Path, options: dict[str, Any]):
+def test_a_file_is_read_again_when_what_its_documents_hang_on_changed(tmp_path: Path, options: dict[str, Any]) -> None:
     put(tmp_path, "a.md", "text")
     follower = read_once(tmp_path)
     follower.source = source(tmp_path, **options)
     assert follower.changed() == {"a.md"}
 
 
-def test_a_file_that_moved_says_what_it_was_called(tmp_path: Path):
+def test_a_file_that_moved_says_what_it_was_called(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "text")
     put(tmp_path, "b.csv", "name\nx\n")
     follower = Follower(source=source(tmp_path))
@@ -144,7 +144,7 @@ def test_a_file_that_moved_says_what_it_was_called(tmp_path: Path):
     assert set(follower.documents) == {"c.md", "d.csv#row=2"}
 
 
-def test_a_copy_of_a_file_that_is_still_there_has_not_moved(tmp_path: Path):
+def test_a_copy_of_a_file_that_is_still_there_has_not_moved(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "text")
     follower = Follower(source=source(tmp_path))
     follower.read()
@@ -152,7 +152,7 @@ def test_a_copy_of_a_file_that_is_still_there_has_not_moved(tmp_path: Path):
     assert [event.moved_from for event in of(follower.read(), Upsert)] == [""]
 
 
-def test_records_that_a_file_does_not_have_any_more_go(tmp_path: Path):
+def test_records_that_a_file_does_not_have_any_more_go(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", "name,price\nx,1\ny,2\n")
     follower = Follower(source=source(tmp_path))
     follower.read()
@@ -161,7 +161,7 @@ def test_records_that_a_file_does_not_have_any_more_go(tmp_path: Path):
     assert set(follower.documents) == {"a.csv#row=2"}
 
 
-def test_records_go_when_the_file_is_a_text_now(tmp_path: Path):
+def test_records_go_when_the_file_is_a_text_now(tmp_path: Path) -> None:
     put(tmp_path, "a.json", '[{"a": 1}]')
     follower = Follower(source=source(tmp_path))
     follower.read()
@@ -170,7 +170,7 @@ def test_records_go_when_the_file_is_a_text_now(tmp_path: Path):
     assert set(follower.documents) == {"a.json"}
 
 
-def test_a_file_that_became_empty_has_no_document(tmp_path: Path):
+def test_a_file_that_became_empty_has_no_document(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "text")
     follower = Follower(source=source(tmp_path))
     follower.read()
@@ -181,12 +181,12 @@ def test_a_file_that_became_empty_has_no_document(tmp_path: Path):
     assert of(follower.read(), Listing) == []  # it had nothing before, so nothing can go
 
 
-def test_an_ignored_file_that_was_never_read_needs_no_listing(tmp_path: Path):
+def test_an_ignored_file_that_was_never_read_needs_no_listing(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "")
     assert of(list(source(tmp_path).read()), Listing) == []
 
 
-def test_a_damaged_file_keeps_what_was_indexed_of_it_and_heals(tmp_path: Path):
+def test_a_damaged_file_keeps_what_was_indexed_of_it_and_heals(tmp_path: Path) -> None:
     put(tmp_path, "a.json", '{"a": 1}')
     follower = Follower(source=source(tmp_path))
     follower.read()
@@ -200,7 +200,7 @@ def test_a_damaged_file_keeps_what_was_indexed_of_it_and_heals(tmp_path: Path):
     assert set(follower.documents) == {"a.json#item=1"}
 
 
-def test_a_file_of_which_others_may_see_what_was_indexed_is_withdrawn_when_it_cannot_be_read(tmp_path: Path):
+def test_a_file_of_which_others_may_see_what_was_indexed_is_withdrawn_when_it_cannot_be_read(tmp_path: Path) -> None:
     put(tmp_path, "a.json", '{"a": 1}')
     follower = Follower(source=source(tmp_path))
     follower.read()
@@ -210,7 +210,7 @@ def test_a_file_of_which_others_may_see_what_was_indexed_is_withdrawn_when_it_ca
     assert follower.documents == {}
 
 
-def test_a_first_read_that_was_broken_off_has_the_file_listed(tmp_path: Path):
+def test_a_first_read_that_was_broken_off_has_the_file_listed(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", "name\nx\ny\n")
     follower = Follower(source=source(tmp_path))
     follower.read(stop_after=4)
@@ -219,7 +219,7 @@ def test_a_first_read_that_was_broken_off_has_the_file_listed(tmp_path: Path):
     assert not any(document_id.endswith("row=3") for document_id in follower.documents)
 
 
-def test_a_file_that_was_half_read_and_is_empty_now_has_no_document(tmp_path: Path):
+def test_a_file_that_was_half_read_and_is_empty_now_has_no_document(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", "name\nx\ny\n")
     follower = Follower(source=source(tmp_path))
     follower.read(stop_after=4)
@@ -230,7 +230,9 @@ def test_a_file_that_was_half_read_and_is_empty_now_has_no_document(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("acl", "withdrawn"), [((), []), (("staff",), ["locked/a.md"])])
-def test_a_file_out_of_reach_is_withdrawn_only_when_others_may_see_it_now(acl: tuple[str, ...], withdrawn: list[str]):
+def test_a_file_out_of_reach_is_withdrawn_only_when_others_may_see_it_now(
+    acl: tuple[str, ...], withdrawn: list[str]
+) -> None:
     with open_folder() as root:
         put(root, "locked/a.md", "text")
         put(root, "b.md", "text")
@@ -243,7 +245,7 @@ def test_a_file_out_of_reach_is_withdrawn_only_when_others_may_see_it_now(acl: t
     assert events[-1].documents is None
 
 
-def test_a_file_with_an_error_of_a_library_is_told_and_the_others_go_on(tmp_path: Path, odd_files: Any):
+def test_a_file_with_an_error_of_a_library_is_told_and_the_others_go_on(tmp_path: Path, odd_files: Any) -> None:
     def fails(path: Path) -> Iterator[Item]:
         raise RuntimeError("a bug of a library")
 
@@ -255,7 +257,7 @@ def test_a_file_with_an_error_of_a_library_is_told_and_the_others_go_on(tmp_path
     assert [event.document.id for event in of(events, Upsert)] == ["b.md"]
 
 
-def test_a_parser_that_does_not_start_ends_the_read(tmp_path: Path, odd_files: Any):
+def test_a_parser_that_does_not_start_ends_the_read(tmp_path: Path, odd_files: Any) -> None:
     def fails(path: Path) -> Iterator[Item]:
         raise SourceError("it does not start")
 
@@ -274,7 +276,7 @@ def replaced(path: Path, read: list[str], *, times: int) -> Iterator[Item]:
     yield Parsed(text=text)
 
 
-def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, odd_files: Any):
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, odd_files: Any) -> None:
     read: list[str] = []
     odd_files(partial(replaced, read=read, times=1))
     put(tmp_path, "a.odd", "first")
@@ -283,7 +285,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, 
     assert [event.document.text for event in of(events, Upsert)] == ["version 1"]
 
 
-def test_a_file_that_is_replaced_again_and_again_is_left_for_the_next_run(tmp_path: Path, odd_files: Any):
+def test_a_file_that_is_replaced_again_and_again_is_left_for_the_next_run(tmp_path: Path, odd_files: Any) -> None:
     odd_files(partial(replaced, read=[], times=9))
     put(tmp_path, "a.odd", "first")
     events = list(source(tmp_path).read())
@@ -291,7 +293,7 @@ def test_a_file_that_is_replaced_again_and_again_is_left_for_the_next_run(tmp_pa
     assert of(events, Checkpoint) == []
 
 
-def test_a_file_that_is_gone_before_it_is_read_is_told(tmp_path: Path):
+def test_a_file_that_is_gone_before_it_is_read_is_told(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "text")
     put(tmp_path, "b.md", "text")
     events = []
@@ -301,7 +303,7 @@ def test_a_file_that_is_gone_before_it_is_read_is_told(tmp_path: Path):
     assert [event.document_id for event in of(events, Unreadable)] == ["b.md"]
 
 
-def test_progress_is_told_in_bytes_that_add_up(tmp_path: Path):
+def test_progress_is_told_in_bytes_that_add_up(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", "a,b\n" + ("x" * 40 + ",1\n") * 381)  # three bytes over two buffers
     put(tmp_path, "b.md", "text")
     events = list(source(tmp_path).read())
@@ -310,7 +312,7 @@ def test_progress_is_told_in_bytes_that_add_up(tmp_path: Path):
     assert len(of(events, Passed)) > 2
 
 
-def test_rules_say_who_may_see_a_file_and_one_that_names_none_is_told(tmp_path: Path):
+def test_rules_say_who_may_see_a_file_and_one_that_names_none_is_told(tmp_path: Path) -> None:
     put(tmp_path, "open/a.md", "text")
     put(tmp_path, "b.md", "text")
     rules = (PathRule(path="open/*", acl=("*",)), PathRule(path="nothing/*", acl=("x",)))
@@ -322,7 +324,7 @@ def test_rules_say_who_may_see_a_file_and_one_that_names_none_is_told(tmp_path: 
     assert [("nothing/*" in event.text) for event in of(events, Notice)] == [True]
 
 
-def test_what_is_left_out_is_told_once(tmp_path: Path):
+def test_what_is_left_out_is_told_once(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "text")
     put(tmp_path, "id_rsa", "key")
     events = list(source(tmp_path).read())
@@ -330,21 +332,21 @@ def test_what_is_left_out_is_told_once(tmp_path: Path):
     assert events[-1].scopes == {"a.md"}
 
 
-def test_include_and_own_files_are_heeded(tmp_path: Path):
+def test_include_and_own_files_are_heeded(tmp_path: Path) -> None:
     for name in ("a.md", "secrets.toml", "citewell.md"):
         put(tmp_path, name, "text")
     events = list(source(tmp_path, include=("secrets.toml",), own=(tmp_path / "citewell.md",)).read())
     assert events[-1].scopes == {"a.md", "secrets.toml"}
 
 
-def test_a_check_says_how_many_files_there_are(tmp_path: Path):
+def test_a_check_says_how_many_files_there_are(tmp_path: Path) -> None:
     put(tmp_path, "a.md", "text")
     assert source(tmp_path).check() == "**/*: 1 files"
     with pytest.raises(SourceError, match="no file matches"):
         source(tmp_path, paths=("*.pdf",)).check()
 
 
-def test_hidden_parts_are_told_with_the_way_to_read_them(tmp_path: Path, odd_files: Any):
+def test_hidden_parts_are_told_with_the_way_to_read_them(tmp_path: Path, odd_files: Any) -> None:
     odd_files(lambda path: iter([Hidden(what="1 hidden sheet is"), Parsed(text="text")]))
     put(tmp_path, "a.odd", "text")
     events = list(source(tmp_path).read())
@@ -352,5 +354,5 @@ def test_hidden_parts_are_told_with_the_way_to_read_them(tmp_path: Path, odd_fil
     assert len(of(events, Upsert)) == 1
 
 
-def test_limits_of_parsing_have_one_default(tmp_path: Path):
+def test_limits_of_parsing_have_one_default(tmp_path: Path) -> None:
     assert (source(tmp_path).parse_timeout, source(tmp_path).parse_memory_mb) == (PARSE_TIMEOUT, PARSE_MEMORY_MB)

@@ -19,15 +19,15 @@ from rag.documents import Section
         Hidden(what="1 hidden sheet is"),
     ],
 )
-def test_an_item_comes_as_it_went(item: Item):
+def test_an_item_comes_as_it_went(item: Item) -> None:
     assert child._item(json.loads(json.dumps(asdict(item)))) == item
 
 
-def test_a_file_that_ended_well_is_no_error():
+def test_a_file_that_ended_well_is_no_error() -> None:
     child._raise({"end": "done"})
 
 
 @pytest.mark.parametrize(("end", "error"), [("ignored", Ignored), ("failed", CannotParse)])
-def test_a_file_that_ended_otherwise_says_why(end: str, error: type[Exception]):
+def test_a_file_that_ended_otherwise_says_why(end: str, error: type[Exception]) -> None:
     with pytest.raises(error, match="no text"):
         child._raise({"end": end, "reason": "no text"})

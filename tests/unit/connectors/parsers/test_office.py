@@ -20,7 +20,7 @@ def parsed(path: Path, file: Any) -> Parsed:
     return item
 
 
-def test_headings_have_their_place_and_their_path(tmp_path: Path):
+def test_headings_have_their_place_and_their_path(tmp_path: Path) -> None:
     file = docx.Document()
     file.add_heading("Handbook", 0)
     file.add_heading("Terms", 1)
@@ -33,7 +33,7 @@ def test_headings_have_their_place_and_their_path(tmp_path: Path):
     assert [item.text[s.start :].split("\n")[0] for s in item.sections] == ["Handbook", "Terms", "Returns"]
 
 
-def test_a_row_of_a_table_is_a_line_and_a_merged_cell_is_given_once(tmp_path: Path):
+def test_a_row_of_a_table_is_a_line_and_a_merged_cell_is_given_once(tmp_path: Path) -> None:
     file = docx.Document()
     table = file.add_table(rows=3, cols=2)
     table.cell(0, 0).merge(table.cell(0, 1)).text = "Regions"
@@ -41,7 +41,7 @@ def test_a_row_of_a_table_is_a_line_and_a_merged_cell_is_given_once(tmp_path: Pa
     assert parsed(tmp_path / "a.docx", file).text.strip().split("\n") == ["Regions", "Brazil | 12"]
 
 
-def test_headers_and_footers_come_last_and_once(tmp_path: Path):
+def test_headers_and_footers_come_last_and_once(tmp_path: Path) -> None:
     file = docx.Document()
     file.sections[0].header.paragraphs[0].text = "Confidential"
     file.sections[0].footer.paragraphs[0].text = "Confidential"
@@ -52,7 +52,7 @@ def test_headers_and_footers_come_last_and_once(tmp_path: Path):
 BOX = "<w:pict><w:txbxContent><w:p><w:r><w:t>{}</w:t></w:r></w:p></w:txbxContent></w:pict>"
 
 
-def test_a_text_box_that_word_stores_twice_is_read_once(tmp_path: Path):
+def test_a_text_box_that_word_stores_twice_is_read_once(tmp_path: Path) -> None:
     file = docx.Document()
     paragraph = file.add_paragraph("text")
     boxes = "".join(BOX.format(text) for text in ("In a box", "", "In a box"))
@@ -73,7 +73,7 @@ def deck(path: Path, titles: list[str], *, hidden: tuple[int, ...] = ()) -> Path
     return path
 
 
-def test_a_slide_is_a_page_with_its_title_first_and_its_notes_last(tmp_path: Path):
+def test_a_slide_is_a_page_with_its_title_first_and_its_notes_last(tmp_path: Path) -> None:
     (item,) = office.pptx(deck(tmp_path / "a.pptx", ["", "Second"]))
     assert isinstance(item, Parsed)
     assert item.text == "body 1\nnote 1\nSecond\nbody 2\nnote 2\n"
@@ -82,7 +82,9 @@ def test_a_slide_is_a_page_with_its_title_first_and_its_notes_last(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("hidden", "told"), [((2,), "1 hidden slide is"), ((1, 2), "2 hidden slides are")])
-def test_hidden_slides_are_told_and_the_others_keep_their_numbers(tmp_path: Path, hidden: tuple[int, ...], told: str):
+def test_hidden_slides_are_told_and_the_others_keep_their_numbers(
+    tmp_path: Path, hidden: tuple[int, ...], told: str
+) -> None:
     path = deck(tmp_path / "a.pptx", ["a", "b", "c"], hidden=hidden)
     left, item = office.pptx(path)
     assert left == Hidden(what=told)
@@ -91,7 +93,7 @@ def test_hidden_slides_are_told_and_the_others_keep_their_numbers(tmp_path: Path
     assert len(whole.sections) == 3
 
 
-def test_tables_and_groups_of_a_slide_are_read(tmp_path: Path):
+def test_tables_and_groups_of_a_slide_are_read(tmp_path: Path) -> None:
     file = pptx.Presentation()
     slide = file.slides.add_slide(file.slide_layouts[6])
     table = slide.shapes.add_table(1, 2, 0, 0, 9, 9).table
@@ -104,7 +106,7 @@ def test_tables_and_groups_of_a_slide_are_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("parser", "kind"), [(office.docx, "Word"), (office.pptx, "PowerPoint")])
-def test_a_damaged_file_says_so(tmp_path: Path, parser: Any, kind: str):
+def test_a_damaged_file_says_so(tmp_path: Path, parser: Any, kind: str) -> None:
     deck(tmp_path / "deck", ["a"]) if kind == "Word" else docx.Document().save(tmp_path / "deck")
     with pytest.raises(CannotParse, match=f"{kind} file is damaged"):
         list(parser(tmp_path / "deck"))

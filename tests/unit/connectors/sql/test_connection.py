@@ -24,7 +24,7 @@ from tests.support.tables import sqlite_file
 UNSET = Limits(statement_timeout=0, lock_timeout=0)
 
 
-def test_a_url_is_shown_without_its_credentials():
+def test_a_url_is_shown_without_its_credentials() -> None:
     assert "secret" not in shown("postgresql://ada:secret@db/shop")
 
 
@@ -37,7 +37,7 @@ def test_a_url_is_shown_without_its_credentials():
         ("mariadb://db/shop", "mariadb+pymysql"),
     ],
 )
-def test_a_url_without_a_driver_has_that_of_our_extras(url: str, driver: str):
+def test_a_url_without_a_driver_has_that_of_our_extras(url: str, driver: str) -> None:
     assert create_engine(url).url.drivername == driver
 
 
@@ -51,13 +51,13 @@ def test_a_url_without_a_driver_has_that_of_our_extras(url: str, driver: str):
         ("sqlite:///nowhere/shop.db", "There is no SQLite database at /"),
     ],
 )
-def test_a_url_that_cannot_be_used_says_what_to_do(url: str, told: str):
+def test_a_url_that_cannot_be_used_says_what_to_do(url: str, told: str) -> None:
     with pytest.raises(SourceError, match=told):
         create_engine(url)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:shop?mode=memory&uri=true"])
-def test_a_database_in_memory_needs_no_file(url: str):
+def test_a_database_in_memory_needs_no_file(url: str) -> None:
     assert create_engine(url).dialect.name == "sqlite"
 
 
@@ -76,7 +76,7 @@ def reads_for(limits: Limits) -> Any:
     return taken["read_timeout"]
 
 
-def test_an_answer_is_waited_for_as_long_as_a_statement_may_take_and_a_while():
+def test_an_answer_is_waited_for_as_long_as_a_statement_may_take_and_a_while() -> None:
     assert reads_for(Limits(statement_timeout=900)) == 960
     assert reads_for(Limits(statement_timeout=60)) == 600
     assert reads_for(UNSET) is None
@@ -121,7 +121,7 @@ def settings_of(version: str, limits: Limits) -> list[str]:
     return driver.asked
 
 
-def test_mysql_counts_milliseconds_and_mariadb_seconds():
+def test_mysql_counts_milliseconds_and_mariadb_seconds() -> None:
     limits = Limits(statement_timeout=1.5, lock_timeout=0.2)
     assert settings_of("8.4.0", limits) == [
         "SET SESSION max_execution_time = 1500",
@@ -130,7 +130,7 @@ def test_mysql_counts_milliseconds_and_mariadb_seconds():
     assert settings_of("11.4.2-MariaDB", limits)[0] == "SET SESSION max_statement_time = 1.5"
 
 
-def test_what_is_not_limited_is_left_to_the_server():
+def test_what_is_not_limited_is_left_to_the_server() -> None:
     assert settings_of("8.4.0", UNSET) == []
 
 
@@ -144,14 +144,14 @@ def beginning_of(limits: Limits) -> str:
     return asked[0]
 
 
-def test_postgres_is_read_only_and_has_its_limits_in_milliseconds():
+def test_postgres_is_read_only_and_has_its_limits_in_milliseconds() -> None:
     text = beginning_of(Limits(statement_timeout=1.5, lock_timeout=2))
     assert text.startswith("SET TRANSACTION READ ONLY; ")
     assert "SET LOCAL statement_timeout = 1500; SET LOCAL lock_timeout = 2000" in text
     assert "_timeout" not in beginning_of(UNSET)
 
 
-def test_a_sqlite_file_cannot_be_written_and_text_that_is_not_utf8_is_kept_as_bytes(tmp_path: Path):
+def test_a_sqlite_file_cannot_be_written_and_text_that_is_not_utf8_is_kept_as_bytes(tmp_path: Path) -> None:
     path = sqlite_file(tmp_path / "a.sqlite", "CREATE TABLE t (a TEXT)", "INSERT INTO t VALUES (CAST(x'ff' AS TEXT))")
     with create_engine(f"sqlite:///{path}").connect() as connection:
         assert connection.exec_driver_sql("SELECT a FROM t").scalar_one() == "\udcff"
@@ -169,14 +169,14 @@ def of(cause: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.OperationalError
     return kind("SELECT", {}, cause)
 
 
-def test_an_error_s_code_is_the_server_s_own():
+def test_an_error_s_code_is_the_server_s_own() -> None:
     assert error_code(of(PostgresError("42501"))) == "42501"
     assert error_code(of(Exception(1142, "denied"))) == 1142
     assert error_code(of(Exception("lost"))) is None
     assert error_code(ValueError("x")) is None
 
 
-def test_the_code_is_found_behind_an_error_of_sqlalchemy_s_own():
+def test_the_code_is_found_behind_an_error_of_sqlalchemy_s_own() -> None:
     outer = sa.exc.InvalidRequestError("wrapped")
     outer.__cause__ = of(PostgresError("57014"))
     assert error_code(outer) == "57014"
@@ -185,7 +185,7 @@ def test_the_code_is_found_behind_an_error_of_sqlalchemy_s_own():
     assert error_code(hidden) == "57014"
 
 
-def test_a_user_without_rights_is_known_by_the_code():
+def test_a_user_without_rights_is_known_by_the_code() -> None:
     assert has_no_rights(of(PostgresError("42501")))
     assert not has_no_rights(of(PostgresError("57014")))
 
@@ -219,11 +219,11 @@ def remedy(err: BaseException) -> str:
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "is unchanged"),
     ],
 )
-def test_an_error_names_what_helps(err: BaseException, told: str):
+def test_an_error_names_what_helps(err: BaseException, told: str) -> None:
     assert told in remedy(err)
 
 
-def test_the_reason_is_the_driver_s_without_the_statement():
+def test_the_reason_is_the_driver_s_without_the_statement() -> None:
     with pytest.raises(SourceError) as told, explained("sqlite://"):
         raise of(Exception("no such table: x"))
     assert "failed: no such table: x\n" in str(told.value)
@@ -231,12 +231,12 @@ def test_the_reason_is_the_driver_s_without_the_statement():
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")
 
 
-def test_an_error_that_is_no_database_s_is_not_explained():
+def test_an_error_that_is_no_database_s_is_not_explained() -> None:
     with pytest.raises(KeyError), explained("sqlite://"):
         raise KeyError("x")
 
 
-def test_a_password_beside_the_url_is_put_into_it():
+def test_a_password_beside_the_url_is_put_into_it() -> None:
     assert with_password("postgresql://ada@db/shop", "p@ss") == "postgresql://ada:p%40ss@db/shop"
     assert with_password("postgresql://ada@db/shop", "") == "postgresql://ada@db/shop"
     assert with_password("no url", "secret") == "no url"
@@ -255,11 +255,11 @@ def test_a_password_beside_the_url_is_put_into_it():
         ("no url", "no url"),
     ],
 )
-def test_a_sqlite_file_is_found_from_the_configuration_s_folder(url: str, found: str):
+def test_a_sqlite_file_is_found_from_the_configuration_s_folder(url: str, found: str) -> None:
     assert rooted(url, Path("/srv/shop")) == found
 
 
-def test_a_database_has_a_name():
+def test_a_database_has_a_name() -> None:
     assert database_name("postgresql://db/shop") == "shop"
     assert database_name("sqlite:///data/shop.sqlite") == "shop"
     assert database_name("sqlite://") == database_name("no url") == ""

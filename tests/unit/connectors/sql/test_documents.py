@@ -18,7 +18,7 @@ ALBUM = a_table(
 )  # fmt: skip
 
 
-def test_a_row_is_a_document_with_a_title_an_address_and_its_key():
+def test_a_row_is_a_document_with_a_title_an_address_and_its_key() -> None:
     document = document_of(ALBUM, PLACE, (4, "Let There Be Rock", 1, "AC/DC"), name="4", key={"AlbumId": 4})
     assert document.id == "Album/4"
     assert document.title == "Album 4: Let There Be Rock"
@@ -28,24 +28,24 @@ def test_a_row_is_a_document_with_a_title_an_address_and_its_key():
     assert (document.scope, document.kind, document.primary_key) == ("Album", "row", {"AlbumId": 4})
 
 
-def test_a_row_without_a_key_is_cited_by_its_name():
+def test_a_row_without_a_key_is_cited_by_its_name() -> None:
     bare = a_table({"body": sa.Text()}, key=(), name="log")
     document = document_of(bare, PLACE, ("text",), name="~ab", key=None)
     assert (document.title, document.uri) == ("Log", "sqlite:///shop.sqlite#log?row=~ab")
 
 
-def test_a_reference_without_a_label_stays_its_number():
+def test_a_reference_without_a_label_stays_its_number() -> None:
     document = document_of(ALBUM, PLACE, (4, "Let There Be Rock", 1, None), name="4", key={"AlbumId": 4})
     assert document.text.endswith("Artist id: 1")
 
 
-def test_the_key_of_a_reference_that_is_called_id_says_of_what():
+def test_the_key_of_a_reference_that_is_called_id_says_of_what() -> None:
     reference = Reference(columns=("by",), schema=None, table="artist", referenced=("id",), labels=("name",))
     album = a_table({"id": sa.Integer(), "by": sa.Integer()}, references=(reference,))
     assert "By: AC/DC (Artist id 1)" in document_of(album, PLACE, (4, 1, "AC/DC"), name="4", key={"id": 4}).text
 
 
-def test_labels_of_several_references_are_not_mixed_up():
+def test_labels_of_several_references_are_not_mixed_up() -> None:
     by = Reference(columns=("by",), schema=None, table="person", referenced=("id",), labels=("first", "last"))
     at = Reference(columns=("at",), schema=None, table="store", referenced=("id",), labels=("town",))
     sale = a_table({"id": sa.Integer(), "by": sa.Integer(), "at": sa.Integer()}, references=(by, at))
@@ -54,14 +54,14 @@ def test_labels_of_several_references_are_not_mixed_up():
     assert "At: Edmonton (Store id 3)" in text
 
 
-def test_a_long_label_is_shortened_where_it_names_the_row_and_not_in_the_text():
+def test_a_long_label_is_shortened_where_it_names_the_row_and_not_in_the_text() -> None:
     document = document_of(ALBUM, PLACE, (4, "x" * 300, None, None), name="4", key={"AlbumId": 4})
     assert document.title.endswith("x…")
     assert document.key_text.endswith("x…")
     assert "x" * 300 in document.text
 
 
-def test_the_address_hides_user_and_password():
+def test_the_address_hides_user_and_password() -> None:
     place = Place(source="shop", url="postgresql+psycopg://ada:secret@db:5432/shop?sslmode=require")
     assert place.address == "postgresql://db:5432/shop"
 
@@ -71,7 +71,7 @@ def event(row: tuple[object, ...], *, raw: object = 4, labels: RowVisibility = R
     return row_event(ALBUM, place, row, name="4", key=[KeyValue(held=4)], raw=[raw])
 
 
-def test_a_row_that_had_another_id_before_says_so():
+def test_a_row_that_had_another_id_before_says_so() -> None:
     assert event((4, "a", 1, "AC/DC")) == event((4, "a", 1, "AC/DC"), raw=4)
     moved = event((4, "a", 1, "AC/DC"), raw="old")
     assert isinstance(moved, Upsert)
@@ -83,7 +83,7 @@ class Odd:
         raise RuntimeError("no text of it")
 
 
-def test_a_value_that_no_text_can_be_made_of_costs_its_row_alone():
+def test_a_value_that_no_text_can_be_made_of_costs_its_row_alone() -> None:
     told = event((4, Odd(), 1, "AC/DC"))
     assert isinstance(told, Unreadable)
     assert (told.document_id, told.scope, told.withdrawn) == ("Album/4", "Album", False)
@@ -93,12 +93,12 @@ def test_a_value_that_no_text_can_be_made_of_costs_its_row_alone():
 @pytest.mark.parametrize(("labels", "withdrawn"), [(RowVisibility(), False), (RowVisibility(acl_column="Title"), True)])
 def test_a_row_that_says_itself_who_may_see_it_keeps_nothing_when_it_cannot_be_read(
     labels: RowVisibility, withdrawn: bool
-):
+) -> None:
     place = Place(source="shop", url="sqlite://", labels=labels)
     assert unreadable(ALBUM, place, "4", ValueError("x")).withdrawn is withdrawn
 
 
-def test_the_reason_names_the_error_only_where_it_is_not_about_the_value():
+def test_the_reason_names_the_error_only_where_it_is_not_about_the_value() -> None:
     assert "ValueError" not in unreadable(ALBUM, PLACE, "4", ValueError("bad  year")).reason
     assert unreadable(ALBUM, PLACE, "4", ValueError("bad  year")).reason.endswith("bad year")
     assert unreadable(ALBUM, PLACE, "4", RightsUnknown("its acl is odd")).reason == "its acl is odd"

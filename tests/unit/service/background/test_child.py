@@ -21,30 +21,30 @@ def ran(script: str) -> ChildIngest:
     return made
 
 
-def test_the_command_is_our_own_ingest_and_a_sources_name_is_never_a_flag():
+def test_the_command_is_our_own_ingest_and_a_sources_name_is_never_a_flag() -> None:
     command = ingest_command(Path("c.toml"), ["--full", "docs"], ["allow_mass_delete", "retry"])
     assert command[:4] == [sys.executable, "-P", "-m", "service.cli.main"]
     assert command[4:8] == ["ingest", "--json", "--config", "c.toml"]
     assert command[8:] == ["--allow-mass-delete", "--retry", "--", "--full", "docs"]
 
 
-def test_what_it_reports_is_kept_with_its_code():
+def test_what_it_reports_is_kept_with_its_code() -> None:
     done = ran(reported(code=3))
     assert (done.reports, done.code, done.error) == (REPORTS, 3, "")
 
 
-def test_progress_is_kept_by_source_and_other_lines_are_the_error():
+def test_progress_is_kept_by_source_and_other_lines_are_the_error() -> None:
     done = ran(f"{PROGRESS}; echo 'Error: away' >&2; echo 7 >&2; exit 1")
     assert done.progress == {"docs": {"event": "progress", "read": 1}}
     assert done.error == "Error: away"
 
 
-def test_only_the_last_lines_of_an_error_are_kept():
+def test_only_the_last_lines_of_an_error_are_kept() -> None:
     assert ran("for n in 1 2 3 4 5 6 7; do echo line $n >&2; done").error == "\n".join(f"line {n}" for n in range(3, 8))
 
 
 @pytest.mark.parametrize("output", ["", "nonsense", "[1]", '{"other": 1}', "7"])
-def test_output_that_is_no_report_is_none(output: str):
+def test_output_that_is_no_report_is_none(output: str) -> None:
     done = ran(f"echo '{output}'")
     assert (done.reports, done.code) == (None, 0)
 
@@ -53,17 +53,17 @@ def test_output_that_is_no_report_is_none(output: str):
     ("code", "well", "stopped"),
     [(0, True, False), (3, True, False), (1, False, False), (2, False, False), (75, False, False), (130, False, True), (143, False, True)],
 )  # fmt: skip
-def test_its_code_says_how_it_ended(code: int, well: bool, stopped: bool):
+def test_its_code_says_how_it_ended(code: int, well: bool, stopped: bool) -> None:
     done = ran(f"exit {code}")
     assert (done.ended_well, done.was_stopped) == (well, stopped)
 
 
-def test_one_that_a_signal_ended_was_stopped():
+def test_one_that_a_signal_ended_was_stopped() -> None:
     done = ran("kill -KILL $$")
     assert (done.code, done.ended_well, done.was_stopped) == (-9, False, True)
 
 
-def test_one_that_is_stopped_before_it_runs_never_begins(tmp_path: Path):
+def test_one_that_is_stopped_before_it_runs_never_begins(tmp_path: Path) -> None:
     made = child(f"touch {tmp_path}/begun")
     made.stop()
     made.run()
@@ -71,7 +71,7 @@ def test_one_that_is_stopped_before_it_runs_never_begins(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_under_way_is_asked_to_end_and_once_only(tmp_path: Path):
+def test_one_under_way_is_asked_to_end_and_once_only(tmp_path: Path) -> None:
     script = (
         f"trap 'echo asked >> {tmp_path}/asked' TERM; {PROGRESS}; "
         f"while ! grep -qs asked {tmp_path}/asked; do :; done; sleep 0.05; exit 143"
@@ -87,7 +87,7 @@ def test_one_under_way_is_asked_to_end_and_once_only(tmp_path: Path):
     assert (made.code, made.was_stopped) == (143, True)
 
 
-def test_one_that_fails_after_it_was_asked_to_end_was_stopped_too():
+def test_one_that_fails_after_it_was_asked_to_end_was_stopped_too() -> None:
     made = child(f"trap 'kill $!; exit 1' TERM; {PROGRESS}; sleep 30 >/dev/null 2>&1 & wait")
     thread = threading.Thread(target=made.run)
     thread.start()
@@ -97,18 +97,18 @@ def test_one_that_fails_after_it_was_asked_to_end_was_stopped_too():
     assert (made.code, made.was_stopped) == (1, True)
 
 
-def test_to_stop_one_that_has_ended_well_changes_nothing():
+def test_to_stop_one_that_has_ended_well_changes_nothing() -> None:
     done = ran(reported())
     done.stop()
     assert (done.ended_well, done.was_stopped) == (True, False)
 
 
-def test_a_child_is_given_the_secrets_of_the_configuration(monkeypatch: pytest.MonkeyPatch):
+def test_a_child_is_given_the_secrets_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_PASSWORD", "s3cret")
     assert ran("echo $SHOP_PASSWORD >&2").error == "s3cret"
 
 
-def test_one_held_until_it_is_asked_ends_then():
+def test_one_held_until_it_is_asked_ends_then() -> None:
     made = child(held(PROGRESS))
     thread = threading.Thread(target=made.run)
     thread.start()

@@ -42,7 +42,7 @@ async def three(runner: JobRunner, jobs: Jobs) -> list[Job]:
     return [add(runner, jobs, name) for name in ("a", "b", "c")]
 
 
-def test_a_job_that_ends_well_is_done_and_has_its_reports(state: Database):
+def test_a_job_that_ends_well_is_done_and_has_its_reports(state: Database) -> None:
     [job] = run(state, Script(reported()), one)
     assert (job.status, job.progress) == ("done", {"reports": REPORTS})
     assert job.started_at is not None
@@ -62,13 +62,13 @@ def test_a_job_that_ends_well_is_done_and_has_its_reports(state: Database):
         ("kill -KILL $$", "cancelled", "The ingest ended with exit code -9."),
     ],
 )
-def test_how_a_process_ends_says_how_its_job_did(state: Database, script: str, status: str, error: str | None):
+def test_how_a_process_ends_says_how_its_job_did(state: Database, script: str, status: str, error: str | None) -> None:
     [job] = run(state, Script(script), one)
     assert (job.status, job.progress.get("error")) == (status, error)
     assert ("reports" in job.progress) is (error is None)
 
 
-def test_what_was_asked_for_becomes_the_commands_flags(state: Database):
+def test_what_was_asked_for_becomes_the_commands_flags(state: Database) -> None:
     async def scenario(runner: JobRunner, jobs: Jobs) -> list[Job]:
         return [add(runner, jobs, "docs", "shop", full=True, retry=False, allow_mass_delete=True)]
 
@@ -77,7 +77,7 @@ def test_what_was_asked_for_becomes_the_commands_flags(state: Database):
     assert script.asked == [(["docs", "shop"], ["full", "allow_mass_delete"])]
 
 
-def test_the_last_progress_stays_with_the_job(state: Database):
+def test_the_last_progress_stays_with_the_job(state: Database) -> None:
     [job] = run(state, Script(reported(before=PROGRESS)), one)
     assert job.progress["sources"] == {"docs": {"event": "progress", "read": 1}}
 
@@ -91,13 +91,13 @@ class Noting(Jobs):
         return super().tell(job_id, progress)
 
 
-def test_a_job_under_way_tells_how_far_it_is_and_ends_when_it_is_cancelled(state: Database):
+def test_a_job_under_way_tells_how_far_it_is_and_ends_when_it_is_cancelled(state: Database) -> None:
     [job] = run(state, Script(held(PROGRESS)), one, jobs=Noting)
     assert (job.status, job.cancelled) == ("cancelled", True)
     assert job.progress["sources"] == {"docs": {"event": "progress", "read": 1}}
 
 
-def test_two_jobs_run_at_once_and_the_third_when_one_has_ended(state: Database):
+def test_two_jobs_run_at_once_and_the_third_when_one_has_ended(state: Database) -> None:
     script = Script(reported(), reported(), reported())
     assert [job.status for job in run(state, script, three)] == ["done", "done", "done"]
     assert len(script.asked) == 3
@@ -113,7 +113,7 @@ class AllCancelled(Jobs):
         return super().tell(job_id, progress)
 
 
-def test_a_job_that_is_cancelled_while_it_waits_never_begins(state: Database):
+def test_a_job_that_is_cancelled_while_it_waits_never_begins(state: Database) -> None:
     script = Script(held())
     jobs = run(state, script, three, jobs=AllCancelled)
     assert [job.status for job in jobs] == ["cancelled"] * 3
@@ -130,7 +130,7 @@ class Broken(Jobs):
         super().start(job_id)
 
 
-def test_a_job_that_cannot_be_started_has_failed_and_leaves_its_place(state: Database):
+def test_a_job_that_cannot_be_started_has_failed_and_leaves_its_place(state: Database) -> None:
     async def four(runner: JobRunner, jobs: Jobs) -> list[Job]:
         return [*await three(runner, jobs), add(runner, jobs, "d")]
 
@@ -142,7 +142,9 @@ def test_a_job_that_cannot_be_started_has_failed_and_leaves_its_place(state: Dat
     assert [job.status for job in others] == ["done"] * 3
 
 
-def test_when_the_service_ends_jobs_under_way_finish_their_batch_and_those_that_wait_never_begin(state: Database):
+def test_when_the_service_ends_jobs_under_way_finish_their_batch_and_those_that_wait_never_begin(
+    state: Database,
+) -> None:
     async def ended(runner: JobRunner, jobs: Jobs) -> list[Job]:
         submitted = await three(runner, jobs)
         while not all(job.started_at for job in map(jobs.get, (1, 2)) if job is not None):

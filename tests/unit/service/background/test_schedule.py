@@ -51,21 +51,21 @@ class Case:
         ({"paths": ["docs"], "watch": True, "every": "1h"}, "every 3600 s, when a file changes"),
     ],
 )
-def test_a_schedule_is_told_in_words(fields: dict[str, Any], plan: str):
+def test_a_schedule_is_told_in_words(fields: dict[str, Any], plan: str) -> None:
     assert Case(sources={"a": fields}).schedule.planned == {"a": plan}
 
 
-def test_a_source_without_a_schedule_is_left_alone():
+def test_a_source_without_a_schedule_is_left_alone() -> None:
     assert Case(sources={"a": {}, "b": {"paths": ["docs"]}}).schedule.planned == {}
 
 
-def test_by_default_databases_are_read_so_often_and_folders_are_watched():
+def test_by_default_databases_are_read_so_often_and_folders_are_watched() -> None:
     sources = {"a": {}, "b": {"paths": ["docs"]}}
     planned = Case(sources=sources, default_every_s=60).schedule.planned
     assert planned == {"a": "every 60 s", "b": "when a file changes"}
 
 
-def test_a_schedule_of_its_own_goes_before_the_default():
+def test_a_schedule_of_its_own_goes_before_the_default() -> None:
     sources = {
         "a": {"cron": DAILY},
         "b": {"every": 9},
@@ -76,7 +76,7 @@ def test_a_schedule_of_its_own_goes_before_the_default():
     assert planned == {"a": f"at {DAILY}", "b": "every 9 s", "c": "every 9 s", "d": f"at {DAILY}"}
 
 
-def test_a_source_that_is_due_every_so_often_is_read_at_once_and_its_next_time_is_noted():
+def test_a_source_that_is_due_every_so_often_is_read_at_once_and_its_next_time_is_noted() -> None:
     case = Case(sources={"a": {"every": "1h"}, "b": {"cron": DAILY}, "c": {}})
     before = time.time()
     case.schedule.start()
@@ -89,7 +89,7 @@ def test_a_source_that_is_due_every_so_often_is_read_at_once_and_its_next_time_i
     assert case.next_runs == {"a": None, "b": None, "c": None}
 
 
-def test_a_run_under_way_is_waited_for_and_none_begins_after_the_end():
+def test_a_run_under_way_is_waited_for_and_none_begins_after_the_end() -> None:
     begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
 
     def sync(name: str) -> bool:
@@ -110,7 +110,7 @@ def test_a_run_under_way_is_waited_for_and_none_begins_after_the_end():
     assert case.synced == ["a"]
 
 
-def test_a_source_is_never_read_twice_at_once():
+def test_a_source_is_never_read_twice_at_once() -> None:
     under_way, most, guard = 0, 0, threading.Lock()
     second = threading.Event()
 
@@ -161,30 +161,34 @@ def watched(
     return read
 
 
-def test_a_watched_source_is_read_at_once_and_after_each_change(monkeypatch: pytest.MonkeyPatch):
+def test_a_watched_source_is_read_at_once_and_after_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watched(monkeypatch, [(0, "begun"), (1, ""), (5, "changed"), (6, ""), (9, "begun")]) == [0, 5, 9]
 
 
-def test_a_watched_source_is_read_now_and_then_though_nothing_was_told(monkeypatch: pytest.MonkeyPatch):
+def test_a_watched_source_is_read_now_and_then_though_nothing_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watched(monkeypatch, [(0, "begun"), (299, ""), (300, ""), (301, ""), (600, "")]) == [0, 300, 600]
 
 
-def test_a_sync_that_failed_is_tried_again_after_twice_as_long_each_time(monkeypatch: pytest.MonkeyPatch):
+def test_a_sync_that_failed_is_tried_again_after_twice_as_long_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     script: list[tuple[float, News]] = [(second, "") for second in range(120)]
     script[0] = (0, "begun")
     assert watched(monkeypatch, script, [False] * 7) == [0, 2, 6, 14, 30, 60, 90]
 
 
-def test_one_that_went_well_again_is_not_waited_for_the_next_time(monkeypatch: pytest.MonkeyPatch):
+def test_one_that_went_well_again_is_not_waited_for_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
     script: list[tuple[float, News]] = [(0, "begun"), (2, ""), (3, "changed"), (4, ""), (5, "")]
     assert watched(monkeypatch, script, [False, True, False]) == [0, 2, 3, 5]
 
 
-def test_a_change_does_not_shorten_the_wait_after_a_failure_but_a_new_folder_does(monkeypatch: pytest.MonkeyPatch):
+def test_a_change_does_not_shorten_the_wait_after_a_failure_but_a_new_folder_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert watched(monkeypatch, [(0, "begun"), (1, "changed"), (2, "")], [False]) == [0, 2]
     assert watched(monkeypatch, [(0, "begun"), (1, "begun")], [False]) == [0, 1]
 
 
-def test_whatever_goes_wrong_a_watcher_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+def test_whatever_goes_wrong_a_watcher_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     assert watched(monkeypatch, [(0, "begun"), (2, "")], [ZeroDivisionError("a bug")]) == [0, 2]
     assert "source a was not read, and will be tried again" in caplog.text

@@ -18,7 +18,7 @@ def scheduled(script: Script, **source: Any) -> ScheduledSync:
     return ScheduledSync(settings, Path("c.toml"), note_next=lambda name, at: None, command=script)
 
 
-def test_a_source_that_is_due_is_read_in_a_process_and_its_schedule_is_logged(caplog: pytest.LogCaptureFixture):
+def test_a_source_that_is_due_is_read_in_a_process_and_its_schedule_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     script = Script(reported())
     sync = scheduled(script, every="1h")
@@ -30,11 +30,11 @@ def test_a_source_that_is_due_is_read_in_a_process_and_its_schedule_is_logged(ca
 
 
 @pytest.mark.parametrize(("code", "well"), [(0, True), (3, True), (1, False), (75, False)])
-def test_its_exit_code_says_whether_it_went_well(code: int, well: bool):
+def test_its_exit_code_says_whether_it_went_well(code: int, well: bool) -> None:
     assert scheduled(Script(reported(code=code)))._sync("docs") is well
 
 
-def test_what_is_wrong_is_logged_once_and_again_after_it_was_well(caplog: pytest.LogCaptureFixture):
+def test_what_is_wrong_is_logged_once_and_again_after_it_was_well(caplog: pytest.LogCaptureFixture) -> None:
     away, other = "echo away >&2; exit 1", "echo full >&2; exit 1"
     sync = scheduled(Script(away, away, other, reported(), other, reported()))
     for _ in range(5):
@@ -44,7 +44,7 @@ def test_what_is_wrong_is_logged_once_and_again_after_it_was_well(caplog: pytest
     assert told == [f"{ended}away", f"{ended}full", f"{ended}full"]
 
 
-def test_after_the_end_no_process_begins(tmp_path: Path):
+def test_after_the_end_no_process_begins(tmp_path: Path) -> None:
     sync = scheduled(Script(f"touch {tmp_path}/begun"))
     sync.start()
     sync.stop()
@@ -52,7 +52,9 @@ def test_after_the_end_no_process_begins(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_under_way_is_asked_to_end_and_not_complained_of(caplog: pytest.LogCaptureFixture, tmp_path: Path):
+def test_a_run_under_way_is_asked_to_end_and_not_complained_of(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     sync = scheduled(Script(held(f"touch {tmp_path}/begun")), every="1h")
     sync.start()
     wait_until((tmp_path / "begun").exists, what="the run")

@@ -23,11 +23,11 @@ BASES = [Path("/docs"), Path("/more/.hidden")]
         ("/elsewhere/a.md", False),
     ],
 )
-def test_a_file_counts_that_is_not_hidden_below_a_base_and_not_our_own(path: str, counts: bool):
+def test_a_file_counts_that_is_not_hidden_below_a_base_and_not_our_own(path: str, counts: bool) -> None:
     assert _counts(Path(path), BASES, Path("/docs/data")) is counts
 
 
-def test_a_folder_is_the_same_while_its_files_change_and_another_one_when_it_is_replaced(tmp_path: Path):
+def test_a_folder_is_the_same_while_its_files_change_and_another_one_when_it_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
     before = _identity(folder)
@@ -39,7 +39,7 @@ def test_a_folder_is_the_same_while_its_files_change_and_another_one_when_it_is_
     assert _identity(folder) not in (before, ())
 
 
-def test_a_file_is_another_one_when_it_was_written(tmp_path: Path):
+def test_a_file_is_another_one_when_it_was_written(tmp_path: Path) -> None:
     file = tmp_path / "a.md"
     file.write_text("a")
     before = _identity(file)
@@ -47,7 +47,7 @@ def test_a_file_is_another_one_when_it_was_written(tmp_path: Path):
     assert _identity(file) != before
 
 
-def test_nothing_is_followed_once_it_has_ended(tmp_path: Path):
+def test_nothing_is_followed_once_it_has_ended(tmp_path: Path) -> None:
     ended = threading.Event()
     ended.set()
     assert list(follow_files([tmp_path], ignore=tmp_path / "data", stop=ended)) == []

@@ -24,12 +24,12 @@ from tests.unit.service.http.conftest import Serve
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def test_on_a_loopback_address_only_this_machines_names_are_answered():
+def test_on_a_loopback_address_only_this_machines_names_are_answered() -> None:
     assert allowed_hosts("127.0.0.1", (), is_loopback=True) == LOCAL
     assert allowed_hosts("127.0.0.9", (), is_loopback=True) == LOCAL | {"127.0.0.9"}
 
 
-def test_elsewhere_any_name_is_unless_some_are_configured():
+def test_elsewhere_any_name_is_unless_some_are_configured() -> None:
     assert allowed_hosts("0.0.0.0", (), is_loopback=False) is None
     assert allowed_hosts("0.0.0.0", ("Docs.Example",), is_loopback=False) == {"docs.example"}
     assert allowed_hosts("127.0.0.1", ("Docs.Example",), is_loopback=True) == {"docs.example"}
@@ -39,11 +39,11 @@ def test_elsewhere_any_name_is_unless_some_are_configured():
     ("host", "is_loopback"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.1.2.3", True), ("0.0.0.0", False), ("::", False), ("10.0.0.7", False), ("docs.example", False)],
 )  # fmt: skip
-def test_which_addresses_other_machines_do_not_reach(host: str, is_loopback: bool):
+def test_which_addresses_other_machines_do_not_reach(host: str, is_loopback: bool) -> None:
     assert _is_loopback(host) is is_loopback
 
 
-def test_an_address_that_others_reach_needs_a_key_or_a_provider_or_a_proxy():
+def test_an_address_that_others_reach_needs_a_key_or_a_provider_or_a_proxy() -> None:
     _check_open(services_of(), "127.0.0.1")
     with pytest.raises(ConfigError, match="citewell keys create NAME"):
         _check_open(services_of(), "0.0.0.0")
@@ -73,7 +73,7 @@ class Life:
 SERVED = settings_of(qdrant={"url": "http://qdrant:6333"})  # whose engine needs no keeping
 
 
-def test_while_the_service_runs_there_are_jobs_and_schedules_and_what_it_answers_with_is_loaded(serve: Serve):
+def test_while_the_service_runs_there_are_jobs_and_schedules_and_what_it_answers_with_is_loaded(serve: Serve) -> None:
     services = services_of(SERVED, generator=ScriptedGenerator("x"))
     life = Life(serve, services, config=Path("c.toml"))
     assert (life.had_runner, life.was_scheduled, life.is_scheduled) == (True, True, False)
@@ -82,16 +82,16 @@ def test_while_the_service_runs_there_are_jobs_and_schedules_and_what_it_answers
         services.searches._pool.submit(print)
 
 
-def test_without_a_file_there_are_no_jobs(serve: Serve):
+def test_without_a_file_there_are_no_jobs(serve: Serve) -> None:
     assert not Life(serve, services_of(SERVED)).had_runner
 
 
-def test_a_service_starts_though_its_index_is_away(serve: Serve):
+def test_a_service_starts_though_its_index_is_away(serve: Serve) -> None:
     away = binding(index=MemoryCollection(fails=IndexUnavailable("away")))
     assert Life(serve, services_of(SERVED, bound=away)).was_scheduled
 
 
-def test_what_serves_is_entered_once_all_is_loaded_and_left_at_the_end():
+def test_what_serves_is_entered_once_all_is_loaded_and_left_at_the_end() -> None:
     steps: list[str] = []
     services = services_of(SERVED)
 
@@ -111,7 +111,7 @@ def test_what_serves_is_entered_once_all_is_loaded_and_left_at_the_end():
     assert steps == ["loaded: True", "up", "left"]
 
 
-def test_at_sigterm_the_service_says_that_it_ends_and_then_does():
+def test_at_sigterm_the_service_says_that_it_ends_and_then_does() -> None:
     ended: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: ended.append(number))
 

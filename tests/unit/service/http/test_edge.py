@@ -93,7 +93,7 @@ def length(size: int) -> tuple[str, str]:
     return "content-length", str(size)
 
 
-def test_a_response_has_the_requests_id_and_headers_that_keep_browsers_careful():
+def test_a_response_has_the_requests_id_and_headers_that_keep_browsers_careful() -> None:
     asked = Asked(headers=[("x-request-id", "abc.1:2-3")])
     assert asked.headers["x-request-id"] == "abc.1:2-3"
     assert asked.headers["x-content-type-options"] == "nosniff"
@@ -101,13 +101,13 @@ def test_a_response_has_the_requests_id_and_headers_that_keep_browsers_careful()
 
 
 @pytest.mark.parametrize("given", ["", "a b", 65 * "x", "ä", "a\tb"])
-def test_an_id_that_cannot_be_logged_is_replaced(given: str):
+def test_an_id_that_cannot_be_logged_is_replaced(given: str) -> None:
     made = Asked(headers=[("x-request-id", given)]).headers["x-request-id"]
     assert len(made) == 16
     assert made != given
 
 
-def test_the_id_holds_for_the_length_of_the_request():
+def test_the_id_holds_for_the_length_of_the_request() -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,17 +122,17 @@ def test_the_id_holds_for_the_length_of_the_request():
     ("host", "status"),
     [("localhost", 200), ("LOCALHOST:8000", 200), ("[::1]:8000", 200), ("evil.example", 421), ("", 421), ("localhost.evil", 421)],
 )  # fmt: skip
-def test_only_the_services_own_names_are_answered(host: str, status: int):
+def test_only_the_services_own_names_are_answered(host: str, status: int) -> None:
     hosted = [("host", host)] if host else []
     assert Asked(hosted=hosted, hosts=frozenset({"localhost", "::1"})).status == status
 
 
-def test_two_hosts_are_refused_and_without_names_any_is_taken():
+def test_two_hosts_are_refused_and_without_names_any_is_taken() -> None:
     assert Asked(hosted=[("host", "a"), ("host", "b")]).status == 400
     assert Asked(hosted=[("host", "any.example")]).status == 200
 
 
-def test_head_is_answered_as_get_without_the_body():
+def test_head_is_answered_as_get_without_the_body() -> None:
     methods: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,7 +143,7 @@ def test_head_is_answered_as_get_without_the_body():
     assert (methods, asked.status, asked.text, asked.headers["content-length"]) == (["GET"], 200, "", "5")
 
 
-def test_a_body_as_long_as_allowed_is_read_whole():
+def test_a_body_as_long_as_allowed_is_read_whole() -> None:
     asked = Asked(reads, body=[b"12345", b"67890"], headers=[length(10)])
     assert (asked.text, "connection" in asked.headers) == ("10", False)
 
@@ -160,34 +160,34 @@ def _refusing(inner: App) -> App:
     return app
 
 
-def test_a_body_that_says_it_is_too_long_is_refused_unread():
+def test_a_body_that_says_it_is_too_long_is_refused_unread() -> None:
     asked = Asked(_refusing(reads), body=[b"x" * 11], headers=[length(11)])
     assert (asked.status, asked.text) == (413, "The request has more than 10 bytes (limits.body_bytes).")
 
 
-def test_a_body_that_is_longer_than_it_says_is_refused_as_it_comes():
+def test_a_body_that_is_longer_than_it_says_is_refused_as_it_comes() -> None:
     asked = Asked(_refusing(reads), body=[b"x" * 6, b"x" * 6, b"x"], headers=[("transfer-encoding", "chunked")])
     assert asked.status == 413
     assert asked.headers["connection"] == "close"
 
 
-def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch):
+def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.http.edge._REST_S", 0.0)
     asked = Asked(_refusing(reads), body=[b"x"], headers=[length(5)], stalls=True, body_s=0.01)
     assert (asked.status, asked.text) == (408, "The request's body did not come within 0.01 s.")
     assert asked.headers["connection"] == "close"
 
 
-def test_a_body_that_nobody_reads_is_dropped_so_that_the_connection_goes_on():
+def test_a_body_that_nobody_reads_is_dropped_so_that_the_connection_goes_on() -> None:
     assert "connection" not in Asked(hello, body=[b"123", b"45"], headers=[length(5)]).headers
 
 
-def test_a_body_that_is_held_back_until_it_is_wanted_is_not_waited_for():
+def test_a_body_that_is_held_back_until_it_is_wanted_is_not_waited_for() -> None:
     asked = Asked(hello, body=[], headers=[length(5), ("expect", "100-Continue")], stalls=True)
     assert asked.headers["connection"] == "close"
 
 
-def test_a_client_that_has_gone_is_no_failure(caplog: pytest.LogCaptureFixture):
+def test_a_client_that_has_gone_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise ClientGone
 
@@ -196,7 +196,7 @@ def test_a_client_that_has_gone_is_no_failure(caplog: pytest.LogCaptureFixture):
     assert "failed" not in caplog.text
 
 
-def test_a_bug_is_logged_and_told_without_its_words(caplog: pytest.LogCaptureFixture):
+def test_a_bug_is_logged_and_told_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError("/secret/path")
 
@@ -206,7 +206,7 @@ def test_a_bug_is_logged_and_told_without_its_words(caplog: pytest.LogCaptureFix
     assert "/secret/path" in caplog.text
 
 
-def test_a_bug_in_the_middle_of_a_response_cuts_the_connection():
+def test_a_bug_in_the_middle_of_a_response_cuts_the_connection() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise ZeroDivisionError
@@ -215,7 +215,7 @@ def test_a_bug_in_the_middle_of_a_response_cuts_the_connection():
         Asked(app)
 
 
-def test_requests_are_counted_by_declared_route_and_known_method():
+def test_requests_are_counted_by_declared_route_and_known_method() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["route"] = type("Route", (), {"path": "/v1/jobs/{job_id}"})()
         await hello(scope, receive, send)
@@ -225,7 +225,9 @@ def test_requests_are_counted_by_declared_route_and_known_method():
 
 
 @pytest.mark.parametrize(("path", "status", "logged"), [("/livez", 200, 0), ("/livez", 503, 1), ("/v1/ask", 200, 1)])
-def test_probes_that_go_well_are_not_logged(caplog: pytest.LogCaptureFixture, path: str, status: int, logged: int):
+def test_probes_that_go_well_are_not_logged(
+    caplog: pytest.LogCaptureFixture, path: str, status: int, logged: int
+) -> None:
     caplog.set_level(logging.INFO)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -239,7 +241,7 @@ def test_probes_that_go_well_are_not_logged(caplog: pytest.LogCaptureFixture, pa
     assert all("key=k1 tenant=acme" in line and f"status={status}" in line for line in found)
 
 
-def test_what_a_request_holds_is_let_go_however_it_ends():
+def test_what_a_request_holds_is_let_go_however_it_ends() -> None:
     held: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -250,7 +252,7 @@ def test_what_a_request_holds_is_let_go_however_it_ends():
     assert held == ["gone"]
 
 
-def test_when_the_service_ends_requests_under_way_have_the_grace_and_later_ones_too():
+def test_when_the_service_ends_requests_under_way_have_the_grace_and_later_ones_too() -> None:
     left: list[float] = []
     drain = Drain()
 
@@ -274,7 +276,7 @@ def test_when_the_service_ends_requests_under_way_have_the_grace_and_later_ones_
     assert len(left) == 2
 
 
-def test_a_request_under_way_is_shown_until_it_has_ended():
+def test_a_request_under_way_is_shown_until_it_has_ended() -> None:
     metrics, seen = Metrics(), list[float]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -285,7 +287,7 @@ def test_a_request_under_way_is_shown_until_it_has_ended():
     assert (seen, metrics.in_flight._value.get()) == ([1.0], 0.0)
 
 
-def test_what_is_no_request_goes_through():
+def test_what_is_no_request_goes_through() -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

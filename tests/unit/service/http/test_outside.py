@@ -34,11 +34,11 @@ EVENTS: list[Event] = [
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_an_operator_sees_everything(event: Event):
+def test_an_operator_sees_everything(event: Event) -> None:
     assert event_for(OPERATOR, event) is event
 
 
-def test_passages_and_citations_are_named_and_their_place_is_not_told():
+def test_passages_and_citations_are_named_and_their_place_is_not_told() -> None:
     found = event_for(ASKER, EVENTS[0])
     assert isinstance(found, PassagesFound)
     assert found.passages[0].document.uri == PUBLIC
@@ -48,24 +48,24 @@ def test_passages_and_citations_are_named_and_their_place_is_not_told():
     assert [each.document.uri for each in finished.answer.passages] == [PUBLIC]
 
 
-def test_why_a_model_failed_is_told_in_public_words():
+def test_why_a_model_failed_is_told_in_public_words() -> None:
     restarted, finished = event_for(ASKER, EVENTS[2]), event_for(ASKER, EVENTS[3])
     assert isinstance(restarted, Restarted)
     assert isinstance(finished, Finished)
     assert restarted.reason == finished.answer.degraded_reason == "The model is away."
 
 
-def test_text_is_everybodys():
+def test_text_is_everybodys() -> None:
     assert event_for(ASKER, EVENTS[1]) is EVENTS[1]
 
 
-def test_a_hit_is_named_too():
+def test_a_hit_is_named_too() -> None:
     hit = Hit(chunk=Chunk(id="1", document=DOCUMENT, ordinal=0, text="Text.", start=0, end=5), score=1)
     assert hit_for(ASKER, hit).chunk.document.uri == PUBLIC
     assert hit_for(OPERATOR, hit) is hit
 
 
-def test_an_error_is_told_whole_to_operators_and_where_it_is_about_the_request():
+def test_an_error_is_told_whole_to_operators_and_where_it_is_about_the_request() -> None:
     err = IndexUnavailable("http://10.0.0.7")
     assert text_for(OPERATOR, err) == "http://10.0.0.7"
     assert text_for(ASKER, err) == text_for(None, err) == IndexUnavailable.public

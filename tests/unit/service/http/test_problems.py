@@ -34,7 +34,7 @@ ASKER = Caller(name="a", rights=Rights())
         (errors.StateUnavailable, 500), (errors.SourceError, 500), (errors.CitewellError, 500),
     ],
 )  # fmt: skip
-def test_each_error_has_its_status(kind: type[errors.CitewellError], status: int):
+def test_each_error_has_its_status(kind: type[errors.CitewellError], status: int) -> None:
     assert status_of(kind("what happened")) == status
 
 
@@ -42,7 +42,7 @@ def body(response: Response) -> Any:
     return json.loads(bytes(response.body))
 
 
-def test_a_refusal_is_a_problem_document_with_the_requests_id():
+def test_a_refusal_is_a_problem_document_with_the_requests_id() -> None:
     token = REQUEST_ID.set("r1")
     made = refusal("/v1/ask", 422, "The question is empty.", {"Retry-After": "1"})
     REQUEST_ID.reset(token)
@@ -61,18 +61,18 @@ def test_a_refusal_is_a_problem_document_with_the_requests_id():
         (500, 500, "server_error"),
     ],
 )  # fmt: skip
-def test_on_openais_paths_it_has_openais_form(status: int, sent: int, kind: str):
+def test_on_openais_paths_it_has_openais_form(status: int, sent: int, kind: str) -> None:
     made = refusal("/v1/chat/completions", status, "No.")
     assert (made.status_code, made.media_type) == (sent, "application/json")
     assert body(made) == {"error": {"message": "No.", "type": kind, "param": None, "code": None}}
 
 
-def test_half_a_character_in_a_message_does_not_break_the_document():
+def test_half_a_character_in_a_message_does_not_break_the_document() -> None:
     assert body(refusal("/v1/ask", 422, "\ud800!"))["detail"] == "?!"
     assert body(refusal("/v1/models", 422, "\ud800!"))["error"]["message"] == "?!"
 
 
-def test_the_problems_of_a_route_are_described():
+def test_the_problems_of_a_route_are_described() -> None:
     assert list(documented(404, 422)) == [404, 422]
     assert documented(404)[404]["description"] == "Not Found"
 
@@ -88,7 +88,7 @@ def handled(handler: Any, err: Exception, *, path: str = "/v1/ask", caller: Call
 SECRET = errors.IndexUnavailable("http://10.0.0.7:6333 refused the connection")
 
 
-def test_an_operator_is_told_all_and_a_caller_nothing_of_hosts(caplog: pytest.LogCaptureFixture):
+def test_an_operator_is_told_all_and_a_caller_nothing_of_hosts(caplog: pytest.LogCaptureFixture) -> None:
     told = body(handled(handlers.on_citewell_error, SECRET, caller=OPERATOR))["detail"]
     assert told == "http://10.0.0.7:6333 refused the connection"
     for caller in (ASKER, None):
@@ -97,7 +97,7 @@ def test_an_operator_is_told_all_and_a_caller_nothing_of_hosts(caplog: pytest.Lo
     assert "the request failed: IndexUnavailable: http://10.0.0.7:6333" in caplog.text
 
 
-def test_a_callers_own_mistake_is_not_logged_as_a_failure(caplog: pytest.LogCaptureFixture):
+def test_a_callers_own_mistake_is_not_logged_as_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     made = handled(handlers.on_citewell_error, errors.QuestionError("The question is empty."))
     assert (made.status_code, body(made)["detail"]) == (422, "The question is empty.")
     assert "retry-after" not in made.headers
@@ -105,16 +105,16 @@ def test_a_callers_own_mistake_is_not_logged_as_a_failure(caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize(("wait_s", "told"), [(7.6, "8"), (0.1, "1")])
-def test_a_busy_engine_says_when_to_come_again(wait_s: float, told: str):
+def test_a_busy_engine_says_when_to_come_again(wait_s: float, told: str) -> None:
     made = handled(handlers.on_citewell_error, errors.EngineBusy("full", retry_after_s=wait_s))
     assert made.headers["retry-after"] == told
 
 
-def test_a_part_that_does_not_answer_is_left_alone_for_two_seconds():
+def test_a_part_that_does_not_answer_is_left_alone_for_two_seconds() -> None:
     assert handled(handlers.on_citewell_error, SECRET).headers["retry-after"] == "2"
 
 
-def test_a_model_that_there_is_not_is_openais_404():
+def test_a_model_that_there_is_not_is_openais_404() -> None:
     made = handled(handlers.on_citewell_error, ModelNotFound("There is no model 'x'."), path="/v1/chat/completions")
     assert (made.status_code, body(made)["error"]["code"]) == (404, "model_not_found")
 
@@ -128,16 +128,16 @@ MISSING = {"type": "missing", "loc": ("body", "messages", 0, "list[TextPart]", "
 OURS = {"type": "value_error", "loc": ("body", "tools"), "msg": "Value error, Citewell does not call tools."}
 
 
-def test_what_is_wrong_with_a_request_is_told_with_its_place():
+def test_what_is_wrong_with_a_request_is_told_with_its_place() -> None:
     assert invalid(MISSING) == "messages.0.text: Field required"
     assert invalid({"type": "json_invalid", "loc": ("body",), "msg": "JSON decode error"}) == "body: JSON decode error"
 
 
-def test_our_own_sentence_says_all():
+def test_our_own_sentence_says_all() -> None:
     assert invalid(MISSING, OURS) == "tools: Citewell does not call tools."
 
 
-def test_no_more_than_ten_mistakes_are_told():
+def test_no_more_than_ten_mistakes_are_told() -> None:
     assert invalid(*[MISSING] * 12).count("Field required") == 10
     assert invalid() == "The request is not valid."
 
@@ -146,17 +146,17 @@ def test_no_more_than_ten_mistakes_are_told():
     ("path", "told"),
     [("/v1/nothing", "Not found."), ("/v1/embeddings", "There is no /v1/embeddings here. Of OpenAI's API")],
 )
-def test_a_path_that_there_is_not_is_told_as_its_callers_know_it(path: str, told: str):
+def test_a_path_that_there_is_not_is_told_as_its_callers_know_it(path: str, told: str) -> None:
     made = body(handled(handlers.on_http_error, HTTPException(404), path=path))
     assert (made.get("detail") or made["error"]["message"]).startswith(told)
 
 
-def test_another_404_keeps_its_own_words():
+def test_another_404_keeps_its_own_words() -> None:
     made = handled(handlers.on_http_error, HTTPException(404, "There is no job 7.", headers={"x-a": "b"}))
     assert (body(made)["detail"], made.headers["x-a"]) == ("There is no job 7.", "b")
 
 
-def test_an_error_of_another_kind_tells_nothing():
+def test_an_error_of_another_kind_tells_nothing() -> None:
     for handler in (handlers.on_http_error, handlers.on_citewell_error):
         made = handled(handler, ZeroDivisionError("/secret"))
         assert (made.status_code, body(made)["detail"]) == (500, FAILED)

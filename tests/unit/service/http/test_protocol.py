@@ -70,24 +70,24 @@ class Connection(asyncio.Transport):
     def set_protocol(self, protocol: Any) -> None: ...
 
 
-def test_a_request_is_answered():
+def test_a_request_is_answered() -> None:
     connection = Connection(GET + b"\r\n")
     assert (connection.status, connection.ended, connection.seen) == (200, False, [b""])
 
 
-def test_what_is_no_http_is_a_problem_document_and_the_end():
+def test_what_is_no_http_is_a_problem_document_and_the_end() -> None:
     connection = Connection(b"\x16\x03\x01 nonsense\r\n\r\n")
     assert (connection.status, connection.ended) == (400, True)
     assert b"content-type: application/problem+json" in connection.written
 
 
 @pytest.mark.parametrize(("size", "status"), [(60_000, 200), (66_000, 431)])
-def test_a_head_may_have_64_kib(size: int, status: int):
+def test_a_head_may_have_64_kib(size: int, status: int) -> None:
     connection = Connection(GET + b"x-long: " + size * b"x", b"\r\n\r\n")
     assert (connection.status, connection.ended) == (status, status != 200)
 
 
-def test_a_head_that_does_not_come_is_given_up():
+def test_a_head_that_does_not_come_is_given_up() -> None:
     def late(protocol: GuardedProtocol) -> None:
         timer = protocol._timer
         assert timer is not None
@@ -97,13 +97,13 @@ def test_a_head_that_does_not_come_is_given_up():
     assert (connection.status, connection.ended) == (408, True)
 
 
-def test_once_the_head_is_there_nothing_waits_for_it():
+def test_once_the_head_is_there_nothing_waits_for_it() -> None:
     timers: list[Any] = []
     Connection(GET + b"\r\n", then=lambda protocol: timers.append(protocol._timer))
     assert timers == [None]
 
 
-def test_a_body_in_small_chunks_is_taken():
+def test_a_body_in_small_chunks_is_taken() -> None:
     chunks = b"".join(b"1\r\nx\r\n" for _ in range(20_000)) + b"0\r\n\r\n"
     connection = Connection(POST, chunks)
     assert (connection.status, len(connection.seen[0])) == (200, 20_000)
@@ -112,17 +112,17 @@ def test_a_body_in_small_chunks_is_taken():
 @pytest.mark.parametrize(
     "around", [b"1;" + 140_000 * b"x" + b"\r\nx\r\n", b"0\r\n" + b"x-t: " + 140_000 * b"x" + b"\r\n"]
 )
-def test_a_body_that_hardly_has_one_is_refused(around: bytes):
+def test_a_body_that_hardly_has_one_is_refused(around: bytes) -> None:
     connection = Connection(POST, around)
     assert (connection.status, connection.ended) == (413, True)
 
 
-def test_trailers_do_not_count_as_headers():
+def test_trailers_do_not_count_as_headers() -> None:
     connection = Connection(POST, b"1\r\nx\r\n0\r\nhost: evil\r\n\r\n")
     assert (connection.status, connection.seen) == (200, [b"x"])
 
 
-def test_nothing_is_written_into_the_answer_to_the_request_before():
+def test_nothing_is_written_into_the_answer_to_the_request_before() -> None:
     class Pending:
         response_complete = False
         response_started = True
@@ -137,7 +137,7 @@ def test_nothing_is_written_into_the_answer_to_the_request_before():
     assert Connection(then=break_in).written == b""
 
 
-def test_a_connection_that_is_closing_is_told_nothing():
+def test_a_connection_that_is_closing_is_told_nothing() -> None:
     def twice(protocol: GuardedProtocol) -> None:
         protocol.send_400_response("first")
         protocol.send_400_response("second")

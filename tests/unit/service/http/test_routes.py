@@ -39,26 +39,26 @@ def filled(path: str) -> str:
     return re.sub(r"\{\w+(:path)?\}", "1", path)
 
 
-def test_each_right_opens_exactly_these_routes():
+def test_each_right_opens_exactly_these_routes() -> None:
     found: dict[str, set[str]] = {}
     for route in ROUTES:
         found.setdefault(route.right, set()).add(name(route))
     assert found == BY_RIGHT
 
 
-def test_no_route_stands_twice_in_the_table():
+def test_no_route_stands_twice_in_the_table() -> None:
     assert len({name(route) for route in ROUTES}) == len(ROUTES)
     names = [route.name for route in ROUTES if route.name]
     assert len(set(names)) == len(names)
 
 
-def test_the_application_has_the_tables_routes_and_no_other(serve: Serve):
+def test_the_application_has_the_tables_routes_and_no_other(serve: Serve) -> None:
     found = {f"{method} {route.path}" for route in serve.app.routes for method in getattr(route, "methods", ["?"])}
     assert found == {name(route) for route in ROUTES}
     assert all(isinstance(route, GuardedRoute) for route in serve.app.routes)
 
 
-def test_a_route_outside_the_table_does_not_start():
+def test_a_route_outside_the_table_does_not_start() -> None:
     app = FastAPI()
     app.router.route_class = GuardedRoute
     with pytest.raises(LookupError, match="/v1/secret is not in the table of routes"):
@@ -66,14 +66,14 @@ def test_a_route_outside_the_table_does_not_start():
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=name)
-def test_a_route_that_is_not_public_asks_who_calls_before_anything_else(serve: Serve, route: Route):
+def test_a_route_that_is_not_public_asks_who_calls_before_anything_else(serve: Serve, route: Route) -> None:
     client = serve()
     client.key("admin")
     assert client(route.method, filled(route.path)).status_code == 401
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=name)
-def test_a_key_without_the_right_is_refused(serve: Serve, route: Route):
+def test_a_key_without_the_right_is_refused(serve: Serve, route: Route) -> None:
     client = serve()
     others = [scope for scope in ("ask", "ingest") if scope != route.right]
     answer = client(route.method, filled(route.path), key=client.key(*others))
@@ -81,13 +81,13 @@ def test_a_key_without_the_right_is_refused(serve: Serve, route: Route):
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.right == "public"], ids=name)
-def test_a_public_route_asks_nobody_for_a_key(serve: Serve, route: Route):
+def test_a_public_route_asks_nobody_for_a_key(serve: Serve, route: Route) -> None:
     client = serve()
     client.key("admin")
     assert client(route.method, filled(route.path)).status_code not in (401, 403)
 
 
-def test_a_route_in_the_description_needs_a_key_exactly_where_the_table_says_so(client: Client):
+def test_a_route_in_the_description_needs_a_key_exactly_where_the_table_says_so(client: Client) -> None:
     described = client("GET", "/openapi.json").json()
     locked = {
         operation["operationId"]: "security" in operation
@@ -98,7 +98,7 @@ def test_a_route_in_the_description_needs_a_key_exactly_where_the_table_says_so(
     assert "Problem" in described["components"]["schemas"]
 
 
-def test_a_routes_problems_are_described_but_not_those_of_openai():
+def test_a_routes_problems_are_described_but_not_those_of_openai() -> None:
     app = FastAPI()
     add_routes(app)
     told = {route.operation_id: set(route.responses) for route in app.routes if isinstance(route, APIRoute)}

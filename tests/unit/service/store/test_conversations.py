@@ -28,8 +28,17 @@ def turn(question: str, *chunks: str, document: str = "t/1") -> Turn:
 
 
 def passage(document: Document, chunk: str) -> Passage:
-    place = {"start": 0, "end": 4, "page": None, "context": "", "score": 0.5}
-    return Passage(document=document, text="text", chunk_ids=(chunk,), label="aaaa", **place)
+    return Passage(
+        document=document,
+        text="text",
+        chunk_ids=(chunk,),
+        label="aaaa",
+        start=0,
+        end=4,
+        page=None,
+        context="",
+        score=0.5,
+    )
 
 
 def move(database: Database, *chunks: Moved) -> None:
@@ -42,7 +51,7 @@ def questions(kept: Conversations, conversation: str = "c", identity: Identity =
     return [turn.question for turn in kept.turns(conversation, identity)]
 
 
-def test_turns_come_back_as_they_were_in_order(kept: Conversations):
+def test_turns_come_back_as_they_were_in_order(kept: Conversations) -> None:
     said = [turn("first", "a", "b"), turn("second", "c")]
     for each in said:
         kept.add("c", ME, each)
@@ -59,14 +68,14 @@ def test_turns_come_back_as_they_were_in_order(kept: Conversations):
 )
 def test_another_tenant_group_or_caller_has_another_conversation_under_the_same_id(
     kept: Conversations, other: Identity
-):
+) -> None:
     kept.add("c", ME, turn("mine"))
     assert questions(kept, identity=other) == []
     kept.forget("c", other)
     assert questions(kept, identity=Identity(groups=("a", "b"), subject="me")) == ["mine"]
 
 
-def test_turns_that_are_out_of_date_are_not_given_and_are_removed(database: Database, kept: Conversations):
+def test_turns_that_are_out_of_date_are_not_given_and_are_removed(database: Database, kept: Conversations) -> None:
     kept.add("c", ME, turn("old"))
     short = Conversations(database, keep_s=-1)
     assert questions(short) == []
@@ -74,7 +83,7 @@ def test_turns_that_are_out_of_date_are_not_given_and_are_removed(database: Data
     assert questions(kept) == []
 
 
-def test_only_so_many_turns_are_given_the_last_ones(kept: Conversations, monkeypatch: pytest.MonkeyPatch):
+def test_only_so_many_turns_are_given_the_last_ones(kept: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_TURNS", 2)
     for number in range(4):
         kept.add("c", ME, turn(str(number)))
@@ -82,7 +91,7 @@ def test_only_so_many_turns_are_given_the_last_ones(kept: Conversations, monkeyp
 
 
 @pytest.mark.parametrize(("last", "left"), [(None, []), (1, ["0", "1"]), (2, ["0"]), (9, [])])
-def test_a_conversation_is_forgotten_or_its_last_turns(kept: Conversations, last: int | None, left: list[str]):
+def test_a_conversation_is_forgotten_or_its_last_turns(kept: Conversations, last: int | None, left: list[str]) -> None:
     for number in range(3):
         kept.add("c", ME, turn(str(number)))
     kept.add("other", ME, turn("stays"))
@@ -90,7 +99,7 @@ def test_a_conversation_is_forgotten_or_its_last_turns(kept: Conversations, last
     assert (questions(kept), questions(kept, "other")) == (left, ["stays"])
 
 
-def test_a_turn_follows_a_document_that_got_another_id(database: Database, kept: Conversations):
+def test_a_turn_follows_a_document_that_got_another_id(database: Database, kept: Conversations) -> None:
     kept.add("c", ME, turn("first", "old", "stays"))
     move(database, Moved(old="old", new="new", document_id="t/2"))
     (followed,) = kept.turns("c", ME)
@@ -99,14 +108,14 @@ def test_a_turn_follows_a_document_that_got_another_id(database: Database, kept:
     assert [(p.chunk_ids, p.label) for p in followed.passages] == [(("new",), "aaaa"), (("stays",), "aaaa")]
 
 
-def test_a_turn_follows_a_document_that_moved_twice(database: Database, kept: Conversations):
+def test_a_turn_follows_a_document_that_moved_twice(database: Database, kept: Conversations) -> None:
     kept.add("c", ME, turn("first", "one"))
     move(database, Moved(old="one", new="two", document_id="t/2"))
     move(database, Moved(old="two", new="three", document_id="t/3"))
     assert kept.turns("c", ME)[0].stands_on == ("three",)
 
 
-def test_a_turn_follows_a_document_that_came_back(database: Database, kept: Conversations):
+def test_a_turn_follows_a_document_that_came_back(database: Database, kept: Conversations) -> None:
     kept.add("c", ME, turn("first", "one"))
     move(database, Moved(old="one", new="two", document_id="t/2"))
     move(database, Moved(old="two", new="one", document_id="t/1"))
@@ -114,19 +123,19 @@ def test_a_turn_follows_a_document_that_came_back(database: Database, kept: Conv
     assert (back.stands_on, back.passages[0].document.id) == (("one",), "t/1")
 
 
-def test_a_turn_follows_a_document_that_came_back_and_went_again(database: Database, kept: Conversations):
+def test_a_turn_follows_a_document_that_came_back_and_went_again(database: Database, kept: Conversations) -> None:
     kept.add("c", ME, turn("first", "one"))
     for old, new in (("one", "two"), ("two", "one"), ("one", "three")):
         move(database, Moved(old=old, new=new, document_id=f"t/{new}"))
     assert kept.turns("c", ME)[0].stands_on == ("three",)
 
 
-def test_where_documents_went_is_not_noted_without_a_conversation(database: Database, kept: Conversations):
+def test_where_documents_went_is_not_noted_without_a_conversation(database: Database, kept: Conversations) -> None:
     move(database, Moved(old="one", new="two", document_id="t/2"))
     kept.add("c", ME, turn("first", "one"))
     assert kept.turns("c", ME)[0].stands_on == ("one",)
 
 
-def test_a_turn_is_lost_with_one_passage_that_may_not_be_seen():
+def test_a_turn_is_lost_with_one_passage_that_may_not_be_seen() -> None:
     turns = [turn("both", "a", "b"), turn("one", "a"), turn("none")]
     assert [each.question for each in without_lost(turns, {"a"})] == ["one", "none"]

@@ -20,18 +20,18 @@ def silence(database: Database, job_id: int) -> None:
         connection.execute(sa.update(table).where(table.c.id == job_id).values(alive_at=0.0))
 
 
-def test_a_new_job_waits_with_what_was_asked(jobs: Jobs):
+def test_a_new_job_waits_with_what_was_asked(jobs: Jobs) -> None:
     job = jobs.add({"sources": ["shop"], "full": True})
     assert (job.status, job.sources, job.request["full"], job.is_active) == ("queued", ["shop"], True, True)
     assert jobs.get(job.id) == job
 
 
-def test_an_unknown_job_is_none(jobs: Jobs):
+def test_an_unknown_job_is_none(jobs: Jobs) -> None:
     assert jobs.get(999) is None
 
 
 @pytest.mark.parametrize("started", [False, True])
-def test_a_source_that_another_job_has_is_refused(jobs: Jobs, started: bool):
+def test_a_source_that_another_job_has_is_refused(jobs: Jobs, started: bool) -> None:
     first = jobs.add({"sources": ["docs", "shop"]})
     if started:
         jobs.start(first.id)
@@ -41,7 +41,7 @@ def test_a_source_that_another_job_has_is_refused(jobs: Jobs, started: bool):
 
 
 @pytest.mark.parametrize("status", ["done", "failed", "cancelled"])
-def test_a_job_that_has_ended_lets_its_sources_go(jobs: Jobs, status: str):
+def test_a_job_that_has_ended_lets_its_sources_go(jobs: Jobs, status: str) -> None:
     first = jobs.add({"sources": ["shop"]})
     jobs.end(first.id, status, {"shop": {"read": 1}})
     assert jobs.add({"sources": ["shop"]}).is_active
@@ -51,7 +51,7 @@ def test_a_job_that_has_ended_lets_its_sources_go(jobs: Jobs, status: str):
     assert ended.ended_at is not None
 
 
-def test_a_job_tells_how_far_it_is_and_learns_that_it_is_to_end(jobs: Jobs):
+def test_a_job_tells_how_far_it_is_and_learns_that_it_is_to_end(jobs: Jobs) -> None:
     job = jobs.add({"sources": ["shop"]})
     jobs.start(job.id)
     assert jobs.tell(job.id, {"shop": {"read": 1}}) is False
@@ -62,7 +62,7 @@ def test_a_job_tells_how_far_it_is_and_learns_that_it_is_to_end(jobs: Jobs):
     assert (told.status, told.progress, told.started_at is not None) == ("running", {"shop": {"read": 2}}, True)
 
 
-def test_a_job_that_has_ended_cannot_be_cancelled(jobs: Jobs):
+def test_a_job_that_has_ended_cannot_be_cancelled(jobs: Jobs) -> None:
     job = jobs.add({"sources": ["shop"]})
     jobs.end(job.id, "done", {})
     jobs.cancel(job.id)
@@ -71,7 +71,7 @@ def test_a_job_that_has_ended_cannot_be_cancelled(jobs: Jobs):
     assert not ended.cancelled
 
 
-def test_a_job_whose_process_is_silent_is_broken_and_holds_nothing(database: Database, jobs: Jobs):
+def test_a_job_whose_process_is_silent_is_broken_and_holds_nothing(database: Database, jobs: Jobs) -> None:
     job = jobs.add({"sources": ["shop"]})
     silence(database, job.id)
     assert jobs.add({"sources": ["shop"]}).is_active
@@ -80,7 +80,7 @@ def test_a_job_whose_process_is_silent_is_broken_and_holds_nothing(database: Dat
     assert (broken.status, broken.ended_at is not None) == ("broken", True)
 
 
-def test_a_silent_job_is_shown_as_broken_and_one_that_has_ended_stays_as_it_was(database: Database, jobs: Jobs):
+def test_a_silent_job_is_shown_as_broken_and_one_that_has_ended_stays_as_it_was(database: Database, jobs: Jobs) -> None:
     for status in ("", "done"):
         job = jobs.add({"sources": [f"shop {status}"]})
         if status:
@@ -89,14 +89,14 @@ def test_a_silent_job_is_shown_as_broken_and_one_that_has_ended_stays_as_it_was(
     assert [job.status for job in jobs.page(limit=9)] == ["done", "broken"]
 
 
-def test_jobs_are_shown_newest_first_a_page_at_a_time(jobs: Jobs):
+def test_jobs_are_shown_newest_first_a_page_at_a_time(jobs: Jobs) -> None:
     ids = [jobs.add({"sources": [f"shop {number}"]}).id for number in range(5)]
     first = [job.id for job in jobs.page(limit=2)]
     assert first == ids[:-3:-1]
     assert [job.id for job in jobs.page(limit=9, before=first[-1])] == ids[2::-1]
 
 
-def test_jobs_of_some_states_only_are_shown(jobs: Jobs):
+def test_jobs_of_some_states_only_are_shown(jobs: Jobs) -> None:
     first, second = (jobs.add({"sources": [name]}).id for name in ("a", "b"))
     jobs.end(first, "failed", {})
     assert [job.id for job in jobs.page(limit=9, statuses=("failed", "done"))] == [first]

@@ -29,24 +29,24 @@ def take(database: Database) -> int:
         return acquire(connection, "shop", lease_s=60).run
 
 
-def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(database: Database):
+def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_taken_over(database: Database) -> None:
     hold(database, pid=GONE)
     assert take(database) == 8
 
 
-def test_the_lease_of_a_process_that_lives_is_not_taken_over_and_its_holder_is_named(database: Database):
+def test_the_lease_of_a_process_that_lives_is_not_taken_over_and_its_holder_is_named(database: Database) -> None:
     hold(database, pid=os.getpid())
     with pytest.raises(SourceBusy, match=rf"being ingested by host:{os.getpid()}\. Wait .* \(3\d\d\d s\)"):
         take(database)
 
 
-def test_of_a_process_of_another_machine_nothing_is_known_until_its_lease_ends(database: Database):
+def test_of_a_process_of_another_machine_nothing_is_known_until_its_lease_ends(database: Database) -> None:
     hold(database, pid=GONE, place="another machine")
     with pytest.raises(SourceBusy):
         take(database)
 
 
-def test_a_lease_that_has_ended_is_taken_over_and_its_run_is_broken(database: Database):
+def test_a_lease_that_has_ended_is_taken_over_and_its_run_is_broken(database: Database) -> None:
     hold(database, pid=os.getpid(), for_s=-1)
     take(database)
     with database.read() as connection:
@@ -54,13 +54,13 @@ def test_a_lease_that_has_ended_is_taken_over_and_its_run_is_broken(database: Da
     assert status == "broken"
 
 
-def test_a_run_that_was_never_finished_leaves_no_run_behind(database: Database):
+def test_a_run_that_was_never_finished_leaves_no_run_behind(database: Database) -> None:
     with database.write() as connection:
         release(connection, acquire(connection, "shop", lease_s=60))
     assert Overview(database).summary("shop")["last_run"] is None
 
 
-def test_a_renewal_puts_the_end_of_a_lease_off(database: Database):
+def test_a_renewal_puts_the_end_of_a_lease_off(database: Database) -> None:
     with database.write() as connection:
         lease = acquire(connection, "shop", lease_s=-1)
         renew(connection, lease, lease_s=60)
@@ -68,7 +68,7 @@ def test_a_renewal_puts_the_end_of_a_lease_off(database: Database):
             acquire(connection, "shop", lease_s=60)
 
 
-def test_a_heartbeat_renews_until_the_lease_is_lost_and_then_no_more():
+def test_a_heartbeat_renews_until_the_lease_is_lost_and_then_no_more() -> None:
     beats: list[int] = []
 
     def lose_the_third() -> None:
@@ -83,7 +83,7 @@ def test_a_heartbeat_renews_until_the_lease_is_lost_and_then_no_more():
     assert beats == [0, 1, 2]
 
 
-def test_a_heartbeat_outlives_a_store_that_is_away_for_a_moment():
+def test_a_heartbeat_outlives_a_store_that_is_away_for_a_moment() -> None:
     beats: list[int] = []
 
     def fail_first() -> None:

@@ -37,7 +37,7 @@ class Settled(WriteBehind):
         super().settle(documents)
 
 
-def test_what_is_still_being_committed_of_a_batch_s_documents_is_waited_for_before_the_ledger_is_asked():
+def test_what_is_still_being_committed_of_a_batch_s_documents_is_waited_for_before_the_ledger_is_asked() -> None:
     calls: list[object] = []
     parts = Store(ledger=Asked(calls)).parts
     with parts.ledger.lease("shop") as lease:

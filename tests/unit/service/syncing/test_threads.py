@@ -9,11 +9,11 @@ from rag.errors import RunStopped
 from service.syncing.threads import WriteBehind, read_ahead
 
 
-def test_items_come_in_order():
+def test_items_come_in_order() -> None:
     assert list(read_ahead(iter(range(100)), size=2, stop=threading.Event())) == list(range(100))
 
 
-def test_no_more_is_read_ahead_than_was_said():
+def test_no_more_is_read_ahead_than_was_said() -> None:
     read: list[int] = []
     third = threading.Event()
 
@@ -31,7 +31,7 @@ def test_no_more_is_read_ahead_than_was_said():
     assert max(read) <= 4  # one taken, two waiting, one that waits for room, and one that it went on to
 
 
-def test_an_error_of_the_source_is_raised_behind_what_came_before_it():
+def test_an_error_of_the_source_is_raised_behind_what_came_before_it() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise ZeroDivisionError
@@ -42,7 +42,7 @@ def test_an_error_of_the_source_is_raised_behind_what_came_before_it():
         next(ahead)
 
 
-def test_a_run_that_is_to_stop_gets_no_more_items_and_the_source_is_closed():
+def test_a_run_that_is_to_stop_gets_no_more_items_and_the_source_is_closed() -> None:
     stop, closed = threading.Event(), threading.Event()
 
     def items() -> Iterator[int]:
@@ -70,7 +70,7 @@ def fail() -> None:
     raise ZeroDivisionError
 
 
-def test_tasks_run_in_order_and_are_done_when_it_is_drained(behind: WriteBehind):
+def test_tasks_run_in_order_and_are_done_when_it_is_drained(behind: WriteBehind) -> None:
     done: list[int] = []
     for number in range(20):
         behind.submit(lambda number=number: done.append(number))  # type: ignore[misc]
@@ -78,7 +78,7 @@ def test_tasks_run_in_order_and_are_done_when_it_is_drained(behind: WriteBehind)
     assert done == list(range(20))
 
 
-def test_an_error_is_raised_by_what_comes_next_and_nothing_more_is_done(behind: WriteBehind):
+def test_an_error_is_raised_by_what_comes_next_and_nothing_more_is_done(behind: WriteBehind) -> None:
     done: list[int] = []
     behind.submit(fail)
     with pytest.raises(ZeroDivisionError):
@@ -88,13 +88,13 @@ def test_an_error_is_raised_by_what_comes_next_and_nothing_more_is_done(behind: 
     assert done == []
 
 
-def test_an_error_is_raised_at_the_end_where_nothing_comes_next(behind: WriteBehind):
+def test_an_error_is_raised_at_the_end_where_nothing_comes_next(behind: WriteBehind) -> None:
     behind.submit(fail)
     with pytest.raises(ZeroDivisionError):
         behind.drain()
 
 
-def test_what_writes_a_document_is_waited_for_and_what_writes_others_is_not(behind: WriteBehind):
+def test_what_writes_a_document_is_waited_for_and_what_writes_others_is_not(behind: WriteBehind) -> None:
     go_on, done = threading.Event(), threading.Event()
 
     def write() -> None:
@@ -109,7 +109,7 @@ def test_what_writes_a_document_is_waited_for_and_what_writes_others_is_not(behi
     assert done.is_set()
 
 
-def test_what_waits_is_still_done_when_it_is_closed():
+def test_what_waits_is_still_done_when_it_is_closed() -> None:
     behind, done = WriteBehind(size=2), threading.Event()
     behind.submit(done.set)
     behind.close()

@@ -1,5 +1,8 @@
 """Points of chunks: no text is embedded twice, and one that is refused takes only its own document along."""
 
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
 import pytest
 
 from rag.chunking import dense_text, split
@@ -14,11 +17,11 @@ def chunks(*texts: str) -> list[Chunk]:
     return [split(row(number, text), CharacterCounter(), max_tokens=80)[0] for number, text in enumerate(texts)]
 
 
-def vectors(embedder: HashEmbedder, **fields: object) -> Vectors:
+def vectors(embedder: HashEmbedder, **fields: Any) -> Vectors:
     return Vectors(embedder=embedder, sparse=TermEncoder(), **{"stored": {}, **fields})
 
 
-def test_a_text_that_several_chunks_have_is_embedded_once():
+def test_a_text_that_several_chunks_have_is_embedded_once() -> None:
     embedder = CountingEmbedder()
     made = vectors(embedder)
     points = made.points(chunks("same", "same", "other"))
@@ -26,7 +29,7 @@ def test_a_text_that_several_chunks_have_is_embedded_once():
     assert points[0].dense == points[1].dense != points[2].dense
 
 
-def test_a_text_that_is_stored_is_not_embedded_again():
+def test_a_text_that_is_stored_is_not_embedded_again() -> None:
     embedder = CountingEmbedder()
     first, other = chunks("stored", "other")
     made = vectors(embedder, stored={dense_text(first): [0.5] * 32})
@@ -35,7 +38,7 @@ def test_a_text_that_is_stored_is_not_embedded_again():
     assert points[0].dense == [0.5] * 32
 
 
-def test_a_refused_text_is_told_by_its_document_and_the_others_are_embedded():
+def test_a_refused_text_is_told_by_its_document_and_the_others_are_embedded() -> None:
     made = vectors(CountingEmbedder())
     points = made.points(chunks("one", "poison", "three", "four", "five"))
     assert [point.chunk.text for point in points] == ["one", "three", "four", "five"]
@@ -43,28 +46,28 @@ def test_a_refused_text_is_told_by_its_document_and_the_others_are_embedded():
     assert made.embedded == 4
 
 
-def test_no_part_of_a_document_that_was_refused_comes_later():
+def test_no_part_of_a_document_that_was_refused_comes_later() -> None:
     made = vectors(CountingEmbedder())
     made.points(chunks("zero", "poison"))
     assert [point.chunk.document.id for point in made.points(chunks("more of zero", "more of one"))] == ["t/0"]
 
 
-def test_an_embedder_that_is_away_is_no_fault_of_a_text():
+def test_an_embedder_that_is_away_is_no_fault_of_a_text() -> None:
     class Away(HashEmbedder):
-        def embed(self, texts, *, query=False):
+        def embed(self, texts: Sequence[str], *, query: bool = False) -> NoReturn:
             raise EmbedderUnavailable("away")
 
     with pytest.raises(EmbedderUnavailable):
         vectors(Away()).points(chunks("one", "two"))
 
 
-def test_nothing_is_asked_of_the_embedder_for_no_text():
+def test_nothing_is_asked_of_the_embedder_for_no_text() -> None:
     embedder = CountingEmbedder()
     assert vectors(embedder).points([]) == []
     assert embedder.asked == []
 
 
-def test_a_row_is_found_by_the_words_of_its_title():
+def test_a_row_is_found_by_the_words_of_its_title() -> None:
     (point,) = vectors(HashEmbedder()).points(chunks("text"))
     words = TermEncoder().encode(["t 0\ntext"])[0]
     assert point.sparse == words

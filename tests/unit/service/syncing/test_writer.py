@@ -1,6 +1,7 @@
 """What a run writes: points first, then their commit, and nothing more once it was taken over."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -33,17 +34,18 @@ def stored(number: int, *made: Point) -> StoredDocument:
 
 def take_over(writer: Writer, changes: Changes = Changes()) -> None:
     """Another run takes the source over, commits something, and ends."""
-    writer.ledger.expire("shop")
-    with writer.ledger.lease("shop") as lease:
-        writer.ledger.commit(lease, changes)
+    ledger: Any = writer.ledger  # the fake, whose leases can be made to expire
+    ledger.expire("shop")
+    with ledger.lease("shop") as lease:
+        ledger.commit(lease, changes)
 
 
-def test_points_are_stored_before_they_are_committed_and_the_stale_go_after(writer: Writer, calls: list[str]):
+def test_points_are_stored_before_they_are_committed_and_the_stale_go_after(writer: Writer, calls: list[str]) -> None:
     writer.commit(points(row(1)), Changes(changed=[stored(1)]), ["stale"])
     assert calls == ["renew", "upsert", "commit", "delete", "mark"]
 
 
-def test_a_commit_of_points_gives_the_ledger_and_the_index_the_same_new_generation(writer: Writer):
+def test_a_commit_of_points_gives_the_ledger_and_the_index_the_same_new_generation(writer: Writer) -> None:
     writer.commit(points(row(1)), Changes(), [])
     first = writer.ledger.generation("shop")
     writer.upsert(points(row(2)))
@@ -51,14 +53,16 @@ def test_a_commit_of_points_gives_the_ledger_and_the_index_the_same_new_generati
     assert first != writer.ledger.generation("shop") == writer.index.marked("shop") != ""
 
 
-def test_a_commit_that_only_makes_points_stale_gives_a_new_generation_too(writer: Writer):
+def test_a_commit_that_only_makes_points_stale_gives_a_new_generation_too(writer: Writer) -> None:
     writer.commit(points(row(1)), Changes(), [])
     first = writer.ledger.generation("shop")
     writer.commit([], Changes(), ["stale"])
     assert first != writer.ledger.generation("shop") == writer.index.marked("shop")
 
 
-def test_a_commit_without_points_leaves_the_generation_and_asks_nothing_of_the_index(writer: Writer, calls: list[str]):
+def test_a_commit_without_points_leaves_the_generation_and_asks_nothing_of_the_index(
+    writer: Writer, calls: list[str]
+) -> None:
     writer.commit(points(row(1)), Changes(), [])
     first = writer.ledger.generation("shop")
     calls.clear()
@@ -66,14 +70,14 @@ def test_a_commit_without_points_leaves_the_generation_and_asks_nothing_of_the_i
     assert (writer.ledger.generation("shop"), calls) == (first, ["commit"])
 
 
-def test_the_index_is_not_marked_while_it_is_made_good(writer: Writer):
+def test_the_index_is_not_marked_while_it_is_made_good(writer: Writer) -> None:
     writer.marks = False
     writer.commit(points(row(1)), Changes(), [])
     writer.remove([stored(1)])
     assert (writer.index.marked("shop"), writer.ledger.generation("shop") != "") == ("", True)
 
 
-def test_a_removed_document_goes_with_its_points(writer: Writer, calls: list[str]):
+def test_a_removed_document_goes_with_its_points(writer: Writer, calls: list[str]) -> None:
     made = points(row(1))
     writer.commit(made, Changes(changed=[stored(1, *made)]), [])
     calls.clear()
@@ -82,12 +86,12 @@ def test_a_removed_document_goes_with_its_points(writer: Writer, calls: list[str
     assert (writer.index.count(), writer.ledger.counts("shop")) == (0, (0, 0))
 
 
-def test_documents_without_points_ask_no_deletion_of_the_index(writer: Writer, calls: list[str]):
+def test_documents_without_points_ask_no_deletion_of_the_index(writer: Writer, calls: list[str]) -> None:
     writer.remove([stored(1)])
     assert calls == ["renew", "remove", "mark"]
 
 
-def test_a_run_that_was_taken_over_stores_and_deletes_nothing_more(writer: Writer):
+def test_a_run_that_was_taken_over_stores_and_deletes_nothing_more(writer: Writer) -> None:
     made = points(row(1))
     writer.commit(made, Changes(changed=[stored(1, *made)]), [])
     take_over(writer)
@@ -99,7 +103,7 @@ def test_a_run_that_was_taken_over_stores_and_deletes_nothing_more(writer: Write
 
 
 @pytest.mark.parametrize("more", [points(row(2)), []])
-def test_a_run_that_was_taken_over_takes_back_what_it_did_not_commit(writer: Writer, more: list[Point]):
+def test_a_run_that_was_taken_over_takes_back_what_it_did_not_commit(writer: Writer, more: list[Point]) -> None:
     writer.upsert(points(row(1)))
     take_over(writer)
     with pytest.raises(LeaseLost):
@@ -107,7 +111,7 @@ def test_a_run_that_was_taken_over_takes_back_what_it_did_not_commit(writer: Wri
     assert writer.index.count() == 0
 
 
-def test_points_that_the_other_run_has_committed_meanwhile_stay(writer: Writer):
+def test_points_that_the_other_run_has_committed_meanwhile_stay(writer: Writer) -> None:
     made = points(row(1))
     writer.upsert([*made, *points(row(2))])
     take_over(writer, Changes(changed=[stored(1, *made)]))

@@ -21,11 +21,11 @@ from connectors.sql.changes.patience import Patience
         (None, None),
     ],
 )
-def test_rows_are_read_again_from_a_while_before_the_newest_time(newest: Any, start: Any):
+def test_rows_are_read_again_from_a_while_before_the_newest_time(newest: Any, start: Any) -> None:
     assert Patience(overlap=300).start(newest) == start
 
 
-def test_the_whole_table_is_compared_every_so_often():
+def test_the_whole_table_is_compared_every_so_often() -> None:
     patience = Patience(reconcile_every=60)
     assert patience.is_due(100.0, now=160.0)
     assert not patience.is_due(100.0, now=159.9)

@@ -13,7 +13,7 @@ def chain(*bounds: object) -> list[Range]:
     return [Range(number=i, low=low, high=high) for i, (low, high) in enumerate(pairwise(edges))]
 
 
-def test_ranges_come_in_order_by_their_bounds_alone():
+def test_ranges_come_in_order_by_their_bounds_alone() -> None:
     whole = chain("b", "A", "ä", 5.5)
     assert in_order(whole[::-1]) == whole
     assert in_order([]) == []
@@ -21,22 +21,22 @@ def test_ranges_come_in_order_by_their_bounds_alone():
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_overlapping_ranges_do_not_hold_together(number: int):
+def test_overlapping_ranges_do_not_hold_together(number: int) -> None:
     """As a split leaves them that was kept in part: the pieces, and what they were cut from."""
     whole = chain(10, 20, 30)
     piece = replace(whole[number], number=9, high=(12 + 10 * number,))
     assert in_order([*whole, piece]) is None
 
 
-def test_ranges_with_a_gap_do_not_hold_together():
+def test_ranges_with_a_gap_do_not_hold_together() -> None:
     whole = chain(10, 20, 30)
     assert in_order([*whole[:1], *whole[2:]]) is None
     assert in_order(whole[1:]) is None
 
 
-def test_a_range_comes_back_from_its_note():
+def test_a_range_comes_back_from_its_note() -> None:
     noted = note_of("t", Range(number=4, low=(1, "a"), high=None), {"1": 5, "2": 2**60}, ["3"])
     assert noted.gone == ("t/3",)
-    back = range_of(noted.name, noted.head)
+    back = range_of(noted.name, noted.head or {})
     assert (back.low, back.high, back.rows, back.total) == ((1, "a"), None, 2, 5 + 2**60)
     assert digests_in(noted.body) == {"1": 5, "2": 2**60}

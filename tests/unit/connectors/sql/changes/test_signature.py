@@ -34,12 +34,12 @@ def labelled(**options: Any) -> Place:
         {"place": Place(source="shop", url="sqlite:///other.sqlite")},
     ],
 )
-def test_whatever_rows_hang_on_changes_it(changed: dict[str, Any]):
+def test_whatever_rows_hang_on_changes_it(changed: dict[str, Any]) -> None:
     assert signature(**changed) != signature()
     assert signature() == signature()
 
 
-def test_rows_that_say_who_may_see_them_are_read_by_rules_that_have_a_number():
+def test_rows_that_say_who_may_see_them_are_read_by_rules_that_have_a_number() -> None:
     assert signature(place=labelled(acl_column="body"))["rights"] == 2
     assert "rights" not in signature()
 
@@ -48,10 +48,10 @@ def columns(**types: str) -> dict[str, Any]:
     return {"columns": types}
 
 
-def test_what_became_of_columns_is_told():
+def test_what_became_of_columns_is_told() -> None:
     told = drift(columns(a="INT", b="INT", c="INT"), columns(a="INT", b="TEXT", d="INT"), "t")
     assert told.startswith("Table t: column d was added; column c was removed; column b is TEXT, was INT.")
 
 
-def test_nothing_is_told_where_no_column_changed():
+def test_nothing_is_told_where_no_column_changed() -> None:
     assert drift(columns(a="INT"), columns(a="INT"), "t") == ""

@@ -10,7 +10,7 @@ ALBUM = {"id": sa.Integer(), "artist_id": sa.Integer()}
 ARTIST = Reference(columns=("artist_id",), schema=None, table="artist", referenced=("id",), labels=("name",))
 
 
-def test_a_row_stays_though_what_it_refers_to_is_not_there():
+def test_a_row_stays_though_what_it_refers_to_is_not_there() -> None:
     joined = Joined.of(a_table(ALBUM, name="album", references=(ARTIST,)))
     make = ["CREATE TABLE album (id INT, artist_id INT)", "CREATE TABLE artist (id INT, name TEXT)"]
     fill = ["INSERT INTO album VALUES (1, 7), (2, 8)", "INSERT INTO artist VALUES (7, 'AC/DC')"]
@@ -19,7 +19,7 @@ def test_a_row_stays_though_what_it_refers_to_is_not_there():
     assert [tuple(row) for row in rows] == [(1, "AC/DC"), (2, None)]
 
 
-def test_two_references_to_one_table_are_told_apart():
+def test_two_references_to_one_table_are_told_apart() -> None:
     twice = Joined.of(a_table({**ALBUM, "guest_id": sa.Integer()}, references=(ARTIST, second())))
     assert sql_of(twice.select(*twice.labels), "postgresql").count("LEFT OUTER JOIN artist AS r") == 2
 
@@ -28,12 +28,12 @@ def second() -> Reference:
     return Reference(columns=("guest_id",), schema=None, table="artist", referenced=("id",), labels=("name",))
 
 
-def test_alone_it_is_not_joined():
+def test_alone_it_is_not_joined() -> None:
     joined = Joined.of(a_table(ALBUM, references=(ARTIST,)))
     assert "JOIN" not in sql_of(joined.alone(joined.base.c.id), "postgresql")
 
 
-def test_of_a_long_label_only_the_beginning_is_read():
+def test_of_a_long_label_only_the_beginning_is_read() -> None:
     long = Reference(
         columns=("artist_id",), schema=None, table="artist", referenced=("id",), labels=("name", "bio"), long=frozenset({"bio"})
     )  # fmt: skip
@@ -43,7 +43,7 @@ def test_of_a_long_label_only_the_beginning_is_read():
     assert "substr(r0.name" not in text
 
 
-def test_tables_that_others_inherit_from_are_read_without_those():
+def test_tables_that_others_inherit_from_are_read_without_those() -> None:
     parent = Reference(
         columns=("artist_id",), schema=None, table="artist", referenced=("id",), labels=("name",), only=True
     )

@@ -49,11 +49,11 @@ class Queue:
         asyncio.run(main())
 
 
-def test_a_question_waits_where_its_answer_comes_in_time():
+def test_a_question_waits_where_its_answer_comes_in_time() -> None:
     Queue((10, 5)).ask(left_s=21, answer_s=10)
 
 
-def test_a_question_whose_answer_would_come_too_late_is_refused():
+def test_a_question_whose_answer_would_come_too_late_is_refused() -> None:
     queue = Queue((10, 5))
     with pytest.raises(EngineBusy, match="10 questions are already waiting for the language model") as busy:
         queue.ask(left_s=19, answer_s=10)
@@ -62,13 +62,13 @@ def test_a_question_whose_answer_would_come_too_late_is_refused():
 
 
 @pytest.mark.parametrize(("answer_s", "told_s"), [(0.1, 1.0), (1000.0, 60.0)])
-def test_nobody_is_told_to_wait_for_less_than_a_second_or_more_than_a_minute(answer_s: float, told_s: float):
+def test_nobody_is_told_to_wait_for_less_than_a_second_or_more_than_a_minute(answer_s: float, told_s: float) -> None:
     with pytest.raises(EngineBusy) as busy:
         Queue((5, 5)).ask(left_s=0.01, answer_s=answer_s)
     assert busy.value.retry_after_s == told_s
 
 
-def test_a_queue_that_is_full_refuses_whatever_time_is_left():
+def test_a_queue_that_is_full_refuses_whatever_time_is_left() -> None:
     Queue((63, 1)).ask()
     with pytest.raises(EngineBusy):
         Queue((64, 1)).ask()
@@ -76,7 +76,7 @@ def test_a_queue_that_is_full_refuses_whatever_time_is_left():
         Queue((3, 1), most_waiting=3).ask()
 
 
-def test_the_queues_of_all_engines_count_together_and_each_is_shown():
+def test_the_queues_of_all_engines_count_together_and_each_is_shown() -> None:
     queue = Queue((2, 1), (3, 4))
     with pytest.raises(EngineBusy, match="5 questions are already waiting"):
         queue.ask(left_s=9.9, answer_s=10)
@@ -84,17 +84,17 @@ def test_the_queues_of_all_engines_count_together_and_each_is_shown():
     assert shown == [2, 3]
 
 
-def test_an_engine_that_tells_nothing_refuses_nobody():
+def test_an_engine_that_tells_nothing_refuses_nobody() -> None:
     Queue(None).ask(left_s=0.1, answer_s=1000)
 
 
-def test_without_engines_nothing_is_asked():
+def test_without_engines_nothing_is_asked() -> None:
     queue = Queue()
     queue.ask()
     assert queue.admission._look is None
 
 
-def test_the_engines_are_asked_once_a_second_at_most():
+def test_the_engines_are_asked_once_a_second_at_most() -> None:
     queue = Queue((1, 1))
 
     async def main() -> None:
@@ -110,7 +110,7 @@ def test_the_engines_are_asked_once_a_second_at_most():
     assert str(queue.hosts.requests[0].url) == "http://e0/metrics"
 
 
-def test_how_long_an_answer_takes_is_learned_slowly():
+def test_how_long_an_answer_takes_is_learned_slowly() -> None:
     admission = Queue().admission
     admission.answered(10)
     assert admission._answer_s == 10

@@ -61,14 +61,14 @@ def refused(made: Authenticator, authorization: str, needs: Right | None = None)
     return refusal.value.status_code, refusal.value.detail, (refusal.value.headers or {}).get("WWW-Authenticate", "")
 
 
-def test_until_a_first_key_is_made_everybody_is_the_configured_identity_with_every_right(keys: CountingKeys):
+def test_until_a_first_key_is_made_everybody_is_the_configured_identity_with_every_right(keys: CountingKeys) -> None:
     made = authenticator(keys, identity={"tenant": "acme", "groups": ["hr"]})
     caller = known(made, "", "admin")
     assert (caller.name, caller.rights.scopes, caller.subject) == ("anybody", RIGHTS, "")
     assert caller.identity == Identity(tenant="acme", groups=("hr",))
 
 
-def test_once_a_key_is_made_every_request_needs_one(keys: CountingKeys):
+def test_once_a_key_is_made_every_request_needs_one(keys: CountingKeys) -> None:
     keys.create("shop", Rights())
     status, detail, challenge = refused(authenticator(keys), "")
     assert (status, challenge) == (401, "Bearer")
@@ -76,25 +76,25 @@ def test_once_a_key_is_made_every_request_needs_one(keys: CountingKeys):
 
 
 @pytest.mark.parametrize("authorization", ["Basic x", "Bearer", "Bearer   ", "cwk_1"])
-def test_what_is_no_bearer_token_is_refused(keys: CountingKeys, authorization: str):
+def test_what_is_no_bearer_token_is_refused(keys: CountingKeys, authorization: str) -> None:
     keys.create("shop", Rights())
     assert refused(authenticator(keys), authorization)[0] == 401
 
 
-def test_a_caller_has_their_keys_rights_and_is_known_by_its_id(keys: CountingKeys):
+def test_a_caller_has_their_keys_rights_and_is_known_by_its_id(keys: CountingKeys) -> None:
     key, token = keys.create("shop", Rights(tenant="acme", groups=("hr",)))
     caller = known(authenticator(keys), f"bearer  {token}")
     assert (caller.name, caller.subject, caller.rights) == (key.id, key.id, key.rights)
 
 
 @pytest.mark.parametrize("token", ["cwk_000000000000_" + 43 * "x", "cwk_", "another", "cwk_\udcff"])
-def test_an_unknown_token_is_refused(keys: CountingKeys, token: str):
+def test_an_unknown_token_is_refused(keys: CountingKeys, token: str) -> None:
     keys.create("shop", Rights())
     encoded = token.encode("utf-8", "replace").decode()
     assert refused(authenticator(keys), f"Bearer {encoded}")[::2] == (401, 'Bearer error="invalid_token"')
 
 
-def test_a_key_without_the_right_is_told_which_it_has(keys: CountingKeys):
+def test_a_key_without_the_right_is_told_which_it_has(keys: CountingKeys) -> None:
     _, token = keys.create("shop", Rights(scopes=("ask", "ingest")))
     made = authenticator(keys)
     assert known(made, f"Bearer {token}", "ingest")
@@ -104,20 +104,20 @@ def test_a_key_without_the_right_is_told_which_it_has(keys: CountingKeys):
     )
 
 
-def test_an_administrators_key_may_do_everything(keys: CountingKeys):
+def test_an_administrators_key_may_do_everything(keys: CountingKeys) -> None:
     _, token = keys.create("ops", Rights(scopes=("admin",)))
     assert known(authenticator(keys), f"Bearer {token}", "ask")
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired"])
-def test_a_key_that_has_ended_is_unknown(keys: CountingKeys, how: str):
+def test_a_key_that_has_ended_is_unknown(keys: CountingKeys, how: str) -> None:
     key, token = keys.create("shop", Rights(), expires_s=-1.0 if how == "expired" else None)
     if how == "revoked":
         keys.revoke(key.id)
     assert refused(authenticator(keys), f"Bearer {token}")[0] == 401
 
 
-def test_a_key_is_looked_up_once_a_second(keys: CountingKeys, clock: Clock):
+def test_a_key_is_looked_up_once_a_second(keys: CountingKeys, clock: Clock) -> None:
     key, token = keys.create("shop", Rights())
     made = authenticator(keys)
     for clock.now in (1000.0, 1000.5, 1000.99):
@@ -129,7 +129,7 @@ def test_a_key_is_looked_up_once_a_second(keys: CountingKeys, clock: Clock):
     assert keys.asked == ["any", "find", "find"]
 
 
-def test_a_token_of_no_key_is_looked_up_once_a_second_too(keys: CountingKeys, clock: Clock):
+def test_a_token_of_no_key_is_looked_up_once_a_second_too(keys: CountingKeys, clock: Clock) -> None:
     keys.create("shop", Rights())
     made = authenticator(keys)
     for _ in range(3):
@@ -137,7 +137,7 @@ def test_a_token_of_no_key_is_looked_up_once_a_second_too(keys: CountingKeys, cl
     assert keys.asked == ["any", "find"]
 
 
-def test_whether_there_is_a_key_is_looked_up_once_a_second_until_there_is_one(keys: CountingKeys, clock: Clock):
+def test_whether_there_is_a_key_is_looked_up_once_a_second_until_there_is_one(keys: CountingKeys, clock: Clock) -> None:
     made = authenticator(keys)
     for clock.now in (1000.0, 1000.9, 1001.0):
         known(made, "")
@@ -148,7 +148,7 @@ def test_whether_there_is_a_key_is_looked_up_once_a_second_until_there_is_one(ke
     assert keys.asked == ["any", "any", "any"]
 
 
-def test_a_first_key_closes_the_service_within_a_second(keys: CountingKeys, clock: Clock):
+def test_a_first_key_closes_the_service_within_a_second(keys: CountingKeys, clock: Clock) -> None:
     made = authenticator(keys)
     known(made, "")
     keys.create("shop", Rights())
@@ -157,7 +157,9 @@ def test_a_first_key_closes_the_service_within_a_second(keys: CountingKeys, cloc
     assert refused(made, "")[0] == 401
 
 
-def test_only_the_latest_tokens_are_remembered(keys: CountingKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch):
+def test_only_the_latest_tokens_are_remembered(
+    keys: CountingKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("service.http.access.authenticator._KEPT", 2)
     keys.create("shop", Rights())
     made = authenticator(keys)
@@ -166,7 +168,7 @@ def test_only_the_latest_tokens_are_remembered(keys: CountingKeys, clock: Clock,
     assert keys.asked.count("find") == 4
 
 
-def test_with_a_provider_there_is_no_open_door(keys: CountingKeys):
+def test_with_a_provider_there_is_no_open_door(keys: CountingKeys) -> None:
     oidc = {"issuer": "https://id.example", "audience": "citewell"}
     made = authenticator(keys, auth={"oidc": oidc})
     assert asyncio.run(made.is_closed())
@@ -175,7 +177,7 @@ def test_with_a_provider_there_is_no_open_door(keys: CountingKeys):
     assert keys.asked == []
 
 
-def test_a_store_that_is_away_lets_nobody_in(keys: CountingKeys):
+def test_a_store_that_is_away_lets_nobody_in(keys: CountingKeys) -> None:
     _, token = keys.create("shop", Rights())
 
     class Away(CountingKeys):

@@ -20,17 +20,17 @@ def request(*, scheme: str = "http", **headers: str) -> Request:
 COOKIE = "citewell_key=cwk_1"
 
 
-def test_a_cookie_counts_for_the_page_only_which_sends_a_header_with_it():
+def test_a_cookie_counts_for_the_page_only_which_sends_a_header_with_it() -> None:
     assert credentials(request(cookie=COOKIE, x_citewell_page="1")) == "Bearer cwk_1"
     assert credentials(request(cookie=COOKIE)) == ""
 
 
-def test_a_key_that_is_sent_goes_before_the_cookie():
+def test_a_key_that_is_sent_goes_before_the_cookie() -> None:
     sent = request(cookie=COOKIE, x_citewell_page="1", authorization="Bearer cwk_2")
     assert credentials(sent) == "Bearer cwk_2"
 
 
-def test_without_a_cookie_nothing_is_sent():
+def test_without_a_cookie_nothing_is_sent() -> None:
     assert credentials(request(x_citewell_page="1")) == ""
 
 
@@ -43,7 +43,7 @@ def test_without_a_cookie_nothing_is_sent():
         (request(x_forwarded_proto="http"), False),
     ],
 )
-def test_a_cookie_of_an_encrypted_connection_never_leaves_without_encryption(asked: Request, secure: bool):
+def test_a_cookie_of_an_encrypted_connection_never_leaves_without_encryption(asked: Request, secure: bool) -> None:
     response = Response()
     asyncio.run(sign_out(asked, response))
     cookie = response.headers["set-cookie"]

@@ -43,26 +43,26 @@ async def _status(made: Limits, each: Caller) -> int:
     return 200
 
 
-def test_without_a_rate_nobody_is_limited():
+def test_without_a_rate_nobody_is_limited() -> None:
     assert hits(limits(), *[caller()] * 50) == [200] * 50
 
 
-def test_a_caller_has_the_configured_rate_each_their_own():
+def test_a_caller_has_the_configured_rate_each_their_own() -> None:
     a, b = caller("a"), caller("b")
     assert hits(limits(rate="2/hour"), a, a, a, b) == [200, 200, 429, 200]
 
 
-def test_a_keys_own_rate_goes_before_the_configured_one():
+def test_a_keys_own_rate_goes_before_the_configured_one() -> None:
     own = caller(rate="1/hour")
     assert hits(limits(rate="5/hour"), own, own) == [200, 429]
 
 
-def test_each_of_several_rates_holds():
+def test_each_of_several_rates_holds() -> None:
     assert hits(limits(rate="2/hour;100/day"), *[caller()] * 3) == [200, 200, 429]
     assert hits(limits(rate="100/hour;2/day"), *[caller()] * 3) == [200, 200, 429]
 
 
-def test_a_refused_request_is_told_the_rate_and_counted():
+def test_a_refused_request_is_told_the_rate_and_counted() -> None:
     metrics = Metrics()
     made = Limits(LimitSettings(rate="1/hour"), metrics)
     hits(made, caller())
@@ -80,7 +80,7 @@ class Away(MemoryStorage):
         raise ConnectionError("secret-host:6379")
 
 
-def test_a_storage_that_is_away_limits_nobody_and_is_logged(caplog: pytest.LogCaptureFixture):
+def test_a_storage_that_is_away_limits_nobody_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     away = limits(rate="1/hour", storage="away://")
     assert hits(away, caller(), caller()) == [200, 200]
     assert "rates cannot be counted in limits.storage, and are not limited: ConnectionError" in caplog.text
@@ -97,27 +97,27 @@ def held(made: Limits, *callers: Caller) -> int:
     return len(callers)
 
 
-def test_a_key_has_a_quarter_of_all_places_unless_that_is_configured():
+def test_a_key_has_a_quarter_of_all_places_unless_that_is_configured() -> None:
     assert held(limits(in_flight=8), *[caller()] * 5) == 2
     assert held(limits(in_flight=8, concurrent=3), *[caller()] * 5) == 3
     assert held(limits(in_flight=8, concurrent=3), *[caller(concurrent=4)] * 5) == 4
 
 
-def test_a_key_has_one_place_at_least():
+def test_a_key_has_one_place_at_least() -> None:
     assert held(limits(in_flight=1), *[caller()] * 3) == 1
 
 
-def test_where_there_are_no_keys_one_caller_may_have_all():
+def test_where_there_are_no_keys_one_caller_may_have_all() -> None:
     assert held(limits(in_flight=8), *[caller("anybody", subject="")] * 50) == 50
 
 
-def test_one_callers_requests_take_no_place_from_anothers():
+def test_one_callers_requests_take_no_place_from_anothers() -> None:
     made = limits(concurrent=1)
     with made.share(caller("a")), made.share(caller("b")):
         assert held(made, caller("a")) == 0
 
 
-def test_a_request_that_has_ended_leaves_its_share_and_its_place_however_it_ended():
+def test_a_request_that_has_ended_leaves_its_share_and_its_place_however_it_ended() -> None:
     made = limits(concurrent=1, in_flight=1)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), made.share(caller()), made.place():
@@ -125,7 +125,7 @@ def test_a_request_that_has_ended_leaves_its_share_and_its_place_however_it_ende
     assert made._under_way == {}
 
 
-def test_a_share_that_is_refused_is_counted_and_says_how_many_are_under_way():
+def test_a_share_that_is_refused_is_counted_and_says_how_many_are_under_way() -> None:
     metrics = Metrics()
     made = Limits(LimitSettings(concurrent=1), metrics)
     with made.share(caller()):
@@ -136,7 +136,7 @@ def test_a_share_that_is_refused_is_counted_and_says_how_many_are_under_way():
     assert refused(metrics, "concurrent") == 2
 
 
-def test_the_places_of_all_are_counted_together():
+def test_the_places_of_all_are_counted_together() -> None:
     metrics = Metrics()
     made = Limits(LimitSettings(in_flight=2), metrics)
     with made.place(), made.place(), pytest.raises(HTTPException) as refusal, made.place():

@@ -62,14 +62,14 @@ def known(made: Oidc, given: str) -> Caller | None:
     return asyncio.run(made.caller(given))
 
 
-def test_a_user_has_the_rights_that_the_token_names():
+def test_a_user_has_the_rights_that_the_token_names() -> None:
     caller = known(oidc(Provider("k1")), token(scope="citewell:ingest citewell:nonsense other:admin"))
     assert caller is not None
     assert (caller.name, caller.subject) == ("oidc:ann", f"{ISSUER}|ann")
     assert (caller.rights.scopes, caller.rights.tenant, caller.rights.groups) == (("ingest",), "acme", ("hr",))
 
 
-def test_claims_may_be_lists_or_words_and_have_other_names():
+def test_claims_may_be_lists_or_words_and_have_other_names() -> None:
     made = oidc(Provider("k1"), tenant_claim="org", groups_claim="roles", scope_claim="scp", scope_prefix="")
     caller = known(made, token(org="umbrella", roles="hr it", scp=["ask", "admin"]))
     assert caller is not None
@@ -78,18 +78,18 @@ def test_claims_may_be_lists_or_words_and_have_other_names():
     )  # fmt: skip
 
 
-def test_a_claim_of_another_kind_gives_nothing():
+def test_a_claim_of_another_kind_gives_nothing() -> None:
     caller = known(oidc(Provider("k1")), token(scope=7, groups={"hr": 1}))
     assert caller is not None
     assert (caller.rights.scopes, caller.rights.groups) == ((), ())
 
 
 @pytest.mark.parametrize("tenant", [None, "", 7, ["acme"]])
-def test_a_user_of_no_tenant_is_not_known(tenant: object):
+def test_a_user_of_no_tenant_is_not_known(tenant: object) -> None:
     assert known(oidc(Provider("k1")), token(tenant=tenant)) is None
 
 
-def test_the_configured_tenant_goes_before_the_tokens():
+def test_the_configured_tenant_goes_before_the_tokens() -> None:
     caller = known(oidc(Provider("k1"), tenant="umbrella"), token(tenant=None))
     assert caller is not None
     assert caller.rights.tenant == "umbrella"
@@ -102,39 +102,39 @@ def test_the_configured_tenant_goes_before_the_tokens():
         {"nbf": 9e9}, {"exp": "soon"},
     ],
 )  # fmt: skip
-def test_a_token_with_a_claim_that_does_not_hold_is_refused(given: dict[str, Any]):
+def test_a_token_with_a_claim_that_does_not_hold_is_refused(given: dict[str, Any]) -> None:
     assert known(oidc(Provider("k1")), token(**given)) is None
 
 
-def test_clocks_may_differ_a_little():
+def test_clocks_may_differ_a_little() -> None:
     late = token(exp=time.time() - 20)
     assert known(oidc(Provider("k1")), late) is not None
     assert known(oidc(Provider("k1"), leeway_s=0), late) is None
 
 
-def test_a_token_signed_by_another_key_is_refused():
+def test_a_token_signed_by_another_key_is_refused() -> None:
     assert known(oidc(Provider("k1")), token(signed_by="k2")) is None
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256"])
-def test_a_token_of_another_algorithm_is_refused_before_the_provider_is_asked(algorithm: str):
+def test_a_token_of_another_algorithm_is_refused_before_the_provider_is_asked(algorithm: str) -> None:
     provider = Provider("k1")
     assert known(oidc(provider), token(algorithm=algorithm)) is None
     assert provider.asked == []
 
 
 @pytest.mark.parametrize("given", ["", "a.b", "a.b.c", 9000 * "x"])
-def test_what_is_no_token_is_refused_before_the_provider_is_asked(given: str):
+def test_what_is_no_token_is_refused_before_the_provider_is_asked(given: str) -> None:
     provider = Provider("k1")
     assert known(oidc(provider), given) is None
     assert provider.asked == []
 
 
-def test_a_token_that_names_no_key_is_refused():
+def test_a_token_that_names_no_key_is_refused() -> None:
     assert known(oidc(Provider("k1")), token(kid=None)) is None
 
 
-def test_keys_are_found_through_the_issuer_unless_their_url_is_configured():
+def test_keys_are_found_through_the_issuer_unless_their_url_is_configured() -> None:
     provider = Provider("k1")
     known(oidc(provider), token())
     assert provider.asked == [f"{ISSUER}/.well-known/openid-configuration", f"{ISSUER}/keys"]
@@ -143,7 +143,7 @@ def test_keys_are_found_through_the_issuer_unless_their_url_is_configured():
     assert provider.asked == ["https://keys.example"]
 
 
-def test_keys_that_are_for_encryption_sign_nothing():
+def test_keys_that_are_for_encryption_sign_nothing() -> None:
     assert known(oidc(Provider("k1", use="enc")), token()) is None
     assert known(oidc(Provider("k1", use=None)), token()) is not None
 
@@ -167,7 +167,7 @@ def ask(made: Oidc, given: str) -> Caller | None:
     return found
 
 
-def test_the_provider_is_asked_once_for_many_tokens(clock: Clock):
+def test_the_provider_is_asked_once_for_many_tokens(clock: Clock) -> None:
     provider = Provider("k1")
     made = oidc(provider, jwks_url="https://keys.example")
     for clock.now in (1000.0, 1001.0, 1149.0):
@@ -175,7 +175,7 @@ def test_the_provider_is_asked_once_for_many_tokens(clock: Clock):
     assert len(provider.asked) == 1
 
 
-def test_keys_are_fetched_again_beside_the_requests_before_they_are_too_old(clock: Clock):
+def test_keys_are_fetched_again_beside_the_requests_before_they_are_too_old(clock: Clock) -> None:
     provider = Provider("k1")
     made = oidc(provider, jwks_url="https://keys.example")
     ask(made, token())
@@ -186,7 +186,7 @@ def test_keys_are_fetched_again_beside_the_requests_before_they_are_too_old(cloc
     assert ask(made, token()) is None
 
 
-def test_made_up_key_ids_make_one_fetch_in_half_a_minute(clock: Clock):
+def test_made_up_key_ids_make_one_fetch_in_half_a_minute(clock: Clock) -> None:
     provider = Provider("k1")
     made = oidc(provider, jwks_url="https://keys.example")
     for number in range(5):
@@ -197,7 +197,7 @@ def test_made_up_key_ids_make_one_fetch_in_half_a_minute(clock: Clock):
     assert len(provider.asked) == 2
 
 
-def test_a_new_key_of_the_provider_is_found(clock: Clock):
+def test_a_new_key_of_the_provider_is_found(clock: Clock) -> None:
     provider = Provider("k1")
     made = oidc(provider, jwks_url="https://keys.example")
     ask(made, token())
@@ -207,7 +207,7 @@ def test_a_new_key_of_the_provider_is_found(clock: Clock):
 
 
 @pytest.mark.parametrize("fails", [httpx.ConnectError("away"), ValueError("no JSON"), KeyError("keys"), OSError()])
-def test_a_provider_that_does_not_answer_is_not_the_callers_fault(clock: Clock, fails: Exception):
+def test_a_provider_that_does_not_answer_is_not_the_callers_fault(clock: Clock, fails: Exception) -> None:
     provider = Provider("k1")
     provider.fails = fails
     with pytest.raises(HTTPException) as refusal:
@@ -216,7 +216,7 @@ def test_a_provider_that_does_not_answer_is_not_the_callers_fault(clock: Clock, 
     assert (refusal.value.headers or {})["Retry-After"] == "30"
 
 
-def test_a_provider_that_went_away_leaves_its_keys_for_five_minutes(clock: Clock):
+def test_a_provider_that_went_away_leaves_its_keys_for_five_minutes(clock: Clock) -> None:
     provider = Provider("k1")
     made = oidc(provider, jwks_url="https://keys.example")
     ask(made, token())
@@ -229,6 +229,6 @@ def test_a_provider_that_went_away_leaves_its_keys_for_five_minutes(clock: Clock
 
 
 @pytest.mark.parametrize("document", [{}, [], {"keys": 7}, {"keys": [{"kty": "nonsense"}]}, None])
-def test_a_document_that_is_no_set_of_keys_is_as_none(clock: Clock, document: object):
+def test_a_document_that_is_no_set_of_keys_is_as_none(clock: Clock, document: object) -> None:
     with pytest.raises(HTTPException, match="identity provider does not respond"):
         ask(Oidc(OidcSettings(issuer=ISSUER, audience="c", jwks_url="https://k"), get=lambda url: document), token())

@@ -27,13 +27,13 @@ def asked(client: Client, *, key: str = "", path: str = "/v1/ask", **body: Any) 
     return client("POST", path, key=key, json={"question": QUESTION, **body})
 
 
-def test_a_question_is_answered_with_what_it_stands_on(client: Client):
+def test_a_question_is_answered_with_what_it_stands_on(client: Client) -> None:
     answer = asked(client).json()
     assert answer["text"].startswith(STORES[0])
     assert [citation["quote"] for citation in answer["citations"]] == [STORES[0]]
 
 
-def test_an_answer_can_be_streamed_as_events(serve: Serve):
+def test_an_answer_can_be_streamed_as_events(serve: Serve) -> None:
     client = serve(services_of(generator=ScriptedGenerator("It opens ", "at eleven.")))
     response = asked(client, stream=True)
     events = events_of(response.text)
@@ -42,7 +42,7 @@ def test_an_answer_can_be_streamed_as_events(serve: Serve):
     assert response.headers["cache-control"] == "no-store"
 
 
-def test_a_stream_whose_model_fails_says_that_its_text_is_void(serve: Serve):
+def test_a_stream_whose_model_fails_says_that_its_text_is_void(serve: Serve) -> None:
     failing = ScriptedGenerator("It opens at eleven. And ", GeneratorUnavailable("http://10.0.0.7", public="away"))
     key_client = serve(services_of(generator=failing))
     key = key_client.key()
@@ -53,13 +53,13 @@ def test_a_stream_whose_model_fails_says_that_its_text_is_void(serve: Serve):
     assert "10.0.0.7" not in str(events)
 
 
-def test_what_is_wrong_after_a_stream_has_begun_is_its_last_event(serve: Serve):
+def test_what_is_wrong_after_a_stream_has_begun_is_its_last_event(serve: Serve) -> None:
     services = services_of(generator=ScriptedGenerator(SAID, window_tokens=9000))
     events = events_of(asked(serve(services), stream=True, profile="book").text)
     assert [(name, data["status"]) for name, data in events] == [("error", 422)]
 
 
-def test_a_bug_in_a_stream_is_told_without_its_words(serve: Serve, caplog: pytest.LogCaptureFixture):
+def test_a_bug_in_a_stream_is_told_without_its_words(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     services = services_of(generator=ScriptedGenerator(ZeroDivisionError("/secret")))
     events = events_of(asked(serve(services), stream=True).text)
     assert (events[-1][0], events[-1][1]["status"]) == ("error", 500)
@@ -85,7 +85,7 @@ class Silent(ScriptedGenerator):
 
 
 @pytest.mark.parametrize("stream", ["false", "true"])
-def test_an_answer_whose_client_goes_is_given_up(serve: Serve, stream: str):
+def test_an_answer_whose_client_goes_is_given_up(serve: Serve, stream: str) -> None:
     generator = Silent()
     client = serve(services_of(generator=generator))
     body = f'{{"question": "{QUESTION}", "stream": {stream}}}'.encode()
@@ -128,7 +128,7 @@ def test_an_answer_whose_client_goes_is_given_up(serve: Serve, stream: str):
         ({"max_tokens": 1}, 422),
     ],
 )
-def test_what_is_too_long_or_wrong_is_refused(serve: Serve, body: dict[str, Any], status: int):
+def test_what_is_too_long_or_wrong_is_refused(serve: Serve, body: dict[str, Any], status: int) -> None:
     limits = {"question_bytes": 300, "history_bytes": 100, "filter_bytes": 100}
     client = serve(services_of(settings_of(limits=limits)))
     for stream in (False, True):
@@ -137,7 +137,7 @@ def test_what_is_too_long_or_wrong_is_refused(serve: Serve, body: dict[str, Any]
         assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_sizes_are_bytes_and_exactly_so_many_are_taken(serve: Serve):
+def test_sizes_are_bytes_and_exactly_so_many_are_taken(serve: Serve) -> None:
     limits = {"question_bytes": 100, "history_bytes": 10}
     client = serve(services_of(settings_of(limits=limits)))
     history = [{"role": "user", "content": 5 * "ä"}]
@@ -146,7 +146,7 @@ def test_sizes_are_bytes_and_exactly_so_many_are_taken(serve: Serve):
     assert asked(client, history=[*history, {"role": "assistant", "content": "x"}]).status_code == 413
 
 
-def test_what_is_asked_for_reaches_the_model(serve: Serve):
+def test_what_is_asked_for_reaches_the_model(serve: Serve) -> None:
     generator = ScriptedGenerator('{"opens": "eleven"}')
     schema = {"type": "object"}
     form = {"type": "json_schema", "json_schema": {"schema": schema}}
@@ -157,7 +157,7 @@ def test_what_is_asked_for_reaches_the_model(serve: Serve):
     assert generator.asked[0].sampling == Sampling(max_tokens=50, temperature=0.3, top_p=0.4, json_schema=schema)
 
 
-def test_a_full_engine_refuses_a_question_before_it_is_searched_for(serve: Serve):
+def test_a_full_engine_refuses_a_question_before_it_is_searched_for(serve: Serve) -> None:
     services = services_of(generator=ScriptedGenerator(SAID))
     client = serve(services)
     client.parts.admission = Admission([], most_waiting=0, metrics=client.parts.metrics)
@@ -167,14 +167,16 @@ def test_a_full_engine_refuses_a_question_before_it_is_searched_for(serve: Serve
     assert not services.collection._bound.is_made
 
 
-def test_how_long_answers_take_is_noted_for_the_queue_but_not_of_quotes(serve: Serve):
+def test_how_long_answers_take_is_noted_for_the_queue_but_not_of_quotes(serve: Serve) -> None:
     for generator, noted in ((ScriptedGenerator(SAID), True), (None, False)):
         client = serve(services_of(generator=generator))
         asked(client)
         assert (client.parts.admission._answer_s > 0) is noted
 
 
-def test_a_degraded_answer_is_logged_with_its_reason_and_told_without(serve: Serve, caplog: pytest.LogCaptureFixture):
+def test_a_degraded_answer_is_logged_with_its_reason_and_told_without(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     client = serve(services_of(generator=ScriptedGenerator(GeneratorUnavailable("http://10.0.0.7 refused"))))
     answer = asked(client, key=client.key()).json()
     assert answer["degraded"]
@@ -183,7 +185,9 @@ def test_a_degraded_answer_is_logged_with_its_reason_and_told_without(serve: Ser
 
 
 @pytest.mark.parametrize("logged", [False, True])
-def test_questions_are_logged_where_that_is_configured(serve: Serve, caplog: pytest.LogCaptureFixture, logged: bool):
+def test_questions_are_logged_where_that_is_configured(
+    serve: Serve, caplog: pytest.LogCaptureFixture, logged: bool
+) -> None:
     caplog.set_level("INFO")
     asked(serve(services_of(settings_of(telemetry={"log_questions": logged}))))
     assert (QUESTION in caplog.text) is logged
@@ -194,7 +198,7 @@ def found(client: Client, key: str, **body: Any) -> tuple[int, list[str]]:
     return response.status_code, [hit["source"] for hit in response.json().get("hits", [])]
 
 
-def test_a_key_for_some_sources_finds_nothing_in_others(serve: Serve):
+def test_a_key_for_some_sources_finds_nothing_in_others(serve: Serve) -> None:
     client = serve(services_of(settings_of(sources=TWO)))
     assert found(client, client.key(sources=("docs",))) == (200, ["docs", "docs"])
     assert found(client, client.key(sources=("shop",))) == (200, [])
@@ -202,19 +206,19 @@ def test_a_key_for_some_sources_finds_nothing_in_others(serve: Serve):
     assert found(client, client.key(sources=("theirs",))) == (200, [])
 
 
-def test_a_source_of_another_tenant_is_told_as_one_that_is_not_there(serve: Serve):
+def test_a_source_of_another_tenant_is_told_as_one_that_is_not_there(serve: Serve) -> None:
     client = serve(services_of(settings_of(sources=TWO)))
     response = asked(client, key=client.key(), path="/v1/retrieve", sources=["theirs"])
     assert (response.status_code, "docs, shop" in response.json()["detail"]) == (422, True)
 
 
-def test_so_many_hits_are_given_and_their_place_is_for_operators(client: Client):
+def test_so_many_hits_are_given_and_their_place_is_for_operators(client: Client) -> None:
     for scope, uri in (("admin", "file:///0.md"), ("ask", "citewell:docs/0.md")):
         hits = asked(client, key=client.key(scope), path="/v1/retrieve", k=1).json()["hits"]
         assert [hit["uri"] for hit in hits] == [uri]
 
 
-def test_a_key_has_its_profiles_and_the_first_of_them_by_default(serve: Serve):
+def test_a_key_has_its_profiles_and_the_first_of_them_by_default(serve: Serve) -> None:
     generator = ScriptedGenerator(SAID)
     client = serve(services_of(generator=generator))
     key = client.key(profiles=("document", "log"))
@@ -224,7 +228,7 @@ def test_a_key_has_its_profiles_and_the_first_of_them_by_default(serve: Serve):
     assert asked(client, key=client.key(profiles=("chat",))).status_code == 200
 
 
-def test_a_conversation_is_kept_and_forgotten_for_its_own_key_only(client: Client):
+def test_a_conversation_is_kept_and_forgotten_for_its_own_key_only(client: Client) -> None:
     mine, other = client.key(), client.key()
     for question in (QUESTION, "What does the Calgary store sell?"):
         asked(client, key=mine, question=question, conversation="c")

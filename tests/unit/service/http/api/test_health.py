@@ -21,7 +21,7 @@ def get(client: Client, path: str, key: str) -> Any:
 
 
 @pytest.mark.parametrize(("status", "code"), [("ready", 200), ("not ready", 503)])
-def test_a_service_is_ready_when_what_it_stands_on_answers(serve: Serve, status: str, code: int):
+def test_a_service_is_ready_when_what_it_stands_on_answers(serve: Serve, status: str, code: int) -> None:
     async def readiness() -> dict[str, Any]:
         return {"status": status}
 
@@ -30,7 +30,7 @@ def test_a_service_is_ready_when_what_it_stands_on_answers(serve: Serve, status:
     assert (response.status_code, response.json()) == (code, {"status": status})
 
 
-def test_a_service_that_is_ending_is_alive_and_not_ready(serve: Serve):
+def test_a_service_that_is_ending_is_alive_and_not_ready(serve: Serve) -> None:
     drain = Drain()
     drain.begin(10)
     client = serve(drain=drain)
@@ -39,7 +39,7 @@ def test_a_service_that_is_ending_is_alive_and_not_ready(serve: Serve):
     assert client("GET", "/livez").json() == {"status": "ok"}
 
 
-def test_what_fails_is_told_to_administrators_and_of_their_own_sources_to_operators(serve: Serve):
+def test_what_fails_is_told_to_administrators_and_of_their_own_sources_to_operators(serve: Serve) -> None:
     asked: list[list[str]] = []
     failed = [
         CheckOut(name="docs", kind="source", ok=False, detail="no folder", seconds=0),
@@ -62,7 +62,7 @@ def test_what_fails_is_told_to_administrators_and_of_their_own_sources_to_operat
     assert asked == [["docs", "shared", "theirs"], ["docs"]]
 
 
-def test_metrics_are_in_prometheus_format(client: Client):
+def test_metrics_are_in_prometheus_format(client: Client) -> None:
     response = client("GET", "/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     assert "citewell_requests_total" in response.text

@@ -25,7 +25,7 @@ def get(client: Client, path: str, key: str) -> Any:
     return client("GET", path, key=key)
 
 
-def test_a_key_is_told_what_it_may_do(three: Client):
+def test_a_key_is_told_what_it_may_do(three: Client) -> None:
     key = three.key("ask", tenant="umbrella", groups=("hr",), profiles=("log", "chat"))
     found = get(three, "/v1/me", key).json()
     assert (found["tenant"], found["groups"], found["scopes"]) == ("umbrella", ["hr"], ["ask"])
@@ -35,24 +35,24 @@ def test_a_key_is_told_what_it_may_do(three: Client):
     assert not found["asking"]["writes"]
 
 
-def test_a_key_of_no_right_knows_no_source(three: Client):
+def test_a_key_of_no_right_knows_no_source(three: Client) -> None:
     three.key("ask")
     key = three.services.keys().create("none", Rights(scopes=()))[1]
     assert get(three, "/v1/me", key).json()["sources"] == []
 
 
-def test_without_keys_everybody_is_told_that_none_is_needed(client: Client):
+def test_without_keys_everybody_is_told_that_none_is_needed(client: Client) -> None:
     assert client("GET", "/v1/me").json()["authenticated"] is False
 
 
 @pytest.mark.parametrize(("window_tokens", "profiles"), [(None, 4), (40_000, 2)])
-def test_only_profiles_that_fit_the_engine_are_offered(serve: Serve, window_tokens: int | None, profiles: int):
+def test_only_profiles_that_fit_the_engine_are_offered(serve: Serve, window_tokens: int | None, profiles: int) -> None:
     generator = ScriptedGenerator("x", window_tokens=window_tokens)
     asking = serve(services_of(generator=generator))("GET", "/v1/me").json()["asking"]
     assert (len(asking["profiles"]), asking["writes"]) == (profiles, True)
 
 
-def test_a_key_that_is_known_is_kept_in_a_cookie(client: Client):
+def test_a_key_that_is_known_is_kept_in_a_cookie(client: Client) -> None:
     key = client.key()
     response = client("POST", "/v1/session", json={"key": key})
     assert response.status_code == 204
@@ -65,12 +65,12 @@ def test_a_key_that_is_known_is_kept_in_a_cookie(client: Client):
 
 
 @pytest.mark.parametrize(("key", "status"), [("cwk_unknown", 401), ("a b", 422), ("x;y", 422)])
-def test_another_one_is_not(client: Client, key: str, status: int):
+def test_another_one_is_not(client: Client, key: str, status: int) -> None:
     client.key()
     response = client("POST", "/v1/session", json={"key": key})
     assert (response.status_code, "set-cookie" in response.headers) == (status, False)
 
 
-def test_to_sign_out_removes_the_cookie(client: Client):
+def test_to_sign_out_removes_the_cookie(client: Client) -> None:
     response = client("DELETE", "/v1/session")
     assert (response.status_code, "Max-Age=0" in response.headers["set-cookie"]) == (204, True)

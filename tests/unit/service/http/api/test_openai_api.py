@@ -36,13 +36,13 @@ def question(*messages: dict[str, Any], profile: str = "chat", **fields: Any) ->
     )
 
 
-def test_the_last_message_is_the_question_and_earlier_ones_are_the_history():
+def test_the_last_message_is_the_question_and_earlier_ones_are_the_history() -> None:
     asked = question({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}, USER)
     assert asked.question == QUESTION
     assert asked.history == [Message(role="user", content="Hi"), Message(role="assistant", content="Hello.")]
 
 
-def test_messages_of_systems_and_tools_are_not_passed_on_nor_answers_that_say_nothing():
+def test_messages_of_systems_and_tools_are_not_passed_on_nor_answers_that_say_nothing() -> None:
     others = [{"role": role, "content": "Be rude."} for role in ("system", "developer", "tool", "function")]
     silent = [{"role": "assistant", "content": None}, {"role": "assistant", "content": ""}]
     asked = question(*others, *silent, USER, {"role": "system", "content": "In French."})
@@ -50,14 +50,14 @@ def test_messages_of_systems_and_tools_are_not_passed_on_nor_answers_that_say_no
 
 
 @pytest.mark.parametrize("role", ["assistant", "tool", "function"])
-def test_a_chat_that_ends_with_another_one_asks_nothing(role: str):
+def test_a_chat_that_ends_with_another_one_asks_nothing(role: str) -> None:
     with pytest.raises(QuestionError):
         question(USER, {"role": role, "content": "7"})
     with pytest.raises(QuestionError):
         question({"role": "system", "content": "x"})
 
 
-def test_content_in_parts_is_their_text():
+def test_content_in_parts_is_their_text() -> None:
     parts = [
         {"type": "text", "text": "When"},
         {"type": "refusal", "refusal": "no"},
@@ -75,12 +75,12 @@ def test_content_in_parts_is_their_text():
         {"role": "owner", "content": "x"},
     ],
 )
-def test_a_message_that_cannot_be_read_is_refused(message: dict[str, Any]):
+def test_a_message_that_cannot_be_read_is_refused(message: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         body(message)
 
 
-def test_a_conversation_that_is_kept_here_needs_no_history():
+def test_a_conversation_that_is_kept_here_needs_no_history() -> None:
     asked = question({"role": "user", "content": "Hi"}, USER, citewell={"conversation": "c"})
     assert (asked.conversation, asked.history) == ("c", [])
 
@@ -93,13 +93,15 @@ def test_a_conversation_that_is_kept_here_needs_no_history():
         ({"max_tokens": 100_000}, "", 4096),
     ],
 )  # fmt: skip
-def test_an_answer_has_as_many_tokens_as_fit_half_the_profile(fields: dict[str, Any], profile: str, tokens: int):
+def test_an_answer_has_as_many_tokens_as_fit_half_the_profile(
+    fields: dict[str, Any], profile: str, tokens: int
+) -> None:
     sampling = question(profile=profile, **fields).sampling
     assert sampling is not None
     assert sampling.max_tokens == tokens
 
 
-def test_what_asks_for_nothing_is_taken_and_not_sent_on():
+def test_what_asks_for_nothing_is_taken_and_not_sent_on() -> None:
     neutral = {
         "n": 1,
         "logprobs": False,
@@ -115,7 +117,7 @@ def test_what_asks_for_nothing_is_taken_and_not_sent_on():
     assert asked.sampling.options == {}
 
 
-def test_what_is_asked_of_the_model_is_sent_on():
+def test_what_is_asked_of_the_model_is_sent_on() -> None:
     asked = question(seed=0, frequency_penalty=0.5, top_k=5, stop="END", temperature=0.2)
     assert asked.sampling is not None
     assert asked.sampling.options == {"seed": 0, "frequency_penalty": 0.5, "top_k": 5}
@@ -132,18 +134,18 @@ def test_what_is_asked_of_the_model_is_sent_on():
         {"response_format": {"type": "json_schema"}},
     ],
 )  # fmt: skip
-def test_what_there_is_not_here_is_refused(fields: dict[str, Any]):
+def test_what_there_is_not_here_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         body(**fields)
 
 
-def test_json_is_asked_for_by_its_schema():
+def test_json_is_asked_for_by_its_schema() -> None:
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     schemas = [question(response_format=f).sampling for f in (form, {"type": "json_object"}, {"type": "text"}, None)]
     assert [each.json_schema if each else 7 for each in schemas] == [{"type": "object"}, {}, None, None]
 
 
-def test_a_models_name_is_a_profile():
+def test_a_models_name_is_a_profile() -> None:
     assert openai_api.profile_named("citewell") == ""
     assert openai_api.profile_named("citewell-book") == "book"
     for name in ("gpt-4", "book", "citewell-", "citewell-huge"):
@@ -151,7 +153,7 @@ def test_a_models_name_is_a_profile():
             openai_api.profile_named(name)
 
 
-def test_a_key_sees_the_models_of_its_profiles():
+def test_a_key_sees_the_models_of_its_profiles() -> None:
     names = [each["id"] for each in openai_api.models(["chat", "log"])["data"]]
     assert names == ["citewell", "citewell-chat", "citewell-log"]
     assert openai_api.model("citewell", ["log"])["id"] == "citewell"
@@ -169,14 +171,14 @@ ANSWER = Answer(
 )  # fmt: skip
 
 
-def test_each_label_with_a_citation_is_an_annotation_where_it_stands():
+def test_each_label_with_a_citation_is_an_annotation_where_it_stands() -> None:
     message = openai_api.completion(ANSWER, body())["choices"][0]["message"]
     places = [each["url_citation"] for each in message["annotations"]]
     assert [message["content"][p["start_index"] : p["end_index"]] for p in places] == ["[k7f2]", "[k7f2]"]
     assert {(p["title"], p["url"]) for p in places} == {("Stores", "citewell:docs/0.md")}
 
 
-def test_a_completion_has_the_usage_and_says_why_it_ended():
+def test_a_completion_has_the_usage_and_says_why_it_ended() -> None:
     made = openai_api.completion(ANSWER, body())
     assert made["usage"] == {
         "prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "prompt_tokens_details": {"cached_tokens": 2},
@@ -203,7 +205,7 @@ def streamed(*events: Event, **fields: Any) -> list[Any]:
 FINISHED = Finished(answer=ANSWER, turn=Turn(question="", asked="", answer=""))
 
 
-def test_a_stream_begins_with_the_role_and_ends_with_done():
+def test_a_stream_begins_with_the_role_and_ends_with_done() -> None:
     lines = streamed(PassagesFound(passages=()), TextDelta(text="It "), FINISHED)
     assert [line["choices"][0]["delta"] for line in lines[:2]] == [
         {"role": "assistant", "content": ""},
@@ -215,13 +217,13 @@ def test_a_stream_begins_with_the_role_and_ends_with_done():
     assert "usage" not in lines[0]
 
 
-def test_the_usage_comes_in_a_chunk_of_its_own_where_it_is_wanted():
+def test_the_usage_comes_in_a_chunk_of_its_own_where_it_is_wanted() -> None:
     lines = streamed(FINISHED, stream_options={"include_usage": True})
     assert [line["usage"] for line in lines[:2]] == [None, None]
     assert (lines[2]["choices"], lines[2]["usage"]["total_tokens"]) == ([], 10)
 
 
-def test_a_stream_that_is_cut_off_ends_in_an_error_and_not_as_if_it_were_whole():
+def test_a_stream_that_is_cut_off_ends_in_an_error_and_not_as_if_it_were_whole() -> None:
     lines = streamed(TextDelta(text="It "), Restarted(reason="away", public="away"), FINISHED)
     assert lines[-1]["error"]["type"] == "server_error"
     assert "[DONE]" not in lines
@@ -231,7 +233,7 @@ def chat(client: Client, *, key: str = "", **fields: Any) -> Any:
     return client("POST", "/v1/chat/completions", key=key, json={"model": "citewell", "messages": [USER], **fields})
 
 
-def test_a_chat_is_answered_whole_or_streamed(serve: Serve):
+def test_a_chat_is_answered_whole_or_streamed(serve: Serve) -> None:
     client = serve(services_of(generator=ScriptedGenerator(SAID)))
     assert chat(client).json()["choices"][0]["message"]["content"].startswith(SAID)
     lines = [data for _, data in events_of(chat(client, stream=True).text)]
@@ -242,7 +244,9 @@ def test_a_chat_is_answered_whole_or_streamed(serve: Serve):
 @pytest.mark.parametrize(
     ("fields", "status"), [({"model": "gpt-4"}, 404), ({"tools": [1]}, 400), ({"model": "citewell-book"}, 400)]
 )
-def test_what_cannot_be_answered_is_told_before_a_stream_begins(serve: Serve, fields: dict[str, Any], status: int):
+def test_what_cannot_be_answered_is_told_before_a_stream_begins(
+    serve: Serve, fields: dict[str, Any], status: int
+) -> None:
     client = serve(services_of(generator=ScriptedGenerator(SAID, window_tokens=9000)))
     for stream in (False, True):
         response = chat(client, stream=stream, **fields)
@@ -251,7 +255,7 @@ def test_what_cannot_be_answered_is_told_before_a_stream_begins(serve: Serve, fi
 
 
 @pytest.mark.parametrize("wrong", [GeneratorUnavailable("10.0.0.7"), ZeroDivisionError("/secret")])
-def test_what_breaks_in_a_stream_is_its_last_line(serve: Serve, wrong: Exception):
+def test_what_breaks_in_a_stream_is_its_last_line(serve: Serve, wrong: Exception) -> None:
     form = {"type": "json_object"}
     client = serve(services_of(generator=ScriptedGenerator(wrong)))
     lines = [data for _, data in events_of(chat(client, key=client.key(), stream=True, response_format=form).text)]
@@ -260,7 +264,7 @@ def test_what_breaks_in_a_stream_is_its_last_line(serve: Serve, wrong: Exception
     assert "secret" not in str(lines)
 
 
-def test_the_models_of_a_key_are_listed(client: Client):
+def test_the_models_of_a_key_are_listed(client: Client) -> None:
     key = client.key(profiles=("log",))
     assert [each["id"] for each in client("GET", "/v1/models", key=key).json()["data"]] == ["citewell", "citewell-log"]
     assert client("GET", "/v1/models/citewell-log", key=key).status_code == 200

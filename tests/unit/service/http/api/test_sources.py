@@ -25,7 +25,7 @@ def get(client: Client, path: str, key: str) -> Any:
     return client("GET", path, key=key)
 
 
-def test_who_asks_sees_names_and_who_operates_sees_the_state_of_theirs(three: Client):
+def test_who_asks_sees_names_and_who_operates_sees_the_state_of_theirs(three: Client) -> None:
     asker, operator = three.key("ask"), three.key("ask", "ingest")
     names = {each["name"]: each for each in get(three, "/v1/sources", asker).json()["sources"]}
     assert names == {"docs": {"name": "docs", "kind": "files"}, "shared": {"name": "shared", "kind": "files"}}
@@ -34,7 +34,7 @@ def test_who_asks_sees_names_and_who_operates_sees_the_state_of_theirs(three: Cl
     assert ("documents" in seen["docs"], "documents" in seen["shared"]) == (True, False)
 
 
-def test_a_source_is_shown_to_who_operates_it(three: Client):
+def test_a_source_is_shown_to_who_operates_it(three: Client) -> None:
     key = three.key("ingest")
     assert get(three, "/v1/sources/docs", key).json()["documents"] == 0
     assert get(three, "/v1/sources/theirs", key).status_code == 404
@@ -47,7 +47,7 @@ def _set_aside(client: Client, source: str, *names: str) -> None:
         ledger.commit(lease, Changes(unreadable=[Unreadable(document_id=n, reason="broken", scope=n) for n in names]))
 
 
-def test_what_could_not_be_read_comes_by_pages(three: Client):
+def test_what_could_not_be_read_comes_by_pages(three: Client) -> None:
     _set_aside(three, "docs", "a", "b", "c")
     _set_aside(three, "theirs", "d")
     key = three.key("ingest")
@@ -59,13 +59,13 @@ def test_what_could_not_be_read_comes_by_pages(three: Client):
     assert get(three, "/v1/quarantine?source=docs", key).json()["documents"][0]["reason"] == "broken"
 
 
-def test_the_beginning_of_a_long_quarantine_is_shown_with_a_source(three: Client):
+def test_the_beginning_of_a_long_quarantine_is_shown_with_a_source(three: Client) -> None:
     _set_aside(three, "docs", *(f"{number:03}" for number in range(101)))
     found = get(three, "/v1/sources/docs", three.key("ingest")).json()
     assert (found["quarantined"], len(found["quarantine"])) == (101, 100)
 
 
-def test_the_configuration_is_shown_without_secrets(three: Client):
+def test_the_configuration_is_shown_without_secrets(three: Client) -> None:
     response = get(three, "/v1/config", three.key("admin"))
     assert response.json()["sources"]["docs"]["paths"] == ["docs"]
     assert "hunter2" not in response.text
