@@ -58,9 +58,19 @@ class Follower:
             self._follow(event)
         return events
 
+    def changes(self) -> list[str]:
+        """Read, and tell which documents were yielded, in their order; no scope may fail."""
+        events = self.read()
+        assert [event for event in events if isinstance(event, ScopeFailed)] == []
+        return [event.document.id for event in events if isinstance(event, Upsert)]
+
     def changed(self) -> set[str]:
-        """Read, and tell which documents were yielded."""
-        return {event.document.id for event in self.read() if isinstance(event, Upsert)}
+        return set(self.changes())
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What the documents say, by id."""
+        return {document_id: document.text for document_id, document in self.documents.items()}
 
     def _follow(self, event: SourceEvent) -> None:
         match event:
