@@ -1,5 +1,6 @@
 """`citewell eval`: how well what people ask is found, and what is refused."""
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -117,7 +118,7 @@ def evaluate(
     return measured | {
         "questions": len(cases),
         "p50_ms": round(statistics.median(times), 1),
-        "p95_ms": round(sorted(times)[int(0.95 * (len(times) - 1))], 1),
+        "p95_ms": round(sorted(times)[math.ceil(0.95 * len(times)) - 1], 1),
     }
 
 

@@ -16,6 +16,7 @@ from rag.errors import IndexMoved
 from rag.fakes import CharacterCounter, HashEmbedder, MemoryIndex, TermEncoder
 from rag.lazy import Lazy
 from rag.ports import Generator
+from rag.question.question import understand
 from rag.retrieval.likeness import NO_SCALE, Scale
 from service.asking.asker import Asker
 from service.asking.searcher import Searcher
@@ -176,3 +177,9 @@ def state() -> Iterator[Database]:
     database = memory_database()
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def languages() -> None:
+    """What tells languages and words apart is loaded."""
+    understand("Is this English?")
