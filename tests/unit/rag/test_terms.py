@@ -13,6 +13,11 @@ def test_chinese_is_cut_into_words() -> None:
     assert {"黑胶", "唱片"} <= set(terms("黑胶唱片必须竖直存放"))
 
 
+def test_a_long_chinese_word_is_found_by_its_parts_and_asked_for_as_one():
+    assert {"中华", "共和国", "中华人民共和国"} <= set(terms("中华人民共和国"))
+    assert set(content_weights("中华人民共和国")) == {"中华人民共和国"}
+
+
 def test_a_number_after_a_word_is_a_thing_of_its_own() -> None:
     assert "invoic 5" in terms("the total of invoice 5")
     assert "invoic 5" in terms("Invoice 5")
