@@ -18,6 +18,10 @@ def test_a_long_chinese_word_is_found_by_its_parts_and_asked_for_as_one():
     assert set(content_weights("中华人民共和国")) == {"中华人民共和国"}
 
 
+def test_latin_words_in_chinese_are_words_of_their_own():
+    assert {"ac/dc", "album", "发行"} <= set(terms("AC/DC 发行了 albums"))
+
+
 def test_a_number_after_a_word_is_a_thing_of_its_own() -> None:
     assert "invoic 5" in terms("the total of invoice 5")
     assert "invoic 5" in terms("Invoice 5")
@@ -102,6 +106,7 @@ def test_function_words_are_stems_and_chinese_words() -> None:
         ("IT costs", "it", 3),
         ("is it late", "it", 0),
         ("A plan", "a", 0),
+        ("B is late", "b", 1),
         ("is a-b late", "a-b", 3),
         ("a café", "cafe", 3),
         ("what is 5", "5", 3),
