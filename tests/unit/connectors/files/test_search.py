@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connectors.files.search import Found, find_files
+from connectors.files.search import Found, below, find_files, matching
 from rag.errors import SourceError
 from tests.support.users import nobody, open_folder
 
@@ -299,3 +299,20 @@ def test_real_paths_are_asked_for_links_only(root: Path, monkeypatch: pytest.Mon
     assert len(find_files("docs", root, ["docs"], ["docs/4/**/*.txt"]).files) == 500
     assert len(asked) <= 4
     assert len(listed) == 6
+
+
+# By names alone.
+
+
+def test_files_that_a_pattern_names_are_told_by_their_names_alone():
+    files = ["open/a.md", "open/b/c.md", "d.md"]
+    assert matching(Path("/srv"), "open/*", files) == {"open/a.md"}
+    assert matching(Path("/srv"), "nothing/*", files) == set()
+
+
+def test_files_below_a_place_are_told_by_their_names_alone():
+    files = ["locked/a.md", "locked/b/c.md", "d.md", "lock"]
+    assert below(Path("/srv"), ["locked"], files) == {"locked/a.md", "locked/b/c.md"}
+    assert below(Path("/srv"), ["d.md"], files) == {"d.md"}
+    assert below(Path("/srv"), [], files) == set()
+    assert below(Path("/srv"), ["../srv"], files) == set(files)
