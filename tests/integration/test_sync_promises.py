@@ -721,7 +721,7 @@ def test_a_full_state_store_ends_the_run_with_words_and_nothing_is_lost(open_sto
         connection.execute(f"PRAGMA max_page_count = {limit[0]}")
 
     store.database.engine.dispose()
-    with pytest.raises(StateUnavailable, match=r"database or disk is full.*make room"):
+    with pytest.raises(StateUnavailable, match=r"database or disk is full.*free space"):
         store.run(full=True)
     limit[0] = 1_000_000
     store.database.engine.dispose()
