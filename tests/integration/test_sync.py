@@ -1,8 +1,9 @@
 """What a sync finds, and what it reads to find it, on each kind of database."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from connectors.sql.changes.patience import Patience
 from connectors.sql.connection import create_engine
 from connectors.sql.source import SqlSource
 from rag.events import Listing, Notice, Unreadable, Upsert
-from tests.conftest import server_database
+from tests.support.databases import server_database
 from tests.support.following import Follower
 
 Run = Callable[..., None]
@@ -57,7 +58,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]
     sa.event.remove(sa.Engine, "after_cursor_execute", note)
 
 
-def test_changes_inserts_and_deletes_are_found_wherever_they_are(database: str, run: Run):
+def test_changes_inserts_and_deletes_are_found_wherever_they_are(database: str, run: Run) -> None:
     fill(run, 3000)
     synced = Follower(source=SqlSource(name="s", url=database))
     assert len(synced.changes()) == 3000
@@ -69,7 +70,7 @@ def test_changes_inserts_and_deletes_are_found_wherever_they_are(database: str, 
     assert synced.changes() == []
 
 
-def test_a_table_that_grows_many_times_over_is_followed(database: str, run: Run):
+def test_a_table_that_grows_many_times_over_is_followed(database: str, run: Run) -> None:
     fill(run, 10)
     synced = Follower(source=SqlSource(name="s", url=database))
     synced.read()
@@ -85,7 +86,7 @@ def test_a_table_that_grows_many_times_over_is_followed(database: str, run: Run)
 
 def test_unchanged_ranges_are_not_read_where_the_database_hashes(
     database: str, run: Run, statements: list[tuple[str, int]]
-):
+) -> None:
     if database.startswith("sqlite"):
         pytest.skip("SQLite has no hash function: its tables are scanned")
     fill(run, 5000)
@@ -98,7 +99,7 @@ def test_unchanged_ranges_are_not_read_where_the_database_hashes(
     assert rows < 400  # sums of 20 ranges, the keys of one range, one row
 
 
-def test_composite_text_keys_and_nulls_are_compared_like_any_other(database: str, run: Run):
+def test_composite_text_keys_and_nulls_are_compared_like_any_other(database: str, run: Run) -> None:
     run("CREATE TABLE line (a VARCHAR(20), b INTEGER, v VARCHAR(20), PRIMARY KEY (a, b))")
     values = ", ".join(f"('k{i // 9}', {i % 9}, NULL)" for i in range(900))
     run(f"INSERT INTO line VALUES {values}")
@@ -110,7 +111,7 @@ def test_composite_text_keys_and_nulls_are_compared_like_any_other(database: str
     assert synced.texts == truth(database)
 
 
-def test_a_changed_label_renders_the_rows_that_show_it_again(database: str, run: Run):
+def test_a_changed_label_renders_the_rows_that_show_it_again(database: str, run: Run) -> None:
     run(
         "CREATE TABLE artist (id INTEGER PRIMARY KEY, name VARCHAR(40))",
         "CREATE TABLE album (id INTEGER PRIMARY KEY, title VARCHAR(40), artist_id INTEGER, "
@@ -125,7 +126,7 @@ def test_a_changed_label_renders_the_rows_that_show_it_again(database: str, run:
     assert "Artist: Acca Dacca (Artist id 1)" in synced.texts["album/3"]
 
 
-def test_an_interrupted_first_read_goes_on_after_its_last_note(database: str, run: Run):
+def test_an_interrupted_first_read_goes_on_after_its_last_note(database: str, run: Run) -> None:
     fill(run, 3000)
     synced = Follower(source=SqlSource(name="s", url=database))
     synced.read(stop_after=1500)
@@ -136,7 +137,7 @@ def test_an_interrupted_first_read_goes_on_after_its_last_note(database: str, ru
     assert synced.texts == truth(database)
 
 
-def test_schema_drift_is_told_and_only_changed_rows_count(database: str, run: Run):
+def test_schema_drift_is_told_and_only_changed_rows_count(database: str, run: Run) -> None:
     fill(run, 20)
     synced = Follower(source=SqlSource(name="s", url=database))
     synced.read()
@@ -168,7 +169,7 @@ def stamp(moved: timedelta = timedelta()) -> str:
     return (datetime.now(UTC) + moved).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def test_a_cursor_reads_what_it_points_at(database: str, run: Run):
+def test_a_cursor_reads_what_it_points_at(database: str, run: Run) -> None:
     old = stamp(timedelta(days=-2))
     run(STAMPS, *(f"INSERT INTO item VALUES ({i}, 'a', '{old}', 0)" for i in range(50)))
     run(f"INSERT INTO item VALUES (50, 'newest', '{stamp(timedelta(hours=-1))}', 0)")
@@ -179,7 +180,7 @@ def test_a_cursor_reads_what_it_points_at(database: str, run: Run):
     assert "b" in synced.texts["item/9"]
 
 
-def test_a_thousand_rows_of_one_timestamp_are_all_read(database: str, run: Run):
+def test_a_thousand_rows_of_one_timestamp_are_all_read(database: str, run: Run) -> None:
     run(STAMPS)
     synced = by_cursor(database)
     synced.read()
@@ -191,7 +192,7 @@ def test_a_thousand_rows_of_one_timestamp_are_all_read(database: str, run: Run):
 
 
 @pytest.mark.parametrize("reconcile_every", [0.0, 3600.0])
-def test_a_row_committed_late_by_a_long_transaction_is_found(database: str, run: Run, reconcile_every: float):
+def test_a_row_committed_late_by_a_long_transaction_is_found(database: str, run: Run, reconcile_every: float) -> None:
     """Its timestamp is older than rows that were read before it could be seen."""
     run(STAMPS, f"INSERT INTO item VALUES (1, 'a', '{stamp(timedelta(minutes=-9))}', 0)")
     synced = by_cursor(database, reconcile_every=reconcile_every)
@@ -214,7 +215,7 @@ def test_a_row_committed_late_by_a_long_transaction_is_found(database: str, run:
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_writer_whose_clock_is_an_hour_off_loses_no_row(database: str, run: Run, hours: int):
+def test_a_writer_whose_clock_is_an_hour_off_loses_no_row(database: str, run: Run, hours: int) -> None:
     """The whole table is compared in every run unless the configuration says otherwise, so no clock is trusted."""
     run(STAMPS)
     synced = by_cursor(database, reconcile_every=0.0)
@@ -225,7 +226,7 @@ def test_a_writer_whose_clock_is_an_hour_off_loses_no_row(database: str, run: Ru
     assert len(synced.texts) == 4
 
 
-def test_a_second_change_within_the_clock_s_tick_is_found(database: str, run: Run):
+def test_a_second_change_within_the_clock_s_tick_is_found(database: str, run: Run) -> None:
     now = stamp()
     run(STAMPS, f"INSERT INTO item VALUES (1, 'first', '{now}', 0)")
     synced = by_cursor(database, reconcile_every=0.0)
@@ -236,7 +237,7 @@ def test_a_second_change_within_the_clock_s_tick_is_found(database: str, run: Ru
 
 
 @pytest.mark.parametrize("reconcile_every", [0.0, 3600.0])
-def test_rows_marked_as_deleted_stop_answering(database: str, run: Run, reconcile_every: float):
+def test_rows_marked_as_deleted_stop_answering(database: str, run: Run, reconcile_every: float) -> None:
     run(STAMPS, *(f"INSERT INTO item VALUES ({i}, 'a', '{stamp()}', 0)" for i in range(4)))
     synced = by_cursor(database, reconcile_every=reconcile_every, tombstones={"item": "gone"})
     synced.read()
@@ -245,7 +246,7 @@ def test_rows_marked_as_deleted_stop_answering(database: str, run: Run, reconcil
     assert set(synced.texts) == {"item/0", "item/1", "item/3"}
 
 
-def test_a_column_kept_by_the_database_is_chosen_and_another_is_not():
+def test_a_column_kept_by_the_database_is_chosen_and_another_is_not() -> None:
     with server_database("mariadb") as url:
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.begin() as connection:
@@ -263,7 +264,7 @@ def test_a_column_kept_by_the_database_is_chosen_and_another_is_not():
         engine.dispose()
 
 
-def test_a_column_kept_by_a_trigger_is_chosen():
+def test_a_column_kept_by_a_trigger_is_chosen() -> None:
     with server_database("postgresql") as url:
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.begin() as connection:
@@ -287,7 +288,7 @@ def test_a_column_kept_by_a_trigger_is_chosen():
 # Rows that cannot be read.
 
 
-def test_a_value_that_cannot_be_decoded_costs_neither_its_row_nor_its_neighbours():
+def test_a_value_that_cannot_be_decoded_costs_neither_its_row_nor_its_neighbours() -> None:
     with server_database("postgresql") as url:
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.begin() as connection:
@@ -305,7 +306,7 @@ def test_a_value_that_cannot_be_decoded_costs_neither_its_row_nor_its_neighbours
         engine.dispose()
 
 
-def test_text_that_is_no_utf8_in_sqlite_costs_no_row(tmp_path):
+def test_text_that_is_no_utf8_in_sqlite_costs_no_row(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'a.sqlite'}"
     engine = sa.create_engine(url)
     with engine.begin() as connection:
@@ -320,9 +321,10 @@ def test_text_that_is_no_utf8_in_sqlite_costs_no_row(tmp_path):
     engine.dispose()
 
 
-def test_a_stopped_reader_leaves_no_connection(database: str, run: Run):
+def test_a_stopped_reader_leaves_no_connection(database: str, run: Run) -> None:
     fill(run, 3000)
     events = SqlSource(name="s", url=database).read()
+    assert isinstance(events, Generator)
     next(events)
     events.close()
     assert threading.active_count() < 20

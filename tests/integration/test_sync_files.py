@@ -18,10 +18,11 @@ from connectors.parsers.child import ParserProcess
 from connectors.parsers.errors import CannotParse
 from rag.events import Checkpoint, Listed, SnapshotComplete, SourceEvent, Unreadable, Upsert
 from rag.fakes import MemoryNotes
-from service.catalogue import connector_of
+from service.catalogue import Catalogue, connector_of
 from service.knowledge_base import KnowledgeBase
 from service.settings.load import load_settings
 from service.store.ports import Changes
+from service.syncing.syncer import Syncer
 from tests.support.command import SAMPLE, citewell
 from tests.support.embedded import stop_engine
 from tests.support.knowledge_bases import MakeKb
@@ -333,11 +334,11 @@ def test_a_read_that_met_something_unreadable_does_not_say_how_many(tmp_path: Pa
 # Places that cannot be read, and names that are no text.
 
 
-class Restricted(KnowledgeBase):
-    """A knowledge base whose sources are read as another user than the one who keeps its index."""
+class Restricted(Catalogue):
+    """Sources that are read as another user than the one who keeps the index."""
 
-    def source(self, name: str) -> AsNobody:  # type: ignore[override]
-        return AsNobody(super().source(name))  # type: ignore[arg-type]
+    def connector(self, name: str) -> Any:
+        return AsNobody(super().connector(name))
 
 
 @pytest.fixture
@@ -347,10 +348,13 @@ def restricted(make_kb: MakeKb) -> Iterator[tuple[KnowledgeBase, Path]]:
         for place in ("k1", "k2", "k3"):
             for number in range(2):
                 write(folder / "docs" / place / f"{number}.md", f"# Page {number} of {place}\n\nText about {place}.")
-        settings = make_kb(DOCS, name=f"{folder}/citewell.toml").settings
-        with Restricted(settings) as kb:
-            assert kb.ingest()[0].added == 6
-            yield kb, folder / "docs"
+        kb = make_kb(DOCS, name=f"{folder}/citewell.toml")
+        made = kb.services
+        sources = Restricted(made.settings, indexed=made.overview().sources)
+        syncer = Syncer(made.ledger, made.collection, sources, made.settings, counter=made.counter)
+        kb.services = replace(made, catalogue=sources, syncer=syncer)
+        assert kb.ingest()[0].added == 6
+        yield kb, folder / "docs"
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from connectors.sql.table.page_size import PageSize
 from connectors.sql.visibility import RowVisibility
 from rag.errors import SourceError
 from rag.events import Upsert
-from tests.conftest import change, free_port, server_database, wait_until
-from tests.support.counting_proxy import CountingProxy
+from tests.support.databases import change, server_database
 from tests.support.following import Follower
+from tests.support.network.counting_proxy import CountingProxy
+from tests.support.running import free_port, wait_until
 from tests.support.stores import adds_up, fill, line
 
 pytestmark = pytest.mark.timeout(600)
@@ -41,7 +42,7 @@ def counted(kind: str) -> Iterator[tuple[str, str, CountingProxy]]:
 # Tables without a key, and queries.
 
 
-def test_a_unique_index_over_columns_that_are_never_null_is_a_key(database: str, open_store):
+def test_a_unique_index_over_columns_that_are_never_null_is_a_key(database: str, open_store: Any) -> None:
     change(
         database,
         "CREATE TABLE price (sku VARCHAR(20) NOT NULL, region VARCHAR(9) NOT NULL, other INT, cents INT)",
@@ -60,7 +61,7 @@ def test_a_unique_index_over_columns_that_are_never_null_is_a_key(database: str,
 
 
 @pytest.mark.parametrize("index", ["(sku) WHERE cents > 5", "(lower(sku))"])
-def test_an_index_that_leaves_rows_out_or_holds_no_column_is_no_key(open_store, index: str):
+def test_an_index_that_leaves_rows_out_or_holds_no_column_is_no_key(open_store: Any, index: str) -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -73,7 +74,9 @@ def test_an_index_that_leaves_rows_out_or_holds_no_column_is_no_key(open_store, 
         assert all("~" in document_id for document_id in store.ids())
 
 
-def test_a_table_that_gets_its_key_later_keeps_its_embeddings_and_raises_no_alarm(database: str, open_store):
+def test_a_table_that_gets_its_key_later_keeps_its_embeddings_and_raises_no_alarm(
+    database: str, open_store: Any
+) -> None:
     change(database, "CREATE TABLE price (sku VARCHAR(20) NOT NULL, cents INT)")
     change(database, "INSERT INTO price VALUES " + ", ".join(f"('a{i}', {i})" for i in range(300)))
     store = open_store(database)
@@ -87,7 +90,7 @@ def test_a_table_that_gets_its_key_later_keeps_its_embeddings_and_raises_no_alar
     assert store.is_a_clean_rebuild()
 
 
-def test_most_rows_of_a_table_without_a_key_may_change(database: str, open_store):
+def test_most_rows_of_a_table_without_a_key_may_change(database: str, open_store: Any) -> None:
     change(database, "CREATE TABLE price (name VARCHAR(20), cents INT)")
     change(database, "INSERT INTO price VALUES " + ", ".join(f"('p{i}', 1)" for i in range(100)))
     store = open_store(database)
@@ -99,7 +102,7 @@ def test_most_rows_of_a_table_without_a_key_may_change(database: str, open_store
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 @pytest.mark.parametrize("options", [{}, {"query": "SELECT * FROM t", "key": ("name",)}], ids=["table", "query"])
-def test_no_transaction_is_open_while_rows_without_a_key_are_worked_on(kind: str, options: dict[str, Any]):
+def test_no_transaction_is_open_while_rows_without_a_key_are_worked_on(kind: str, options: dict[str, Any]) -> None:
     with server_database(kind) as url:
         change(url, "CREATE TABLE t (name VARCHAR(20), v VARCHAR(200))")
         change(url, "INSERT INTO t VALUES " + ", ".join(f"('n{i}', '{'x' * 150}')" for i in range(3000)))
@@ -121,7 +124,7 @@ def test_no_transaction_is_open_while_rows_without_a_key_are_worked_on(kind: str
         assert rows == 3000
 
 
-def test_a_server_that_ends_idle_transactions_ends_none_of_ours(open_store):
+def test_a_server_that_ends_idle_transactions_ends_none_of_ours(open_store: Any) -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -135,7 +138,7 @@ def test_a_server_that_ends_idle_transactions_ends_none_of_ours(open_store):
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-def test_a_query_is_run_once_and_sent_once(kind: str, open_store):
+def test_a_query_is_run_once_and_sent_once(kind: str, open_store: Any) -> None:
     with counted(kind) as (url, seen, proxy):
         fill(url, range(2000))
         store = open_store(seen, query="SELECT * FROM a", key=("id",))
@@ -147,7 +150,7 @@ def test_a_query_is_run_once_and_sent_once(kind: str, open_store):
         assert sent.size_bytes < 2000 * 60
 
 
-def test_a_query_is_sent_as_it_is_written(database: str, open_store):
+def test_a_query_is_sent_as_it_is_written(database: str, open_store: Any) -> None:
     fill(database, range(20))
     query = "SELECT id, name, 'see :here, 100% :: \\: sure' AS note FROM a WHERE name LIKE 'row 1%' -- at the end"
     store = open_store(database, query=query, key=("id",))
@@ -157,7 +160,7 @@ def test_a_query_is_sent_as_it_is_written(database: str, open_store):
     assert "the query runs" in store.setting.source.check()
 
 
-def test_the_columns_of_a_query_are_found_without_running_it():
+def test_the_columns_of_a_query_are_found_without_running_it() -> None:
     with server_database("postgresql") as url:
         fill(url, range(5))
         source = SqlSource(name="s", url=url, query="SELECT id, 1 / (id - 3) AS v FROM a;", key=("id",))
@@ -166,14 +169,14 @@ def test_the_columns_of_a_query_are_found_without_running_it():
             list(source.read())
 
 
-def test_two_columns_of_one_name_are_told_not_lost(database: str):
+def test_two_columns_of_one_name_are_told_not_lost(database: str) -> None:
     fill(database, range(5))
     source = SqlSource(name="s", url=database, query="SELECT x.*, y.name FROM a x JOIN a y ON x.id = y.id", key=("id",))
     with pytest.raises(SourceError, match="2 columns called 'name'"):
         list(source.read())
 
 
-def test_pages_come_to_about_sixteen_mebibytes():
+def test_pages_come_to_about_sixteen_mebibytes() -> None:
     size = PageSize(1000)
     assert size.rows == 32
     for rows in (128, 512, 1000, 1000):
@@ -190,7 +193,7 @@ def test_pages_come_to_about_sixteen_mebibytes():
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 @pytest.mark.parametrize("key", ["id INT PRIMARY KEY", "id INT"], ids=["keyed", "unkeyed"])
-def test_binary_values_are_measured_and_not_fetched(kind: str, key: str, open_store):
+def test_binary_values_are_measured_and_not_fetched(kind: str, key: str, open_store: Any) -> None:
     with counted(kind) as (url, seen, proxy):
         blob, filled = (
             ("bytea", "decode(repeat('ab', {}), 'hex')") if kind == "postgresql" else ("LONGBLOB", "repeat('x', {})")
@@ -214,7 +217,7 @@ def test_binary_values_are_measured_and_not_fetched(kind: str, key: str, open_st
         assert store.is_a_clean_rebuild()
 
 
-def test_a_binary_key_and_a_binary_label_are_read(open_store):
+def test_a_binary_key_and_a_binary_label_are_read(open_store: Any) -> None:
     with server_database("mariadb") as url:
         change(url, "CREATE TABLE t (id BINARY(4) PRIMARY KEY, tag BINARY(2), v BLOB)")
         change(url, "INSERT INTO t VALUES ('abcd', 'xy', 'blob'), ('bcde', 'zz', 'blob2')")
@@ -226,7 +229,9 @@ def test_a_binary_key_and_a_binary_label_are_read(open_store):
 
 
 @pytest.mark.parametrize("method", ["found", "cursor"])
-def test_wide_rows_come_in_small_pages(database: str, open_store, monkeypatch: pytest.MonkeyPatch, method: str):
+def test_wide_rows_come_in_small_pages(
+    database: str, open_store: Any, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     """Of 500 rows of 200 kB no page is larger than about what was set, whatever the way that rows are found by."""
     monkeypatch.setattr("connectors.sql.table.page_size._PAGE_BYTES", 2 << 20)
     column = "LONGTEXT" if database.startswith("mysql") else "TEXT"
@@ -260,7 +265,7 @@ def test_wide_rows_come_in_small_pages(database: str, open_store, monkeypatch: p
 # What the source's user may not do, and what takes too long.
 
 
-def test_materialized_views_and_foreign_tables_are_read_where_they_are_named(open_store):
+def test_materialized_views_and_foreign_tables_are_read_where_they_are_named(open_store: Any) -> None:
     with server_database("postgresql") as url:
         fill(url, range(30))
         parsed = sa.make_url(url)
@@ -299,14 +304,16 @@ def orders() -> Iterator[tuple[str, str]]:
             change(url, f"REVOKE ALL ON orders FROM {role}", f"DROP ROLE {role}")
 
 
-def test_an_excluded_table_names_no_rows_either(orders: tuple[str, str], open_store):
+def test_an_excluded_table_names_no_rows_either(orders: tuple[str, str], open_store: Any) -> None:
     store = open_store(orders[0], exclude=("customer",))
     store.run()
     assert "Secret" not in str(store.rows())
     assert "Customer id: 1" in store.rows()["orders/1"]
 
 
-def test_a_table_that_may_not_be_read_costs_its_labels_and_nothing_else(orders: tuple[str, str], open_store):
+def test_a_table_that_may_not_be_read_costs_its_labels_and_nothing_else(
+    orders: tuple[str, str], open_store: Any
+) -> None:
     store = open_store(orders[1], tables=("orders",))
     report = store.run()
     assert (report.error, report.added) == ("", 2)
@@ -314,7 +321,7 @@ def test_a_table_that_may_not_be_read_costs_its_labels_and_nothing_else(orders: 
     assert "Secret" not in str(store.rows())
 
 
-def test_every_error_names_what_helps(orders: tuple[str, str], open_store):
+def test_every_error_names_what_helps(orders: tuple[str, str], open_store: Any) -> None:
     (error,) = {table.error for table in open_store(orders[1]).run().tables if table.table == "customer"}
     assert "permission denied" in error
     assert "GRANT SELECT" in error
@@ -329,7 +336,7 @@ def test_every_error_names_what_helps(orders: tuple[str, str], open_store):
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-def test_a_locked_table_is_told_and_the_others_are_read(kind: str, open_store):
+def test_a_locked_table_is_told_and_the_others_are_read(kind: str, open_store: Any) -> None:
     with server_database(kind) as url:
         for name in ("a", "b", "c"):
             fill(url, range(5), name)
@@ -346,7 +353,7 @@ def test_a_locked_table_is_told_and_the_others_are_read(kind: str, open_store):
         assert store.run().added == 5
 
 
-def test_a_long_text_as_label_costs_what_it_weighs(database: str, open_store):
+def test_a_long_text_as_label_costs_what_it_weighs(database: str, open_store: Any) -> None:
     text = "MEDIUMTEXT" if database.startswith("mysql") else "TEXT"
     change(
         database,
@@ -364,7 +371,7 @@ def test_a_long_text_as_label_costs_what_it_weighs(database: str, open_store):
     assert len(store.rows()["reply/1"]) < 300
 
 
-def test_nothing_is_set_on_a_session_that_outlives_the_read(tmp_path: Path):
+def test_nothing_is_set_on_a_session_that_outlives_the_read(tmp_path: Path) -> None:
     """Behind a pooler of transactions the server's session is an application's a moment later (PgBouncer)."""
     pgbouncer = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
     if not Path(pgbouncer).exists():
@@ -400,7 +407,7 @@ def test_nothing_is_set_on_a_session_that_outlives_the_read(tmp_path: Path):
                         return {name: setting for name, setting in rows if name != "application_name"}
 
                 before = write(0)
-                during = []
+                during: list[dict[str, str]] = []
                 for number, _ in enumerate(SqlSource(name="s", url=pooled).read()):
                     if number % 500 == 250:
                         during.append(write(len(during) + 1))
@@ -422,7 +429,9 @@ def answers(url: str) -> bool:
 # What a run costs.
 
 
-KEYS = {  # a key's columns, and the values that make a row's, from its number
+KEYS: dict[
+    str, tuple[str, Callable[[int], str]]
+] = {  # a key's columns, and the values that make a row's, from its number
     "number": ("id INTEGER PRIMARY KEY", lambda i: f"{i}"),
     "text": ("id CHAR(36) PRIMARY KEY", lambda i: f"'{uuid.UUID(int=i * 7919**8 % 2**128)}'"),
     "two": ("shelf VARCHAR(9), place BIGINT, PRIMARY KEY (shelf, place)", lambda i: f"'棚 {i % 90},/%', {i}"),
@@ -431,7 +440,7 @@ KEYS = {  # a key's columns, and the values that make a row's, from its number
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-def test_a_run_costs_what_changed(kind: str, key: str):
+def test_a_run_costs_what_changed(kind: str, key: str) -> None:
     """Shares of the bytes that the database sends in the first load of 20,000 rows: unchanged .5 %, of 1 % of the rows 5 %.
 
     Of a key as long as a UUID's text more is sent beside each change.
@@ -480,7 +489,7 @@ def texts_of(url: str) -> list[dict[str, str]]:
     return [dict(line.split(": ", 1) for line in each) for each in lines]
 
 
-def test_postgresql_s_times_and_ranges_are_read_as_people_write_them():
+def test_postgresql_s_times_and_ranges_are_read_as_people_write_them() -> None:
     with server_database("postgresql") as url:
         change(
             url,
@@ -517,7 +526,7 @@ def test_postgresql_s_times_and_ranges_are_read_as_people_write_them():
         }
 
 
-def test_mariadb_s_durations_and_bits_are_read_as_people_write_them():
+def test_mariadb_s_durations_and_bits_are_read_as_people_write_them() -> None:
     with server_database("mariadb") as url:
         change(
             url,

@@ -11,7 +11,7 @@ OPENS = Case(id="q1", text="When does the Edmonton store open?", documents={"0.m
 SELLS = Case(id="q2", text="What does the Calgary store sell?", documents={"1.md": 1}, answers=(("noon",),))
 
 
-def test_documents_and_answers_are_measured():
+def test_documents_and_answers_are_measured() -> None:
     found = evaluate(services_of(), [OPENS, SELLS])
     assert (found["nDCG@10"], found["recall@10"], found["MRR@10"]) == (1.0, 1.0, 1.0)
     assert (found["answer@1"], found["answer@5"], found["answer in context"]) == (0.5, 0.5, 0.5)
@@ -19,14 +19,14 @@ def test_documents_and_answers_are_measured():
     assert found["p50_ms"] <= found["p95_ms"]
 
 
-def test_questions_with_documents_only_have_no_measure_of_answers():
+def test_questions_with_documents_only_have_no_measure_of_answers() -> None:
     found = evaluate(services_of(), [Case(id="q", text=OPENS.text, documents={"0.md": 1})])
     assert "nDCG@10" in found
     assert "answer@1" not in found
     assert SUGGESTED in found
 
 
-def test_a_leg_searches_by_words_or_by_meaning_alone():
+def test_a_leg_searches_by_words_or_by_meaning_alone() -> None:
     services = services_of()
     assert evaluate(services, [OPENS], leg="words")["MRR@10"] == 1.0
     weights: list[float | None] = []
@@ -42,7 +42,7 @@ def test_a_leg_searches_by_words_or_by_meaning_alone():
     assert weights == [None, 0.0, 1.0]
 
 
-def test_another_profile_has_other_room_for_passages():
+def test_another_profile_has_other_room_for_passages() -> None:
     services = services_of(
         bound=binding(tuple(f"Edmonton opens {word}. {'x' * 380}" for word in 60 * ["late"] + ["eleven"]))
     )
@@ -61,7 +61,7 @@ def in_corpus(services: Services, *texts: str) -> tuple[MemoryCollection, dict[s
         )
 
 
-def test_a_corpus_has_a_collection_of_its_own_that_is_gone_at_the_end():
+def test_a_corpus_has_a_collection_of_its_own_that_is_gone_at_the_end() -> None:
     aliases: list[str] = []
     current = binding()
     services = services_of(
@@ -77,7 +77,7 @@ def test_a_corpus_has_a_collection_of_its_own_that_is_gone_at_the_end():
     assert current.index.requests == []
 
 
-def test_a_corpus_that_cannot_be_read_leaves_no_collection():
+def test_a_corpus_that_cannot_be_read_leaves_no_collection() -> None:
     opened: list[MemoryCollection] = []
     services = services_of(open_index=lambda alias, encoders: opened.append(MemoryCollection()) or opened[-1])
 
@@ -90,7 +90,7 @@ def test_a_corpus_that_cannot_be_read_leaves_no_collection():
     assert [each.is_there for each in opened] == [False]
 
 
-def test_the_threshold_is_suggested_from_what_has_an_answer():
+def test_the_threshold_is_suggested_from_what_has_an_answer() -> None:
     measures = {"fused": {SUGGESTED: 0.2}, "words": {SUGGESTED: 0.9}}
     made = Evaluation(name="q", measures=measures, before={}, plot=None)  # type: ignore[arg-type]
     assert made.threshold == 0.2

@@ -29,7 +29,7 @@ def blocking(function: Callable[[], str]) -> Run:
     return lambda in_thread: in_thread(function)
 
 
-def test_what_each_part_says_is_told():
+def test_what_each_part_says_is_told() -> None:
     [check] = ran(checks(blocking(lambda: "fine")))
     assert (check.name, check.kind, check.ok, check.detail) == ("s0", "source", True, "fine")
     assert check.seconds >= 0
@@ -38,7 +38,7 @@ def test_what_each_part_says_is_told():
 @pytest.mark.parametrize(
     ("wrong", "told"), [(ValueError("postgresql://u:hunter2@h/d is away"), "h/d is away"), (ValueError(), "ValueError")]
 )
-def test_what_is_wrong_is_told_without_secrets_and_the_others_are_tried(wrong: Exception, told: str):
+def test_what_is_wrong_is_told_without_secrets_and_the_others_are_tried(wrong: Exception, told: str) -> None:
     remember(["hunter2"])
 
     def fails() -> str:
@@ -50,19 +50,19 @@ def test_what_is_wrong_is_told_without_secrets_and_the_others_are_tried(wrong: E
     assert "hunter2" not in first.detail
 
 
-def test_probes_are_those_of_the_sources_that_are_asked_for():
+def test_probes_are_those_of_the_sources_that_are_asked_for() -> None:
     asked: list[Any] = []
     made = Checks(lambda sources: asked.append(list(sources)) or [], most=1)
     assert asyncio.run(made(["docs"])) == []
     assert asked == [["docs"]]
 
 
-def test_what_blocks_runs_in_threads_of_the_checks():
+def test_what_blocks_runs_in_threads_of_the_checks() -> None:
     [check] = ran(checks(blocking(lambda: threading.current_thread().name)))
     assert check.detail.startswith("check")
 
 
-def test_all_who_ask_at_once_share_one_try():
+def test_all_who_ask_at_once_share_one_try() -> None:
     tries: list[int] = []
     made = checks(blocking(lambda: tries.append(1) or "fine"))
 
@@ -74,7 +74,7 @@ def test_all_who_ask_at_once_share_one_try():
 
 
 @pytest.mark.parametrize(("later_s", "tried"), [(4.9, 1), (5.0, 2)])
-def test_a_try_is_told_for_five_seconds(monkeypatch: pytest.MonkeyPatch, later_s: float, tried: int):
+def test_a_try_is_told_for_five_seconds(monkeypatch: pytest.MonkeyPatch, later_s: float, tried: int) -> None:
     now, tries = 1000.0, list[int]()
     monkeypatch.setattr(time, "monotonic", lambda: now)
     made = checks(blocking(lambda: tries.append(1) or "fine"))
@@ -89,7 +89,7 @@ def test_a_try_is_told_for_five_seconds(monkeypatch: pytest.MonkeyPatch, later_s
     assert len(tries) == tried
 
 
-def test_a_late_part_is_told_as_one_that_does_not_answer_and_is_not_tried_again_meanwhile():
+def test_a_late_part_is_told_as_one_that_does_not_answer_and_is_not_tried_again_meanwhile() -> None:
     may_end, tries = threading.Event(), list[int]()
 
     def late() -> str:

@@ -42,11 +42,11 @@ def found(made: Readiness) -> dict[str, Any]:
     return asyncio.run(made())
 
 
-def test_it_is_ready_when_the_index_is_searched_though_it_is_empty():
+def test_it_is_ready_when_the_index_is_searched_though_it_is_empty() -> None:
     assert found(readiness()) == {"status": "ready", "index": "ok"}
 
 
-def test_it_is_not_ready_without_the_index(caplog: pytest.LogCaptureFixture):
+def test_it_is_not_ready_without_the_index(caplog: pytest.LogCaptureFixture) -> None:
     away = readiness(index=MemoryCollection(fails=IndexUnavailable("10.0.0.7 is away")))
     assert found(away) == {"status": "not ready", "index": "failed"}
     assert "not ready: index: 10.0.0.7 is away" in caplog.text
@@ -62,18 +62,18 @@ def test_it_is_not_ready_without_the_index(caplog: pytest.LogCaptureFixture):
         (ValueError(), {"status": "not ready", "llm": "failed"}),
     ],
 )  # fmt: skip
-def test_one_replica_of_the_language_model_is_enough(replicas: Any, expected: dict[str, Any]):
+def test_one_replica_of_the_language_model_is_enough(replicas: Any, expected: dict[str, Any]) -> None:
     assert found(readiness(generator=Replicas(replicas))) == {"index": "ok"} | expected
 
 
-def test_a_replica_has_five_seconds_to_write_a_token():
+def test_a_replica_has_five_seconds_to_write_a_token() -> None:
     generator = Replicas({"e0": ""})
     found(readiness(generator=generator))
     assert generator.asked_s == [5.0]
 
 
 @pytest.mark.parametrize(("later_s", "searches"), [(4.9, 1), (5.0, 2)])
-def test_what_was_found_holds_for_five_seconds(monkeypatch: pytest.MonkeyPatch, later_s: float, searches: int):
+def test_what_was_found_holds_for_five_seconds(monkeypatch: pytest.MonkeyPatch, later_s: float, searches: int) -> None:
     now = 1000.0
     index = MemoryCollection()
     made = readiness(index=index)
@@ -89,7 +89,7 @@ def test_what_was_found_holds_for_five_seconds(monkeypatch: pytest.MonkeyPatch, 
     assert index.requests == ["query"] * searches
 
 
-def test_a_re_index_is_followed_before_the_index_is_searched():
+def test_a_re_index_is_followed_before_the_index_is_searched() -> None:
     old, new = binding(), binding()
     collection = Collection(lambda: old, lambda: new)
     collection.current()

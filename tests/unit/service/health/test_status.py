@@ -15,7 +15,7 @@ def stored(services: Services, source: str) -> None:
         services.ledger().finish(lease, status="done", report={})
 
 
-def test_configured_sources_come_first_and_then_those_that_still_have_documents():
+def test_configured_sources_come_first_and_then_those_that_still_have_documents() -> None:
     services = services_of()
     stored(services, "gone")
     stored(services, "docs")
@@ -26,12 +26,12 @@ def test_configured_sources_come_first_and_then_those_that_still_have_documents(
     assert found["docs"]["lag_s"] >= 0
 
 
-def test_a_source_that_was_never_read_has_nothing():
+def test_a_source_that_was_never_read_has_nothing() -> None:
     [docs] = status(services_of())["sources"]
     assert (docs["documents"], docs["last_run"], docs["lag_s"]) == (0, None, None)
 
 
-def test_the_index_is_the_one_that_a_re_index_has_put_in_place():
+def test_the_index_is_the_one_that_a_re_index_has_put_in_place() -> None:
     old, new = binding(), binding(("One.",))
     collection = Collection(lambda: old, lambda: new)
     collection.current()
@@ -40,7 +40,7 @@ def test_the_index_is_the_one_that_a_re_index_has_put_in_place():
     assert (found["points"], found["embedder"]) == (1, "hash")
 
 
-def test_the_index_is_told_without_the_password_of_its_url():
+def test_the_index_is_told_without_the_password_of_its_url() -> None:
     found = status(services_of(settings_of(qdrant={"url": "http://user:hunter2@qdrant:6333"})))
     assert "qdrant:6333" in found["index"]
     assert "hunter2" not in str(found)
