@@ -40,6 +40,7 @@ def test_rows_that_tie_are_all_quoted_and_more_than_eight_are_told() -> None:
     many = quote("Which albums are there?", *(row(i, f"Title {i}", "X") for i in range(12)))
     assert len(many) == 9
     assert many[-1] == ("More rows match; these are the first 8.", "")
+    assert len(quote("Which albums are there?", *(row(i, f"Title {i}", "X") for i in range(8)))) == 8
 
 
 def test_the_row_that_bears_the_name_goes_before_those_that_refer_to_it() -> None:
@@ -123,7 +124,7 @@ def test_of_a_long_row_the_lines_around_the_best_one_are_quoted() -> None:
     ((_, citation),) = extract(understand("How long is the warranty?"), [(0.9, long)])
     assert citation is not None
     assert "Warranty: five years" in citation.quote
-    assert len(citation.quote) < 1_000
+    assert 600 < len(citation.quote) < 1_000
     assert citation.start > 7
     assert text[citation.start - 7 : citation.end - 7] == citation.quote
 
