@@ -13,12 +13,12 @@ def test_chinese_is_cut_into_words() -> None:
     assert {"黑胶", "唱片"} <= set(terms("黑胶唱片必须竖直存放"))
 
 
-def test_a_long_chinese_word_is_found_by_its_parts_and_asked_for_as_one():
+def test_a_long_chinese_word_is_found_by_its_parts_and_asked_for_as_one() -> None:
     assert {"中华", "共和国", "中华人民共和国"} <= set(terms("中华人民共和国"))
     assert set(content_weights("中华人民共和国")) == {"中华人民共和国"}
 
 
-def test_latin_words_in_chinese_are_words_of_their_own():
+def test_latin_words_in_chinese_are_words_of_their_own() -> None:
     assert {"ac/dc", "album", "发行"} <= set(terms("AC/DC 发行了 albums"))
 
 
