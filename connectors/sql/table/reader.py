@@ -109,7 +109,7 @@ class TableReader:
         """
         rows = self._rows(self._statements.since(mark, after, limit=limit, dead=dead))
         position = list(self.table.columns).index(self.method.column)
-        return [(row.values[position] if row.values else mark, row) for row in rows]
+        return [(row.values[position], row) for row in rows]
 
     def without_cursor(self, after: Key | None, *, limit: int) -> list[Row]:
         """Rows whose cursor column is NULL, in key order after a key."""
