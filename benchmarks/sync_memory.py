@@ -22,7 +22,7 @@ from indexes.sparse import Bm25Encoder
 from rag.fakes import HashEmbedder
 from rag.language.tokens import QwenTokenCounter
 from service.store.database import Database
-from service.store.ledger import StoredLedger
+from service.store.ledger.stored import StoredLedger
 from service.syncing.run import SyncParts
 from service.syncing.sync import Options, ingest
 

@@ -30,9 +30,9 @@ from service.store.conversations import Conversations
 from service.store.database import Database
 from service.store.jobs import Jobs
 from service.store.keys import Keys
-from service.store.ledger import StoredLedger
+from service.store.ledger.ports import Ledger
+from service.store.ledger.stored import StoredLedger
 from service.store.overview import Overview
-from service.store.ports import Ledger
 from service.syncing.reindex import Reindexer
 from service.syncing.syncer import Syncer
 from service.telemetry.metrics import Metrics

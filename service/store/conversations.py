@@ -13,8 +13,8 @@ from rag.documents import Document, Passage
 from rag.ports import Identity
 from rag.types import Turn
 from service.store.database import Database
-from service.store.moved import forget_moved, where_now
-from service.store.ports import Moved
+from service.store.ledger.moved import forget_moved, where_now
+from service.store.ledger.ports import Moved
 from service.store.schema import conversations
 
 _MOST_TURNS = 200

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.store.database import Database
-from service.store.ledger import put_source, quarantined
+from service.store.ledger.stored import put_source, quarantined
 from service.store.schema import cursors, documents, quarantine, runs, sources
 
 

@@ -7,7 +7,7 @@ than a share and more than a few, or all there are, everything stays until someb
 from dataclasses import dataclass, field
 
 from rag.events import Checkpoint, Listed
-from service.store.ports import StoredDocument
+from service.store.ledger.ports import StoredDocument
 
 FEW = 20
 

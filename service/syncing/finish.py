@@ -2,7 +2,7 @@
 
 from rag.errors import MassDeleteRefused, SourceError
 from rag.events import ScopeComplete, ScopeFailed, SnapshotComplete
-from service.store.ports import Changes, StoredDocument
+from service.store.ledger.ports import Changes, StoredDocument
 from service.syncing.deletions import Unit, refusal
 from service.syncing.report import TableReport
 from service.syncing.run import Run, is_kept, remove

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rag.ports import PointStore
-from service.store.ports import Lease, Ledger, StoredDocument
+from service.store.ledger.ports import Lease, Ledger, StoredDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

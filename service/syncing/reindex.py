@@ -13,7 +13,7 @@ from rag.lazy import Lazy
 from service.collection import Binding
 from service.settings.edit import set_values
 from service.settings.sections import EmbedderSettings
-from service.store.ports import Ledger
+from service.store.ledger.ports import Ledger
 
 _SAMPLE = 50
 _MOST_LOST, _LEAST_BY_MEANING = 0.1, 0.6  # shares of the sample

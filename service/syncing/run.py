@@ -10,7 +10,7 @@ from rag.boundary.secrets import masked
 from rag.errors import SourceError
 from rag.events import Unreadable
 from rag.ports import Embedder, PointStore, SparseEncoder, TokenCounter
-from service.store.ports import Lease, Ledger, StoredDocument
+from service.store.ledger.ports import Lease, Ledger, StoredDocument
 from service.syncing.deletions import Unit
 from service.syncing.report import Report
 from service.syncing.threads import WriteBehind

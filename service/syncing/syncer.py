@@ -7,7 +7,7 @@ from rag.ports import TokenCounter
 from service.catalogue import Catalogue
 from service.collection import Collection
 from service.settings.sections import Settings
-from service.store.ports import Ledger
+from service.store.ledger.ports import Ledger
 from service.syncing.report import Report
 from service.syncing.run import Options, SyncParts
 from service.syncing.sync import ingest

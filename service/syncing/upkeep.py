@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from rag.errors import SourceError
 from rag.ports import PointStore
-from service.store.ports import Ledger
+from service.store.ledger.ports import Ledger
 from service.syncing.recovery import compare
 from service.syncing.writer import Writer
 

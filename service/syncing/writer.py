@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from rag.documents import Point
 from rag.errors import LeaseLost
 from rag.ports import PointStore
-from service.store.ports import Changes, Lease, Ledger, StoredDocument
+from service.store.ledger.ports import Changes, Lease, Ledger, StoredDocument
 from service.syncing.recovery import new_generation
 
 

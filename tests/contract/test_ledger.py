@@ -1,4 +1,4 @@
-"""What every ledger does for syncing (service/store/ports.py, Ledger).
+"""What every ledger does for syncing (service/store/ledger/ports.py, Ledger).
 
 A ledger of your own: subclass LedgerContract, with a fixture `ledger` that gives an empty one, and one, `expire`, that
 ends the lease of a source as time does.
@@ -16,9 +16,9 @@ from rag.errors import LeaseLost, SourceBusy
 from rag.events import Checkpoint, Listed, Unreadable
 from rag.ports import LISTING
 from service.store.database import Database
-from service.store.fakes import MemoryLedger
-from service.store.ledger import StoredLedger
-from service.store.ports import Changes, Lease, Ledger, ScopeCounts, StoredDocument
+from service.store.ledger.memory import MemoryLedger
+from service.store.ledger.ports import Changes, Lease, Ledger, ScopeCounts, StoredDocument
+from service.store.ledger.stored import StoredLedger
 from service.store.schema import leases, meta, metadata
 from tests.support.databases import server_database
 

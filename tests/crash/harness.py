@@ -25,7 +25,7 @@ from rag.fakes import HashEmbedder
 from rag.language.tokens import QwenTokenCounter
 from rag.ports import Embedder, Source
 from service.store.database import Database
-from service.store.ledger import StoredLedger
+from service.store.ledger.stored import StoredLedger
 from service.syncing.run import SyncParts
 from service.syncing.sync import Options, Report, ingest
 

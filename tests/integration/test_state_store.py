@@ -14,9 +14,9 @@ from service.store.conversations import Conversations
 from service.store.database import Database
 from service.store.jobs import Jobs
 from service.store.keys import Keys, Rights
-from service.store.ledger import StoredLedger
+from service.store.ledger.ports import Changes, Moved, StoredDocument
+from service.store.ledger.stored import StoredLedger
 from service.store.overview import Overview
-from service.store.ports import Changes, Moved, StoredDocument
 from service.store.schema import VERSION, meta
 from tests.support.databases import server_database
 

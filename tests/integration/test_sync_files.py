@@ -21,7 +21,7 @@ from rag.fakes import MemoryNotes
 from service.catalogue import Catalogue, connector_of
 from service.knowledge_base import KnowledgeBase
 from service.settings.load import load_settings
-from service.store.ports import Changes
+from service.store.ledger.ports import Changes
 from service.syncing.syncer import Syncer
 from tests.support.command import SAMPLE, citewell
 from tests.support.embedded import stop_engine

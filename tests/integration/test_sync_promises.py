@@ -20,7 +20,7 @@ from indexes.qdrant.schema import Encoders, Sharding
 from indexes.sparse import Bm25Encoder
 from rag.errors import MassDeleteRefused, SourceBusy, SourceError, StateUnavailable
 from service.store.database import Database
-from service.store.ledger import StoredLedger
+from service.store.ledger.stored import StoredLedger
 from service.store.overview import Overview
 from service.syncing.upkeep import forget, verify
 from tests.crash.harness import DIM, FreeEmbedder

@@ -12,7 +12,7 @@ from typing import Any
 
 from connectors.files.source import FilesSource
 from connectors.sql.source import SqlSource
-from service.store.ledger import StoredLedger
+from service.store.ledger.stored import StoredLedger
 from service.syncing.upkeep import forget as forget_table
 from tests.crash.harness import Connector, Difference, Setting, Snapshot, difference, run
 from tests.support.embedded import stop_engine

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rag.documents import Document
 from rag.events import Unreadable, Upsert
-from service.store.ports import StoredDocument
+from service.store.ledger.ports import StoredDocument
 from service.syncing.batch.sorting import Batch
 from service.syncing.batch.store import index_documents
 from service.syncing.run import Run, count, report_unreadable

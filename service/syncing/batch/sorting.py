@@ -22,7 +22,7 @@ from rag.events import (
     Unreadable,
     Upsert,
 )
-from service.store.ports import Changes
+from service.store.ledger.ports import Changes
 from service.syncing.deletions import Unit
 from service.syncing.report import Report
 from service.syncing.run import Run, report_unreadable

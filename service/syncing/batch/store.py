@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from rag.chunking import chunk_id, split
 from rag.documents import Chunk, Document, Point
 from rag.events import Unreadable, Upsert
-from service.store.ports import Changes, Moved, StoredDocument
+from service.store.ledger.ports import Changes, Moved, StoredDocument
 from service.syncing.batch.vectors import Vectors
 from service.syncing.run import Run, count, report_unreadable
 

@@ -27,7 +27,7 @@ from service.store.conversations import Conversations
 from service.store.database import Database
 from service.store.jobs import Jobs
 from service.store.keys import Keys
-from service.store.ledger import StoredLedger
+from service.store.ledger.stored import StoredLedger
 from service.store.overview import Overview
 from service.store.schema import migrate
 from service.syncing.syncer import Syncer

@@ -2,7 +2,7 @@
 
 from service.collection import Collection
 from service.health.status import status
-from service.store.ports import Changes, StoredDocument
+from service.store.ledger.ports import Changes, StoredDocument
 from service.wiring import Services
 from tests.unit.service.conftest import binding, services_of, settings_of
 

@@ -8,8 +8,8 @@ from rag.types import Turn
 from service.store import conversations as module
 from service.store.conversations import Conversations, without_lost
 from service.store.database import Database
-from service.store.ledger import StoredLedger
-from service.store.ports import Changes, Moved
+from service.store.ledger.ports import Changes, Moved
+from service.store.ledger.stored import StoredLedger
 
 ME = Identity(groups=("b", "a"), subject="me")
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from rag.errors import ConfigError, StateUnavailable
 from service.store.database import Database
-from service.store.ledger import StoredLedger
+from service.store.ledger.stored import StoredLedger
 from service.store.overview import Overview
 from service.store.schema import VERSION, documents, meta, migrate
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from rag.errors import LeaseLost, SourceBusy, StateUnavailable
 from service.store.database import Database
-from service.store.leases import _place, acquire, heartbeat, release, renew
+from service.store.ledger.leases import _place, acquire, heartbeat, release, renew
 from service.store.overview import Overview
 from service.store.schema import leases, runs
 

@@ -6,9 +6,9 @@ import pytest
 
 from rag.events import Checkpoint, Unreadable
 from service.store.database import Database
-from service.store.ledger import StoredLedger
+from service.store.ledger.ports import Changes, StoredDocument
+from service.store.ledger.stored import StoredLedger
 from service.store.overview import Overview
-from service.store.ports import Changes, StoredDocument
 
 
 @pytest.fixture

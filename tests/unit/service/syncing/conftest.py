@@ -11,7 +11,7 @@ from rag.documents import Document, Point
 from rag.events import Checkpoint, Listed, Listing, ScopeComplete, SnapshotComplete, SourceEvent, Unreadable, Upsert
 from rag.fakes import CharacterCounter, HashEmbedder, ListSource, MemoryIndex, TermEncoder
 from rag.ports import Vectors as Array
-from service.store.fakes import MemoryLedger
+from service.store.ledger.memory import MemoryLedger
 from service.syncing.batch.vectors import Vectors
 from service.syncing.report import Report
 from service.syncing.run import SyncParts

@@ -3,8 +3,8 @@
 from collections.abc import Sequence, Set
 
 from rag.events import Unreadable, Upsert
-from service.store.fakes import MemoryLedger
-from service.store.ports import StoredDocument
+from service.store.ledger.memory import MemoryLedger
+from service.store.ledger.ports import StoredDocument
 from service.syncing.batch.compare import index_batch
 from service.syncing.batch.sorting import sort_events
 from service.syncing.report import Report

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.store.ports import StoredDocument
+from service.store.ledger.ports import StoredDocument
 from service.syncing.deletions import Unit, refusal
 
 

@@ -17,7 +17,7 @@ from rag.events import (
     Upsert,
 )
 from rag.ports import LISTING
-from service.store.ports import Changes
+from service.store.ledger.ports import Changes
 from service.syncing.report import Report, TableReport
 from tests.unit.service.syncing.conftest import Item, Store, end, row, rows, whole
 

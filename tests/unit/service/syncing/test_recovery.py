@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.store.ports import Changes
+from service.store.ledger.ports import Changes
 from service.syncing.recovery import compare, find_difference, finish_recovery
 from tests.unit.service.syncing.conftest import Store, points, row, rows
 

@@ -14,8 +14,8 @@ from rag.events import (
     Unreadable,
     Upsert,
 )
-from service.store.fakes import MemoryLedger
-from service.store.ports import Lease
+from service.store.ledger.memory import MemoryLedger
+from service.store.ledger.ports import Lease
 from service.syncing.batch.sorting import sort_events
 from service.syncing.report import Report
 from service.syncing.run import Options, Run

@@ -6,7 +6,7 @@ import pytest
 
 from rag.errors import SourceBusy, SourceError
 from rag.events import Checkpoint, Unreadable
-from service.store.ports import Changes
+from service.store.ledger.ports import Changes
 from service.syncing.upkeep import forget, verify
 from tests.unit.service.syncing.conftest import Store, points, row, rows
 

@@ -8,8 +8,8 @@ import pytest
 from rag.documents import Point
 from rag.errors import LeaseLost
 from rag.fakes import MemoryIndex
-from service.store.fakes import MemoryLedger
-from service.store.ports import Changes, StoredDocument
+from service.store.ledger.memory import MemoryLedger
+from service.store.ledger.ports import Changes, StoredDocument
 from service.syncing.writer import Writer
 from tests.unit.service.syncing.conftest import points, row
 

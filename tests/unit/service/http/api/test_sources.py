@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rag.events import Unreadable
-from service.store.ports import Changes
+from service.store.ledger.ports import Changes
 from tests.unit.service.conftest import services_of, settings_of
 from tests.unit.service.http.conftest import Client, Serve
 

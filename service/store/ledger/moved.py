@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.store.ports import Moved
+from service.store.ledger.ports import Moved
 from service.store.schema import conversations, moved
 
 _PART = 500

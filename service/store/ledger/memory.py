@@ -13,7 +13,7 @@ from rag.boundary.secrets import masked
 from rag.errors import LeaseLost, SourceBusy
 from rag.events import Checkpoint, Listed, Unreadable
 from rag.ports import LISTING
-from service.store.ports import Changes, Lease, Moved, ScopeCounts, StoredDocument
+from service.store.ledger.ports import Changes, Lease, Moved, ScopeCounts, StoredDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class _Source:
 
 
 class MemoryLedger:
-    """A `Ledger` (service/store/ports.py) that is gone with its process; threads may share it.
+    """A `Ledger` (service/store/ledger/ports.py) that is gone with its process; threads may share it.
 
     before: called with the name of each call that writes ('commit', 'remove' …); what it raises, the call raises.
     finished: runs that have ended, oldest first. moved: all chunks that were said to have moved.

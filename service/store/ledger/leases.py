@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from rag.errors import LeaseLost, SourceBusy, StateUnavailable
-from service.store.ports import Lease
+from service.store.ledger.ports import Lease
 from service.store.schema import leases, runs
 
 LEASE_S = 60.0

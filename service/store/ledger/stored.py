@@ -12,15 +12,15 @@ from rag.boundary.secrets import masked
 from rag.events import Checkpoint, Listed, Unreadable
 from rag.ports import LISTING, Notes
 from service.store.database import Database
-from service.store.leases import LEASE_S, acquire, heartbeat, release, renew
-from service.store.moved import put_moved
-from service.store.notes import StoredNotes, begin_listings, listing_note, listing_since, put_notes
-from service.store.ports import Changes, Lease, ScopeCounts, StoredDocument
+from service.store.ledger.leases import LEASE_S, acquire, heartbeat, release, renew
+from service.store.ledger.moved import put_moved
+from service.store.ledger.notes import StoredNotes, begin_listings, listing_note, listing_since, put_notes
+from service.store.ledger.ports import Changes, Lease, ScopeCounts, StoredDocument
 from service.store.schema import cursors, documents, quarantine, runs, sources
 
 
 class StoredLedger:
-    """A `Ledger` (service/store/ports.py) in a database; safe to share between threads."""
+    """A `Ledger` (service/store/ledger/ports.py) in a database; safe to share between threads."""
 
     def __init__(self, database: Database, *, lease_s: float = LEASE_S) -> None:
         """lease_s: how long a run that is not heard of keeps its source."""
