@@ -20,7 +20,7 @@ _FAR_BETTER = 0.3
 _MOST_SENTENCES, _WORTH_A_SENTENCE = 3, 0.2
 _SPECIFIC = 3.0  # weight of a name, code or number
 _FIGURE = re.compile(r"(?<![A-Za-z])\d+(?:[.,:]\d+)*")
-_LIST_MARK = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}[.)、]\s*)+")
+_LIST_MARK = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}(?:[)、]|\.(?!\d))\s*)+")
 
 
 def cite(passage: Passage, start: int, end: int, *, pointer: str = "") -> Citation:

@@ -59,6 +59,11 @@ def test_the_number_of_a_list_is_no_figure() -> None:
     assert supports("1. Customers pay 30 euros", passage("2) Customers pay 30 euros"))
 
 
+def test_a_decimal_at_the_beginning_is_no_number_of_a_list() -> None:
+    assert supports("12.5 km of coast", passage("The park has 12.5 km of coast."))
+    assert not supports("12.5 km of coast", passage("The park has 5 km of coast."))
+
+
 def test_a_figure_may_stand_in_one_passage_and_the_words_in_another() -> None:
     words, figure = passage("customers from berlin returned old records"), passage("It took 30")
     claim = "customers from berlin returned old records in 30"
