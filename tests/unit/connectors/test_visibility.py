@@ -68,9 +68,11 @@ def test_a_rule_can_open_a_file_to_all_of_its_tenant() -> None:
     assert labels.of("b.md", [{"open/a.md"}])["acl"] == ("staff",)
 
 
-@pytest.mark.parametrize("setting", ["tenant_column", "acl_column"])
-def test_a_table_that_does_not_say_who_may_see_its_rows_is_refused(setting: str) -> None:
-    labels = RowVisibility(**{setting: "org"})
+@pytest.mark.parametrize(
+    ("labels", "setting"),
+    [(RowVisibility(tenant_column="org"), "tenant_column"), (RowVisibility(acl_column="org"), "acl_column")],
+)
+def test_a_table_that_does_not_say_who_may_see_its_rows_is_refused(labels: RowVisibility, setting: str) -> None:
     with pytest.raises(SourceError, match=f"no column 'org'.*{setting}"):
         labels.check("album", ["id", "title"])
     labels.check("album", ["id", "org"])

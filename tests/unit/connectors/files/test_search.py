@@ -304,13 +304,13 @@ def test_real_paths_are_asked_for_links_only(root: Path, monkeypatch: pytest.Mon
 # By names alone.
 
 
-def test_files_that_a_pattern_names_are_told_by_their_names_alone():
+def test_files_that_a_pattern_names_are_told_by_their_names_alone() -> None:
     files = ["open/a.md", "open/b/c.md", "d.md"]
     assert matching(Path("/srv"), "open/*", files) == {"open/a.md"}
     assert matching(Path("/srv"), "nothing/*", files) == set()
 
 
-def test_files_below_a_place_are_told_by_their_names_alone():
+def test_files_below_a_place_are_told_by_their_names_alone() -> None:
     files = ["locked/a.md", "locked/b/c.md", "d.md", "lock"]
     assert below(Path("/srv"), ["locked"], files) == {"locked/a.md", "locked/b/c.md"}
     assert below(Path("/srv"), ["d.md"], files) == {"d.md"}

@@ -2,11 +2,11 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -16,11 +16,24 @@ from connectors.files.source import FilesSource
 from connectors.files.visibility import FileVisibility, PathRule
 from connectors.parsers.parsed import Hidden, Item, Parsed
 from rag.errors import SourceError
-from rag.events import Checkpoint, Expected, Listed, Listing, Notice, Passed, SnapshotComplete, Unreadable, Upsert
+from rag.events import (
+    Checkpoint,
+    Expected,
+    Listed,
+    Listing,
+    Notice,
+    Passed,
+    SnapshotComplete,
+    SourceEvent,
+    Unreadable,
+    Upsert,
+)
 from tests.support.following import Follower
 from tests.support.users import nobody, open_folder
 
 LONG_AGO = 1_600_000_000
+
+Event = TypeVar("Event", bound=SourceEvent)
 
 
 def put(root: Path, name: str, content: str | bytes, *, at: int = LONG_AGO) -> Path:
@@ -36,8 +49,15 @@ def source(root: Path, **options: Any) -> FilesSource:
     return FilesSource(name="docs", paths=options.pop("paths", ("**/*",)), root=root, **options)
 
 
-def of(events: list[Any], kind: type) -> list[Any]:
+def of(events: Sequence[SourceEvent], kind: type[Event]) -> list[Event]:
     return [event for event in events if isinstance(event, kind)]
+
+
+def end(events: Sequence[SourceEvent]) -> SnapshotComplete:
+    """The last event, which says that the read is complete."""
+    last = events[-1]
+    assert isinstance(last, SnapshotComplete)
+    return last
 
 
 def settle(follower: Follower) -> None:
@@ -94,7 +114,7 @@ def test_a_record_is_a_document_of_its_file(tmp_path: Path) -> None:
     assert (one.kind, one.primary_key, one.title, one.key_text) == ("row", {"row": 2}, "a.csv (row=2)", "a.csv")
     assert one.uri.endswith("a.csv#row=2")
     assert [type(e) for e in events if isinstance(e, Listing | Listed)] == [Listing, Listed]
-    assert events[-1].documents == 2
+    assert end(events).documents == 2
 
 
 def test_a_file_that_looks_as_it_did_is_not_opened(tmp_path: Path) -> None:
@@ -102,7 +122,7 @@ def test_a_file_that_looks_as_it_did_is_not_opened(tmp_path: Path) -> None:
     follower = read_once(tmp_path)
     events = follower.read()
     assert of(events, Checkpoint) == []  # its note stands as it is
-    assert events[-1].documents == 1
+    assert end(events).documents == 1
     assert set(follower.documents) == {"a.md"}
 
 
@@ -119,7 +139,7 @@ def test_a_file_with_the_same_content_is_not_parsed_again(tmp_path: Path) -> Non
     follower = read_once(tmp_path)
     put(tmp_path, "a.md", "text", at=LONG_AGO + 9)
     events = follower.read()
-    assert (len(of(events, Checkpoint)), of(events, Upsert), events[-1].documents) == (1, [], 1)
+    assert (len(of(events, Checkpoint)), of(events, Upsert), end(events).documents) == (1, [], 1)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +213,7 @@ def test_a_damaged_file_keeps_what_was_indexed_of_it_and_heals(tmp_path: Path) -
     put(tmp_path, "a.json", "{")
     events = follower.read()
     assert "JSON" in of(events, Unreadable)[0].reason
-    assert events[-1].documents is None
+    assert end(events).documents is None
     assert set(follower.documents) == {"a.json"}
     put(tmp_path, "a.json", '[{"a": 2}]')
     follower.read()
@@ -241,8 +261,8 @@ def test_a_file_out_of_reach_is_withdrawn_only_when_others_may_see_it_now(
         with nobody():
             events = list(source(root, labels=FileVisibility(acl=acl)).read(follower.notes))
     assert [event.document_id for event in of(events, Unreadable) if event.withdrawn] == withdrawn
-    assert events[-1].scopes == {"b.md", "locked", "locked/a.md"}
-    assert events[-1].documents is None
+    assert end(events).scopes == {"b.md", "locked", "locked/a.md"}
+    assert end(events).documents is None
 
 
 def test_a_file_with_an_error_of_a_library_is_told_and_the_others_go_on(tmp_path: Path, odd_files: Any) -> None:
@@ -329,14 +349,14 @@ def test_what_is_left_out_is_told_once(tmp_path: Path) -> None:
     put(tmp_path, "id_rsa", "key")
     events = list(source(tmp_path).read())
     assert len(of(events, Notice)) == 1
-    assert events[-1].scopes == {"a.md"}
+    assert end(events).scopes == {"a.md"}
 
 
 def test_include_and_own_files_are_heeded(tmp_path: Path) -> None:
     for name in ("a.md", "secrets.toml", "citewell.md"):
         put(tmp_path, name, "text")
     events = list(source(tmp_path, include=("secrets.toml",), own=(tmp_path / "citewell.md",)).read())
-    assert events[-1].scopes == {"a.md", "secrets.toml"}
+    assert end(events).scopes == {"a.md", "secrets.toml"}
 
 
 def test_a_check_says_how_many_files_there_are(tmp_path: Path) -> None:

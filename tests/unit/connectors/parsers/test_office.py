@@ -87,9 +87,11 @@ def test_hidden_slides_are_told_and_the_others_keep_their_numbers(
 ) -> None:
     path = deck(tmp_path / "a.pptx", ["a", "b", "c"], hidden=hidden)
     left, item = office.pptx(path)
+    (whole,) = office.pptx(path, hidden=True)
+    assert isinstance(item, Parsed)
+    assert isinstance(whole, Parsed)
     assert left == Hidden(what=told)
     assert [s.page for s in item.sections] == [n for n in (1, 2, 3) if n not in hidden]
-    (whole,) = office.pptx(path, hidden=True)
     assert len(whole.sections) == 3
 
 
@@ -102,6 +104,7 @@ def test_tables_and_groups_of_a_slide_are_read(tmp_path: Path) -> None:
     slide.shapes.add_connector(1, 0, 0, 9, 9)
     file.save(tmp_path / "a.pptx")
     (item,) = office.pptx(tmp_path / "a.pptx")
+    assert isinstance(item, Parsed)
     assert item.text == "Brazil | 12\nin a group\nand more\n"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from connectors.parsers import pdf
 from connectors.parsers.errors import CannotParse
+from connectors.parsers.parsed import Parsed
 
 pytest.importorskip("pypdfium2")
 canvas = pytest.importorskip("reportlab.pdfgen.canvas")
@@ -22,6 +23,7 @@ def make(path: Path, *pages: str, password: str | None = None) -> Path:
 
 def test_pages_keep_their_numbers_and_places(tmp_path: Path) -> None:
     (item,) = pdf.pages(make(tmp_path / "a.pdf", "one", "", "three"))
+    assert isinstance(item, Parsed)
     assert [section.page for section in item.sections] == [1, 2, 3]
     assert item.text[item.sections[2].start :].strip() == "three"
 

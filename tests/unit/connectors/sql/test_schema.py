@@ -197,4 +197,4 @@ def test_comments_are_read_and_mysql_s_texts_name_no_row() -> None:
     assert found.column_comments["note"] == "of note"
     assert found.column_comments["id"] == ""
     assert found.labels == ("size",)
-    assert read_table(MySql(), "other", None, ()).comment == ""
+    assert read_table(inspector, "other", None, ()).comment == ""

@@ -2,7 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from qdrant_client import QdrantClient, models
+from qdrant_client import QdrantClient
 
 from indexes.qdrant.schema import Encoders, Sharding, check, create, point_alias, recorded, target_of, versions_of
 from rag.errors import IndexMismatch
@@ -32,8 +32,8 @@ def test_creating_a_collection_that_another_made_meanwhile_is_no_error(client: Q
     assert recorded(client, "kb-1") == ENCODERS.recorded
 
 
-def test_a_collection_that_cannot_be_made_is_an_error(client: QdrantClient) -> None:
-    client.create_collection = refuse  # type: ignore[method-assign]
+def test_a_collection_that_cannot_be_made_is_an_error(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "create_collection", refuse)
     with pytest.raises(ValueError, match="full"):
         create(client, "kb-1", ENCODERS, Sharding())
 
@@ -52,26 +52,31 @@ def test_an_alias_stands_for_one_collection_and_moves(client: QdrantClient) -> N
     assert [alias.alias_name for alias in client.get_aliases().aliases] == ["kb"]
 
 
-def test_an_alias_is_moved_in_one_request(client: QdrantClient) -> None:
+def test_an_alias_is_moved_in_one_request(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
     create(client, "kb-1", ENCODERS, Sharding())
     point_alias(client, "kb", "kb-1")
     requests: list[list[object]] = []
-    client.update_collection_aliases = requests.append  # type: ignore[assignment, method-assign]
+    monkeypatch.setattr(client, "update_collection_aliases", requests.append)
     point_alias(client, "kb", "kb-1")
     point_alias(client, "other", "kb-1")
-    assert [[type(action) for action in actions] for actions in requests] == [
-        [models.DeleteAliasOperation, models.CreateAliasOperation],
-        [models.CreateAliasOperation],
+    assert [[type(action).__name__ for action in actions] for actions in requests] == [
+        ["DeleteAliasOperation", "CreateAliasOperation"],
+        ["CreateAliasOperation"],
     ]
 
 
 @pytest.mark.parametrize(("bulk", "threshold"), [(True, {"indexing_threshold": 0}), (False, None)])
 def test_a_collection_to_be_filled_at_once_has_no_graph_at_first(
-    client: QdrantClient, bulk: bool, threshold: object
+    client: QdrantClient, monkeypatch: pytest.MonkeyPatch, bulk: bool, threshold: object
 ) -> None:
-    asked: list[dict] = []
+    asked: list[dict[str, Any]] = []
     original = client.create_collection
-    client.create_collection = lambda name, **of: asked.append(of) or original(name, **of)  # type: ignore[assignment, method-assign, func-returns-value]
+
+    def noted(name: str, **options: Any) -> bool:
+        asked.append(options)
+        return original(name, **options)
+
+    monkeypatch.setattr(client, "create_collection", noted)
     create(client, "kb-1", ENCODERS, Sharding(shard_number=2), bulk=bulk)
     [request] = asked
     found = request["optimizers_config"]

@@ -187,14 +187,18 @@ class Server:
         pass
 
 
+def answering(*rows: tuple[Any, ...]) -> Any:
+    return Server(*rows)
+
+
 def test_sums_are_told_by_range_and_bucket_and_empty_buckets_are_not_there() -> None:
-    server = Server((0, 3, "30"), (2, 0, "0"), (3, 1, "7"))
+    server = answering((0, 3, "30"), (2, 0, "0"), (3, 1, "7"))
     ranges = [(None, (10,)), ((10,), None)]
     assert a_reader(server, a_table()).sums(ranges, buckets=2) == [{0: (3, 30)}, {1: (1, 7)}]
 
 
 def test_rows_of_numbers_are_in_the_range_that_their_key_lies_in() -> None:
-    server = Server((5, "1"), (10, "2"), (11, "3"))
+    server = answering((5, "1"), (10, "2"), (11, "3"))
     found = a_reader(server, a_table()).digests(
         [(None, (10,)), ((10,), None)], limit=9, among=[range(8)] * 2, buckets=8
     )
@@ -202,15 +206,15 @@ def test_rows_of_numbers_are_in_the_range_that_their_key_lies_in() -> None:
 
 
 def test_rows_of_other_keys_say_which_range_they_are_in() -> None:
-    server = Server((0, "a", "1"), (1, "b", "2"))
+    server = answering((0, "a", "1"), (1, "b", "2"))
     reader = a_reader(server, a_table({"id": sa.Text(), "body": sa.Text()}))
     found = reader.digests([(None, ("a",)), (("a",), None)], limit=9, among=[range(8)] * 2, buckets=8)
     assert [[row.name for row in rows] for rows in found] == [["a"], ["b"]]
 
 
 def test_only_keys_whose_ids_show_them_have_buckets() -> None:
-    assert a_reader(Server(), a_table()).has_buckets
-    assert not a_reader(Server(), a_table({"id": sa.DateTime(), "body": sa.Text()})).has_buckets
+    assert a_reader(answering(), a_table()).has_buckets
+    assert not a_reader(answering(), a_table({"id": sa.DateTime(), "body": sa.Text()})).has_buckets
 
 
 class Cancelling:
