@@ -97,6 +97,13 @@ def binding(texts: Sequence[str] = STORES, *, scale: Scale = NO_SCALE, **parts: 
     return Binding(**{**made, **parts})
 
 
+def memory_of(bound: Binding) -> MemoryCollection:
+    """The collection in memory that a binding has."""
+    index: Any = bound.index
+    assert isinstance(index, MemoryCollection)
+    return index
+
+
 def settings_of(**sections: Any) -> Settings:
     """A configuration with one source of files, 'docs'."""
     sources = {"docs": {"kind": "files", "paths": ["docs"]}}

@@ -36,7 +36,7 @@ def kb(generator: ScriptedGenerator, tmp_path: Path) -> Iterator[KnowledgeBase]:
         yield made
 
 
-def test_a_question_is_answered_also_where_an_event_loop_runs_already(kb: KnowledgeBase):
+def test_a_question_is_answered_also_where_an_event_loop_runs_already(kb: KnowledgeBase) -> None:
     assert kb.ask(QUESTION).text.startswith(SAID)
 
     async def inside() -> str:
@@ -46,7 +46,7 @@ def test_a_question_is_answered_also_where_an_event_loop_runs_already(kb: Knowle
     assert asyncio.run(kb.aask(QUESTION)).text.startswith(SAID)
 
 
-def test_an_answers_events_can_be_followed(kb: KnowledgeBase):
+def test_an_answers_events_can_be_followed(kb: KnowledgeBase) -> None:
     async def collect() -> list[Any]:
         return [event async for event in kb.stream(QUESTION)]
 
@@ -54,7 +54,7 @@ def test_an_answers_events_can_be_followed(kb: KnowledgeBase):
     assert (type(events[0]), type(events[-1])) == (PassagesFound, Finished)
 
 
-def test_how_a_question_is_asked_reaches_the_model(kb: KnowledgeBase, generator: ScriptedGenerator):
+def test_how_a_question_is_asked_reaches_the_model(kb: KnowledgeBase, generator: ScriptedGenerator) -> None:
     kb.ask(QUESTION, sampling=Sampling(max_tokens=33), conversation="c")
     assert generator.asked[0].sampling.max_tokens == 33
     assert len(kb.services.conversations().turns("c", Identity())) == 1
@@ -62,7 +62,7 @@ def test_how_a_question_is_asked_reaches_the_model(kb: KnowledgeBase, generator:
         kb.ask(QUESTION, profile="huge")
 
 
-def test_a_search_is_narrowed_by_sources_filter_and_identity(kb: KnowledgeBase):
+def test_a_search_is_narrowed_by_sources_filter_and_identity(kb: KnowledgeBase) -> None:
     assert [hit.chunk.text for hit in kb.retrieve(QUESTION, k=1)] == [STORES[0]]
     assert kb.retrieve(QUESTION, sources=["more"]) == []
     assert kb.retrieve(QUESTION, scope=kb.scope(identity=Identity(tenant="umbrella"))) == []
@@ -72,7 +72,7 @@ def test_a_search_is_narrowed_by_sources_filter_and_identity(kb: KnowledgeBase):
         kb.retrieve(QUESTION, sources=["blog"])
 
 
-def test_sources_are_read_in_and_found(kb: KnowledgeBase):
+def test_sources_are_read_in_and_found(kb: KnowledgeBase) -> None:
     seen: list[str] = []
     [report] = kb.ingest("docs", progress=lambda report: seen.append(report.source))
     assert (report.source, report.added, set(seen)) == ("docs", 1, {"docs"})
@@ -80,20 +80,20 @@ def test_sources_are_read_in_and_found(kb: KnowledgeBase):
     assert [report.source for report in kb.ingest(dry_run=True)] == ["docs", "more"]
 
 
-def test_a_source_that_is_not_there_is_told_before_any_is_read(kb: KnowledgeBase):
+def test_a_source_that_is_not_there_is_told_before_any_is_read(kb: KnowledgeBase) -> None:
     with pytest.raises(ConfigError, match="blog"):
         kb.ingest("docs", "blog")
     assert kb.services.overview().sources() == []
 
 
-def test_after_its_end_it_answers_nothing_more(kb: KnowledgeBase):
+def test_after_its_end_it_answers_nothing_more(kb: KnowledgeBase) -> None:
     kb.ask(QUESTION)
     kb.close()
     with pytest.raises(RuntimeError):
         asyncio.run(kb.aask(QUESTION))
 
 
-def test_a_configuration_is_a_file_or_settings(tmp_path: Path):
+def test_a_configuration_is_a_file_or_settings(tmp_path: Path) -> None:
     path = tmp_path / "citewell.toml"
     path.write_text('[qdrant]\ncollection = "mine"\n')
     with connect(path) as from_file, connect(settings_of()) as from_settings:
@@ -103,7 +103,7 @@ def test_a_configuration_is_a_file_or_settings(tmp_path: Path):
         assert list(from_settings.settings.sources) == ["docs"]
 
 
-def test_the_package_has_it_and_nothing_else():
+def test_the_package_has_it_and_nothing_else() -> None:
     assert service.KnowledgeBase is KnowledgeBase
     assert service.connect is connect
     with pytest.raises(AttributeError, match="nonsense"):

@@ -1,8 +1,8 @@
 """LlamaIndex's forms: nodes, cited responses, and filters."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, TypeVar
 
 import pytest
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
@@ -16,6 +16,7 @@ from rag.types import Answer, Turn
 from service.llamaindex import CitewellQueryEngine, CitewellRetriever, filter_form, narrowed
 from tests.unit.service.conftest import document
 
+T = TypeVar("T")
 DOCUMENT = document("t/1", "Text.", tags=("a",), metadata={"year": 1980}, primary_key={"id": 1})
 PASSAGE = Passage(
     label="k7f2", document=DOCUMENT, text="Text.", start=3, end=8, page=2, context="", score=0.5, scores={}
@@ -36,13 +37,22 @@ def engine(*events: Event, streaming: bool = False) -> tuple[CitewellQueryEngine
             yield event
 
     loop = asyncio.new_event_loop()
-    return CitewellQueryEngine(given, run=loop.run_until_complete, streaming=streaming), asked
+
+    def run(coroutine: Coroutine[Any, Any, T]) -> T:
+        return loop.run_until_complete(coroutine)
+
+    return CitewellQueryEngine(given, run=run, streaming=streaming), asked
 
 
-def test_hits_are_nodes_that_say_where_they_stand():
+def test_hits_are_nodes_that_say_where_they_stand() -> None:
     chunk = Chunk(id="c1", document=DOCUMENT, ordinal=0, text="Text.", start=3, end=8, page=2)
     searched: list[str] = []
-    retriever = CitewellRetriever(lambda question: searched.append(question) or [Hit(chunk=chunk, score=0.5)])
+
+    def search(question: str) -> list[Hit]:
+        searched.append(question)
+        return [Hit(chunk=chunk, score=0.5)]
+
+    retriever = CitewellRetriever(search)
     [found] = retriever.retrieve("Who?")
     [also] = asyncio.run(retriever.aretrieve("Who?"))
     assert searched == ["Who?", "Who?"]
@@ -54,7 +64,7 @@ def test_hits_are_nodes_that_say_where_they_stand():
     }  # fmt: skip
 
 
-def test_an_answer_is_a_response_with_its_passages():
+def test_an_answer_is_a_response_with_its_passages() -> None:
     made, asked = engine()
     for response in (made.query("Who?"), asyncio.run(made.aquery("Who?"))):
         assert str(response) == "It opens."
@@ -63,7 +73,7 @@ def test_an_answer_is_a_response_with_its_passages():
     assert asked == ["Who?"] * 2
 
 
-def test_a_streamed_answer_has_its_passages_first_and_the_rest_at_the_end():
+def test_a_streamed_answer_has_its_passages_first_and_the_rest_at_the_end() -> None:
     made, _ = engine(streaming=True)
     response: Any = made.query("Who?")
     assert [node.node.metadata["label"] for node in response.source_nodes] == ["k7f2"]
@@ -72,7 +82,7 @@ def test_a_streamed_answer_has_its_passages_first_and_the_rest_at_the_end():
     assert response.metadata["refused"] is True
 
 
-def test_it_can_be_awaited_too():
+def test_it_can_be_awaited_too() -> None:
     made, _ = engine(streaming=True)
 
     async def main() -> list[str]:
@@ -82,7 +92,7 @@ def test_it_can_be_awaited_too():
     assert asyncio.run(main()) == ["It ", "opens."]
 
 
-def test_what_was_streamed_and_is_void_is_an_error():
+def test_what_was_streamed_and_is_void_is_an_error() -> None:
     made, _ = engine(*EVENTS[:2], Restarted(reason="away", public=""), streaming=True)
     response: Any = made.query("Who?")
     with pytest.raises(GeneratorUnavailable, match="away"):
@@ -109,7 +119,7 @@ def one(key: str, value: Any, operator: FilterOperator = FilterOperator.EQ) -> M
         (one("year", 1, FilterOperator.LTE), {"all": [{"metadata.year": {"lte": 1}}]}),
     ],
 )
-def test_a_filter_has_our_form(filters: MetadataFilters, form: dict[str, Any]):
+def test_a_filter_has_our_form(filters: MetadataFilters, form: dict[str, Any]) -> None:
     assert filter_form(filters) == form
     assert parse_filter(form) is not None
 
@@ -122,17 +132,17 @@ def test_a_filter_has_our_form(filters: MetadataFilters, form: dict[str, Any]):
         (FilterCondition.NOT, {"not": {"any": [{"source": "a"}, {"all": [{"metadata.x": 1}]}]}}),
     ],
 )
-def test_filters_are_joined_and_nested(condition: FilterCondition, form: dict[str, Any]):
+def test_filters_are_joined_and_nested(condition: FilterCondition, form: dict[str, Any]) -> None:
     filters = MetadataFilters(filters=[MetadataFilter(key="source", value="a"), one("x", 1)], condition=condition)
     assert filter_form(filters) == form
 
 
-def test_an_operator_that_there_is_not_here_is_told_with_those_that_are():
+def test_an_operator_that_there_is_not_here_is_told_with_those_that_are() -> None:
     with pytest.raises(FilterError, match=r"'text_match'.*<=.*nin"):
         filter_form(one("title", "x", FilterOperator.TEXT_MATCH))
 
 
-def test_a_scope_is_narrowed_and_never_widened():
+def test_a_scope_is_narrowed_and_never_widened() -> None:
     where, also = parse_filter({"tags": "a"}), parse_filter(filter_form(one("source", "docs")))
     scope = Scope(sources=("docs",), where=where)
     assert narrowed(scope, None) == scope

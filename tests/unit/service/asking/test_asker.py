@@ -22,7 +22,15 @@ from service.settings.sections import LlmSettings
 from service.store.conversations import Conversations
 from service.threads import Threads
 from service.wiring import Services
-from tests.unit.service.conftest import STORES, MemoryCollection, binding, memory_database, services_of, settings_of
+from tests.unit.service.conftest import (
+    STORES,
+    MemoryCollection,
+    binding,
+    memory_database,
+    memory_of,
+    services_of,
+    settings_of,
+)
 
 OPENS, SELLS = "When does the Edmonton store open?", "What does the Calgary store sell?"
 SAID = "It opens at eleven."
@@ -103,7 +111,7 @@ def test_what_cannot_be_answered_is_refused_before_any_work(asked: Ask, told: st
     services = services_of(bound=bound, generator=generator)
     with pytest.raises(QuestionError, match=told):
         answered(services, asked)
-    assert (bound.index.requests, generator.asked, services.database.is_made) == ([], [], False)
+    assert (memory_of(bound).requests, generator.asked, services.database.is_made) == ([], [], False)
 
 
 def test_a_question_can_be_checked_alone() -> None:

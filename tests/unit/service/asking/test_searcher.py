@@ -18,7 +18,7 @@ from service.asking.searcher import Found, Searcher, most_evidence
 from service.collection import Binding, Collection
 from service.settings.sections import RetrievalSettings
 from service.threads import Threads
-from tests.unit.service.conftest import STORES, MemoryCollection, binding
+from tests.unit.service.conftest import STORES, MemoryCollection, binding, memory_of
 
 QUESTION = "When does the Edmonton store open?"
 
@@ -142,7 +142,7 @@ def test_an_error_that_is_not_the_indexs_does_not_open_the_breaker() -> None:
 
 def test_a_search_goes_over_to_the_new_collection_and_says_what_it_used() -> None:
     old, new = binding(), binding(("The Edmonton store opens at noon.",))
-    old.index.leave()
+    memory_of(old).leave()
     made = searcher(Collection(lambda: old, lambda: new))
     found = find(made)
     assert found.binding is new
@@ -164,13 +164,13 @@ def test_a_search_in_another_collection_leaves_the_current_one_alone() -> None:
     made = searcher(Collection(lambda: current))
     found = made.search_in(other, made.understand("told elsewhere"), limit=5, scope=Scope())
     assert (names(found.hits), found.binding) == (["0.md"], other)
-    assert current.index.requests == []
+    assert memory_of(current).requests == []
 
 
 def test_what_is_visible_is_asked_of_the_collection_that_is_there_now() -> None:
     old, new = binding(), binding()
     ids = [hit.chunk.id for hit in find(searcher(Collection(lambda: new))).hits]
-    old.index.leave()
+    memory_of(old).leave()
     made = searcher(Collection(lambda: old, lambda: new))
     assert made.visible([*ids, "gone"], Scope()) == set(ids)
 

@@ -100,7 +100,12 @@ def test_a_run_under_way_is_waited_for_and_none_begins_after_the_end() -> None:
     case = Case(sync, sources={"a": {"every": "1h"}})
     case.schedule.start()
     assert begun.wait(5)
-    stopping = threading.Thread(target=lambda: (case.schedule.stop(), ended.set()))
+
+    def stop() -> None:
+        case.schedule.stop()
+        ended.set()
+
+    stopping = threading.Thread(target=stop)
     stopping.start()
     assert not ended.is_set()
     may_end.set()

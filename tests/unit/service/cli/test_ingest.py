@@ -21,7 +21,7 @@ from rag.ports import Notes, Source
 from service.catalogue import Catalogue
 from service.cli import ingest as command
 from service.cli.ingest import Request, ingest_sources, watch_sources
-from service.store.fakes import MemoryLedger
+from service.store.ledger.memory import MemoryLedger
 from service.syncing.syncer import Syncer
 from service.wiring import Services
 from tests.unit.service.conftest import MemoryCollection, binding, document, services_of, settings_of

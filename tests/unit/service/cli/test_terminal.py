@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,7 +56,9 @@ def test_a_single_table_needs_no_line_and_a_dry_run_is_told(capsys: Capsys) -> N
 
 
 @pytest.mark.parametrize(("quarantined", "told"), [(1, False), (3, True)])
-def test_what_could_not_be_read_is_told_and_how_much_was_so_before(capsys: Capsys, quarantined: int, told: bool) -> None:
+def test_what_could_not_be_read_is_told_and_how_much_was_so_before(
+    capsys: Capsys, quarantined: int, told: bool
+) -> None:
     report = Report(
         source="s",
         unreadable=[{"document_id": "b.pdf", "reason": "broken"}],
@@ -119,18 +122,9 @@ def test_the_status_has_a_line_for_each_source(capsys: Capsys) -> None:
 @pytest.mark.parametrize(
     ("fields", "state"), [({}, "valid"), ({"revoked_at": 1.0}, "revoked"), ({"expires_at": 1.0}, "expired")]
 )
-def test_a_key_is_shown_with_its_state(capsys: Capsys, fields: dict[str, float], state: str) -> None:
-    key = Key(
-        **{
-            "id": "k1",
-            "name": "[shop]",
-            "rights": Rights(),
-            "created_at": 1.0,
-            "expires_at": None,
-            "revoked_at": None,
-            **fields,
-        }
-    )  # type: ignore[arg-type]
+def test_a_key_is_shown_with_its_state(capsys: Capsys, fields: dict[str, Any], state: str) -> None:
+    key = Key(id="k1", name="[shop]", rights=Rights(), created_at=1.0, expires_at=None, revoked_at=None)
+    key = replace(key, **fields)
     said = printed(capsys, print_keys, [key]).splitlines()[1]
     assert "[shop]" in said
     assert said.rstrip().endswith(state)

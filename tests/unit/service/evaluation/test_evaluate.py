@@ -1,11 +1,15 @@
 """Measuring over a collection: the legs, the threshold, and a corpus of its own."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
+from rag.documents import Document
 from service.evaluation.cases import Case
 from service.evaluation.evaluate import SUGGESTED, Evaluation, corpus_binding, evaluate
 from service.wiring import Services
-from tests.unit.service.conftest import STORES, MemoryCollection, binding, document, services_of, settings_of
+from tests.unit.service.conftest import STORES, MemoryCollection, binding, document, memory_of, services_of, settings_of
 
 OPENS = Case(id="q1", text="When does the Edmonton store open?", documents={"0.md": 1}, answers=(("eleven",),))
 SELLS = Case(id="q2", text="What does the Calgary store sell?", documents={"1.md": 1}, answers=(("noon",),))
@@ -54,34 +58,42 @@ def test_another_profile_has_other_room_for_passages() -> None:
 def in_corpus(services: Services, *texts: str) -> tuple[MemoryCollection, dict[str, float]]:
     corpus = iter([document(f"d{number}", text, source="eval") for number, text in enumerate(texts)])
     with corpus_binding(services, corpus) as bound:
-        made = bound.index
-        assert isinstance(made, MemoryCollection)
-        return made, evaluate(
+        return memory_of(bound), evaluate(
             services, [Case(id="q", text="When does Calgary open?", documents={"d1": 1})], binding=bound
         )
 
 
 def test_a_corpus_has_a_collection_of_its_own_that_is_gone_at_the_end() -> None:
     aliases: list[str] = []
+
+    def open_index(alias: str, encoders: Any) -> Any:
+        aliases.append(alias)
+        return MemoryCollection()
+
     current = binding()
     services = services_of(
         settings_of(sources={}),
         bound=current,
-        open_index=lambda alias, encoders: aliases.append(alias) or MemoryCollection(),
+        open_index=open_index,
     )
     made, found = in_corpus(services, "Edmonton opens at nine.", "Calgary opens at ten.")
     assert found["MRR@10"] == 1.0
     assert made.count() == 2
     assert not made.is_there
     assert aliases[0].startswith("citewell-eval-")
-    assert current.index.requests == []
+    assert memory_of(current).requests == []
 
 
 def test_a_corpus_that_cannot_be_read_leaves_no_collection() -> None:
     opened: list[MemoryCollection] = []
-    services = services_of(open_index=lambda alias, encoders: opened.append(MemoryCollection()) or opened[-1])
 
-    def broken():
+    def open_index(alias: str, encoders: Any) -> Any:
+        opened.append(MemoryCollection())
+        return opened[-1]
+
+    services = services_of(open_index=open_index)
+
+    def broken() -> Iterator[Document]:
         yield document("a", "Text.")
         raise ZeroDivisionError
 

@@ -25,6 +25,16 @@ def ran(made: Checks) -> list[CheckOut]:
     return asyncio.run(made([]))
 
 
+def counted(tries: list[int]) -> Run:
+    """A part that is fine; tries: one for each try."""
+
+    def tried() -> str:
+        tries.append(1)
+        return "fine"
+
+    return blocking(tried)
+
+
 def blocking(function: Callable[[], str]) -> Run:
     return lambda in_thread: in_thread(function)
 
@@ -52,7 +62,12 @@ def test_what_is_wrong_is_told_without_secrets_and_the_others_are_tried(wrong: E
 
 def test_probes_are_those_of_the_sources_that_are_asked_for() -> None:
     asked: list[Any] = []
-    made = Checks(lambda sources: asked.append(list(sources)) or [], most=1)
+
+    def probes(sources: Any) -> list[Probe]:
+        asked.append(list(sources))
+        return []
+
+    made = Checks(probes, most=1)
     assert asyncio.run(made(["docs"])) == []
     assert asked == [["docs"]]
 
@@ -64,7 +79,7 @@ def test_what_blocks_runs_in_threads_of_the_checks() -> None:
 
 def test_all_who_ask_at_once_share_one_try() -> None:
     tries: list[int] = []
-    made = checks(blocking(lambda: tries.append(1) or "fine"))
+    made = checks(counted(tries))
 
     async def main() -> list[list[CheckOut]]:
         return await asyncio.gather(*(made([]) for _ in range(4)))
@@ -77,7 +92,7 @@ def test_all_who_ask_at_once_share_one_try() -> None:
 def test_a_try_is_told_for_five_seconds(monkeypatch: pytest.MonkeyPatch, later_s: float, tried: int) -> None:
     now, tries = 1000.0, list[int]()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    made = checks(blocking(lambda: tries.append(1) or "fine"))
+    made = checks(counted(tries))
 
     async def main() -> None:
         nonlocal now

@@ -11,7 +11,7 @@ from rag.errors import IndexUnavailable
 from rag.fakes import ScriptedGenerator
 from service.collection import Collection
 from service.health.readiness import Readiness
-from tests.unit.service.conftest import MemoryCollection, binding, services_of
+from tests.unit.service.conftest import MemoryCollection, binding, memory_of, services_of
 
 pytestmark = pytest.mark.usefixtures(
     "languages"
@@ -93,7 +93,7 @@ def test_a_re_index_is_followed_before_the_index_is_searched() -> None:
     old, new = binding(), binding()
     collection = Collection(lambda: old, lambda: new)
     collection.current()
-    old.index.leave()
+    memory_of(old).leave()
     services = services_of(collection=collection)
     assert found(Readiness(services.searcher, None, follow=collection.follow))["status"] == "ready"
-    assert (old.index.requests, new.index.requests) == ([], ["query"])
+    assert (memory_of(old).requests, memory_of(new).requests) == ([], ["query"])

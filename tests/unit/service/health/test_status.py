@@ -4,7 +4,7 @@ from service.collection import Collection
 from service.health.status import status
 from service.store.ledger.ports import Changes, StoredDocument
 from service.wiring import Services
-from tests.unit.service.conftest import binding, services_of, settings_of
+from tests.unit.service.conftest import binding, memory_of, services_of, settings_of
 
 
 def stored(services: Services, source: str) -> None:
@@ -35,7 +35,7 @@ def test_the_index_is_the_one_that_a_re_index_has_put_in_place() -> None:
     old, new = binding(), binding(("One.",))
     collection = Collection(lambda: old, lambda: new)
     collection.current()
-    old.index.leave()
+    memory_of(old).leave()
     found = status(services_of(collection=collection))
     assert (found["points"], found["embedder"]) == (1, "hash")
 

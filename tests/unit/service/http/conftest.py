@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.http.app import _parts, create_app
-from service.store.keys import Rights
+from service.store.keys import Right, Rights
 from service.wiring import Services
 from tests.unit.service.conftest import services_of
 
@@ -31,7 +31,7 @@ class Client:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", trust_env=False) as client:
             return await client.request(method, path, headers=headers, **options)
 
-    def key(self, *scopes: str, **rights: Any) -> str:
+    def key(self, *scopes: Right, **rights: Any) -> str:
         """A new key with these rights; from the first on, every request needs one."""
         return self.services.keys().create("test", Rights(scopes=scopes or ("ask",), **rights))[1]
 

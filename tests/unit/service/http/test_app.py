@@ -31,8 +31,8 @@ def test_on_a_loopback_address_only_this_machines_names_are_answered() -> None:
 
 def test_elsewhere_any_name_is_unless_some_are_configured() -> None:
     assert allowed_hosts("0.0.0.0", (), is_loopback=False) is None
-    assert allowed_hosts("0.0.0.0", ("Docs.Example",), is_loopback=False) == {"docs.example"}
-    assert allowed_hosts("127.0.0.1", ("Docs.Example",), is_loopback=True) == {"docs.example"}
+    assert allowed_hosts("0.0.0.0", ("Docs.Example",), is_loopback=False) == frozenset({"docs.example"})
+    assert allowed_hosts("127.0.0.1", ("Docs.Example",), is_loopback=True) == frozenset({"docs.example"})
 
 
 @pytest.mark.parametrize(

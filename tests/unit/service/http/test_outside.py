@@ -10,7 +10,7 @@ from service.http.outside import event_for, hit_for, text_for
 from service.store.keys import Caller, Rights
 from tests.unit.service.conftest import document
 
-ASKER, OPERATOR = (Caller(name=scope, rights=Rights(scopes=(scope,))) for scope in ("ask", "admin"))  # type: ignore[arg-type]
+ASKER, OPERATOR = (Caller(name=scope, rights=Rights(scopes=(scope,))) for scope in ("ask", "admin"))
 DOCUMENT = document("my file.md", "Text.", source="a/b")
 PUBLIC = "citewell:a%2Fb/my%20file.md"
 PASSAGE = Passage(

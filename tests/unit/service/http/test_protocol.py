@@ -132,7 +132,7 @@ def test_nothing_is_written_into_the_answer_to_the_request_before() -> None:
         protocol.cycle = Pending()  # type: ignore[assignment]
         protocol.send_400_response("nonsense")
         assert protocol.cycle.keep_alive is False
-        protocol.cycle = None
+        protocol.cycle = None  # type: ignore[assignment]
 
     assert Connection(then=break_in).written == b""
 

@@ -10,7 +10,7 @@ from rag.errors import EngineBusy
 from service.http.access.admission import Admission
 from service.telemetry.metrics import Metrics
 from service.vllm.routing import engine_name
-from tests.support.llm.answering import Hosts
+from tests.support.llm.answering import Answer, Hosts
 
 
 def engine(waiting: float, running: float) -> httpx.Response:
@@ -32,7 +32,7 @@ class Queue:
             self.hosts.urls, most_waiting=most_waiting, metrics=self.metrics, transport=self.hosts
         )
 
-    def _answer(self, each: tuple[float, float] | None) -> object:
+    def _answer(self, each: tuple[float, float] | None) -> Answer:
         return lambda body: engine(*each) if each is not None else httpx.Response(404)
 
     def ask(self, *, left_s: float = 100.0, answer_s: float = 0.0) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from limits.aio.storage import MemoryStorage
@@ -14,16 +14,16 @@ from service.store.keys import Caller, Rights
 from service.telemetry.metrics import Metrics
 
 
-def caller(name: str = "a", *, subject: str = "a", **rights: object) -> Caller:
+def caller(name: str = "a", *, subject: str = "a", **rights: Any) -> Caller:
     return Caller(name=name, subject=subject, rights=Rights(**rights))
 
 
-def limits(**settings: object) -> Limits:
+def limits(**settings: Any) -> Limits:
     return Limits(LimitSettings(**settings), Metrics())
 
 
 def refused(metrics: Metrics, limit: str) -> float:
-    return metrics.refused.labels(limit)._value.get()
+    return float(metrics.refused.labels(limit)._value.get())
 
 
 def hits(made: Limits, *callers: Caller) -> list[int]:
@@ -74,7 +74,7 @@ def test_a_refused_request_is_told_the_rate_and_counted() -> None:
 class Away(MemoryStorage):
     """What away:// stands for."""
 
-    STORAGE_SCHEME: ClassVar = ["async+away"]
+    STORAGE_SCHEME = ["async+away"]  # noqa: RUF012 as the library has it
 
     async def acquire_sliding_window_entry(self, *arguments: Any, **options: Any) -> bool:
         raise ConnectionError("secret-host:6379")

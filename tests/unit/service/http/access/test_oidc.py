@@ -42,7 +42,7 @@ class Provider:
         return {"keys": [self._public(kid) for kid in self.kids]}
 
     def _public(self, kid: str) -> dict[str, Any]:
-        public = json.loads(ECAlgorithm.to_jwk(key(kid).public_key()))
+        public: dict[str, Any] = json.loads(ECAlgorithm.to_jwk(key(kid).public_key()))
         return public | {"kid": kid, "alg": "ES256"} | ({"use": self.use} if self.use else {})
 
 

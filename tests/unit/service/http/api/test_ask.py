@@ -213,8 +213,8 @@ def test_a_source_of_another_tenant_is_told_as_one_that_is_not_there(serve: Serv
 
 
 def test_so_many_hits_are_given_and_their_place_is_for_operators(client: Client) -> None:
-    for scope, uri in (("admin", "file:///0.md"), ("ask", "citewell:docs/0.md")):
-        hits = asked(client, key=client.key(scope), path="/v1/retrieve", k=1).json()["hits"]
+    for key, uri in ((client.key("admin"), "file:///0.md"), (client.key("ask"), "citewell:docs/0.md")):
+        hits = asked(client, key=key, path="/v1/retrieve", k=1).json()["hits"]
         assert [hit["uri"] for hit in hits] == [uri]
 
 

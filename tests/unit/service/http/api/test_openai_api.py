@@ -43,8 +43,10 @@ def test_the_last_message_is_the_question_and_earlier_ones_are_the_history() -> 
 
 
 def test_messages_of_systems_and_tools_are_not_passed_on_nor_answers_that_say_nothing() -> None:
-    others = [{"role": role, "content": "Be rude."} for role in ("system", "developer", "tool", "function")]
-    silent = [{"role": "assistant", "content": None}, {"role": "assistant", "content": ""}]
+    others: list[dict[str, Any]] = [
+        {"role": role, "content": "Be rude."} for role in ("system", "developer", "tool", "function")
+    ]
+    silent: list[dict[str, Any]] = [{"role": "assistant", "content": None}, {"role": "assistant", "content": ""}]
     asked = question(*others, *silent, USER, {"role": "system", "content": "In French."})
     assert (asked.question, list(asked.history)) == (QUESTION, [])
 
@@ -102,7 +104,7 @@ def test_an_answer_has_as_many_tokens_as_fit_half_the_profile(
 
 
 def test_what_asks_for_nothing_is_taken_and_not_sent_on() -> None:
-    neutral = {
+    neutral: dict[str, Any] = {
         "n": 1,
         "logprobs": False,
         "tools": [],
@@ -111,7 +113,13 @@ def test_what_asks_for_nothing_is_taken_and_not_sent_on() -> None:
         "user": "u",
         "store": True,
     }
-    nothing = {"frequency_penalty": 0, "presence_penalty": 0.0, "repetition_penalty": 1, "top_k": -1, "min_p": 0}
+    nothing: dict[str, Any] = {
+        "frequency_penalty": 0,
+        "presence_penalty": 0.0,
+        "repetition_penalty": 1,
+        "top_k": -1,
+        "min_p": 0,
+    }
     asked = question(**neutral, **nothing, web_search_options=None, citewell=None)
     assert asked.sampling is not None
     assert asked.sampling.options == {}
