@@ -1,14 +1,15 @@
 """Text, Markdown and HTML, with their headings."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from connectors.parsers import markup
-from connectors.parsers.parsed import HeadingPath, Parsed, Record, lines
+from connectors.parsers.parsed import HeadingPath, Item, Parsed, Record, lines
 
 
-def parsed(path: Path, content: str, parser: object = markup.markdown) -> Parsed:
+def parsed(path: Path, content: str, parser: Callable[[Path], Iterator[Item]] = markup.markdown) -> Parsed:
     path.write_text(content, encoding="utf-8")
-    (item,) = parser(path)  # type: ignore[operator]
+    (item,) = parser(path)
     assert isinstance(item, Parsed)
     return item
 
