@@ -49,6 +49,7 @@ class Asked:
         **bounds: Any,
     ) -> None:
         self.sent: list[Message] = []
+        self.receives = 0
         self.metrics = metrics or Metrics()
         own = Bounds(**{"deadline_s": 10.0, "body_bytes": 10, **bounds})
         edge = Edge(app, metrics=self.metrics, drain=drain or Drain(), bounds=own)
@@ -57,6 +58,7 @@ class Asked:
         parts = list(body)
 
         async def receive() -> Message:
+            self.receives += 1
             if not parts and stalls:
                 await asyncio.Event().wait()
             part = parts.pop(0) if parts else b""
@@ -184,7 +186,7 @@ def test_a_body_that_nobody_reads_is_dropped_so_that_the_connection_goes_on() ->
 
 def test_a_body_that_is_held_back_until_it_is_wanted_is_not_waited_for() -> None:
     asked = Asked(hello, body=[], headers=[length(5), ("expect", "100-Continue")], stalls=True)
-    assert asked.headers["connection"] == "close"
+    assert (asked.headers["connection"], asked.receives) == ("close", 0)
 
 
 def test_a_client_that_has_gone_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:

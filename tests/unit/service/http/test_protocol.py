@@ -28,6 +28,7 @@ class Connection(asyncio.Transport):
                 message = await receive()
                 body, more = body + message.get("body", b""), message.get("more_body", False)
             self.seen.append(body)
+            self.headers = dict(scope["headers"])
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
             await send({"type": "http.response.body", "body": b"ok"})
 
@@ -119,7 +120,7 @@ def test_a_body_that_hardly_has_one_is_refused(around: bytes) -> None:
 
 def test_trailers_do_not_count_as_headers() -> None:
     connection = Connection(POST, b"1\r\nx\r\n0\r\nhost: evil\r\n\r\n")
-    assert (connection.status, connection.seen) == (200, [b"x"])
+    assert (connection.status, connection.seen, connection.headers[b"host"]) == (200, [b"x"], b"localhost")
 
 
 def test_nothing_is_written_into_the_answer_to_the_request_before() -> None:
