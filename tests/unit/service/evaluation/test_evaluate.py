@@ -72,7 +72,7 @@ def test_a_corpus_has_a_collection_of_its_own_that_is_gone_at_the_end() -> None:
 
     current = binding()
     services = services_of(
-        settings_of(sources={}),
+        settings_of(sources={}, identity={"tenant": "acme"}),
         bound=current,
         open_index=open_index,
     )

@@ -163,7 +163,8 @@ def _refusing(inner: App) -> App:
 
 
 def test_a_body_that_says_it_is_too_long_is_refused_unread() -> None:
-    asked = Asked(_refusing(reads), body=[b"x" * 11], headers=[length(11)])
+    asked = Asked(_refusing(reads), body=[b"x" * 11], headers=[length(11), ("expect", "100-continue")])
+    assert asked.receives == 0
     assert (asked.status, asked.text) == (413, "The request has more than 10 bytes (limits.body_bytes).")
 
 

@@ -106,12 +106,15 @@ def test_an_answer_whose_client_goes_is_given_up(serve: Serve, stream: str) -> N
             await generator.begun.wait()
             return {"type": "http.disconnect"}
 
-        async def send(message: Any) -> None: ...
+        async def send(message: Any) -> None:
+            sent.append(message.get("status", 200))
 
         await client.app(scope, receive, send)
 
+    sent: list[int] = []
     asyncio.run(main())
     assert generator.closed
+    assert set(sent) <= {200}
 
 
 @pytest.mark.parametrize(

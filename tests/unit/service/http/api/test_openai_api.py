@@ -147,6 +147,11 @@ def test_what_there_is_not_here_is_refused(fields: dict[str, Any]) -> None:
         body(**fields)
 
 
+def test_a_field_that_there_is_not_is_told_with_where_those_that_are_stand() -> None:
+    with pytest.raises(ValidationError, match=r"'nonsense'.*docs/openai\.md"):
+        body(nonsense=1)
+
+
 def test_json_is_asked_for_by_its_schema() -> None:
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     schemas = [question(response_format=f).sampling for f in (form, {"type": "json_object"}, {"type": "text"}, None)]
