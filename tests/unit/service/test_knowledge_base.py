@@ -1,6 +1,7 @@
 """The Python face: ask, retrieve and ingest, from any thread."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,13 @@ def test_a_question_is_answered_also_where_an_event_loop_runs_already(kb: Knowle
     assert asyncio.run(kb.aask(QUESTION)).text.startswith(SAID)
 
 
+def test_all_that_is_run_for_it_has_one_thread(kb: KnowledgeBase) -> None:
+    async def here() -> threading.Thread:
+        return threading.current_thread()
+
+    assert kb.run(here()) is kb.run(here()) is not threading.current_thread()
+
+
 def test_an_answers_events_can_be_followed(kb: KnowledgeBase) -> None:
     async def collect() -> list[Any]:
         return [event async for event in kb.stream(QUESTION)]
@@ -68,6 +76,7 @@ def test_a_search_is_narrowed_by_sources_filter_and_identity(kb: KnowledgeBase) 
     assert kb.retrieve(QUESTION, scope=kb.scope(identity=Identity(tenant="umbrella"))) == []
     assert kb.retrieve(QUESTION, scope=kb.scope(where={"source": "more"})) == []
     assert kb.ask("Who sells records in Calgary?", sources=["more"]).refused
+    assert kb.ask(QUESTION, scope=kb.scope(["more"])).refused
     with pytest.raises(ConfigError, match="blog"):
         kb.retrieve(QUESTION, sources=["blog"])
 
