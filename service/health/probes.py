@@ -33,8 +33,8 @@ def probes(services: Services, sources: Sequence[str]) -> list[Probe]:
     found = [_blocking("source", name, partial(_source, services, name)) for name in sources]
     found += [
         _blocking("state", "state store", partial(_state, services)),
-        _blocking("embedder", "embedder", partial(_embedder, services)),
         _blocking("index", "index", partial(_index, services), place=place),
+        _blocking("embedder", "embedder", partial(_embedder, services)),
     ]
     generator = services.generator()
     return [*found, _engine(generator)] if generator is not None else found

@@ -91,7 +91,7 @@ def test_a_parser_that_does_not_start_fails_the_read_with_its_words(
     broken = [sys.executable, "-c", "raise SystemExit('the library libfoo.so is missing')"]
     monkeypatch.setattr(child, "python_child", lambda *a: broken)
     events: list[SourceEvent] = []
-    with pytest.raises(SourceError, match=r"does not start: the library libfoo\.so is missing"):
+    with pytest.raises(SourceError, match=r"could not be started: the library libfoo\.so is missing"):
         events.extend(FilesSource(name="s", root=tmp_path, paths=(".",)).read())
     assert [event for event in events if isinstance(event, Unreadable | SnapshotComplete)] == []
 
