@@ -16,7 +16,6 @@ from service.settings.sections import LimitSettings
 from service.store.keys import Caller
 from service.telemetry.metrics import Metrics
 
-_LOOK_S = 1.0
 _SHARE = 4
 _log = logging.getLogger("citewell")
 

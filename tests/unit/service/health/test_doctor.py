@@ -28,7 +28,7 @@ def examined(root: Path, generator: ScriptedGenerator | None = None, **parts: An
     return {check.name: check for check in checks}
 
 
-PARTS = ["source docs", "source missing", "state store", "embedder", "index", "tokenizer", "language model"]
+PARTS = ["source docs", "source missing", "state store", "index", "embedder", "tokenizer", "language model"]
 
 
 def test_sources_come_first_and_the_language_model_last(root: Path) -> None:
