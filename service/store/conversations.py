@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from rag.documents import Document, Passage
+from rag.errors import StateUnavailable
 from rag.ports import Identity
 from rag.types import Turn
 from service.store.database import Database
@@ -55,9 +56,9 @@ class Conversations:
                     row = {"conversation": key, "turn": number, "at": now, "body": body}
                     connection.execute(sa.insert(conversations).values(**row))
                 return
-            except sa.exc.IntegrityError:  # another request of the same conversation was faster
+            except sa.exc.IntegrityError as err:  # another request of the same conversation was faster
                 if attempt == _ATTEMPTS - 1:
-                    raise
+                    raise StateUnavailable(f"A turn was refused by the state store {_ATTEMPTS} times.") from err
 
     def forget(self, conversation_id: str, identity: Identity, *, last: int | None = None) -> None:
         """Remove a conversation's turns, or only the last ones, so that a question can be asked differently."""

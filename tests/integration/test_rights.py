@@ -196,11 +196,11 @@ def test_files_that_cannot_be_reached_stay_only_for_those_who_may_see_them_now(
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("acl = []", "lets nobody in"),
+        ("acl = []", "gives nobody access"),
         ('acl = ["*", "hr"]', "is not a valid group"),
         ('acl = [""]', "is not a valid group"),
         ('acl = [" "]', "is not a valid group"),
-        ('rules = [{ path = "a", acl = [] }]', "lets nobody in"),
+        ('rules = [{ path = "a", acl = [] }]', "gives nobody access"),
         ('acl = "hr"', "tuple"),
     ],
 )

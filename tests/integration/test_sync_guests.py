@@ -328,7 +328,7 @@ def test_every_error_names_what_helps(orders: tuple[str, str], open_store: Any) 
     for query, told in (
         ("SELECT id, pg_sleep(3) FROM orders", "statement_timeout"),
         ("SELECT id, 1 / 0 FROM orders", "Check the query"),
-        ("SELECT id, nothing FROM orders", "columns' names"),
+        ("SELECT id, nothing FROM orders", "names of tables and columns"),
     ):
         source = SqlSource(name="s", url=orders[0], query=query, key=("id",), limits=Limits(statement_timeout=0.2))
         with pytest.raises(SourceError, match=told):

@@ -39,14 +39,12 @@ class Place:
         return pages * 4096 / 1e6
 
     def sockets(self) -> int:
-        return sum(
-            "socket" in str(link.readlink()) for link in Path(f"/proc/{self.server.process.pid}/fd").iterdir() if _is(link)
-        )  # fmt: skip
+        return sum(_is_socket(link) for link in Path(f"/proc/{self.server.process.pid}/fd").iterdir())
 
 
-def _is(link: Path) -> bool:
-    with suppress(OSError):
-        return bool(link.readlink())
+def _is_socket(link: Path) -> bool:
+    with suppress(OSError):  # closed at this moment
+        return "socket" in str(link.readlink())
     return False
 
 
