@@ -59,7 +59,8 @@ def _state(services: Services) -> str:
 
 def _embedder(services: Services) -> str:
     embedder = services.collection.follow().embedder
-    return f"{embedder.name} gives vectors of {len(embedder.embed(['probe'])[0])} numbers"
+    embedder.embed(["probe"])
+    return embedder.name
 
 
 def _index(services: Services) -> str:
