@@ -85,15 +85,16 @@ def test_a_heartbeat_renews_until_the_lease_is_lost_and_then_no_more() -> None:
 
 def test_a_heartbeat_outlives_a_store_that_is_away_for_a_moment() -> None:
     beats: list[int] = []
+    seen = threading.Event()
 
     def fail_first() -> None:
         beats.append(len(beats))
         if len(beats) == 1:
             raise StateUnavailable("away")
         if len(beats) == 3:
+            seen.set()
             raise LeaseLost("the test has seen enough")
 
     with heartbeat(fail_first, lease_s=0.003):
-        (thread,) = (thread for thread in threading.enumerate() if thread.name == "citewell-lease")
-        thread.join(timeout=10)
+        assert seen.wait(timeout=10)
     assert beats == [0, 1, 2]
