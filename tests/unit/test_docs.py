@@ -1,6 +1,5 @@
 """What the documents say of the code is there."""
 
-import ast
 import re
 from pathlib import Path
 
@@ -8,21 +7,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_DEFINED = re.compile(r"^( {4})?(?:async )?(def|class) (\w+)", re.M)
 _PATH = re.compile(r"`((?:rag|connectors|indexes|service|tests|benchmarks)/[\w./-]*)(?:::([\w.]+))?`")
 
 
 def names_in(path: Path) -> set[str]:
     """Functions, classes and their methods, as Class.method."""
-    found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-        if isinstance(node, ast.ClassDef):
-            found |= {
-                f"{node.name}.{part.name}"
-                for part in node.body
-                if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
-            }
+    found, within = set(), ""
+    for indent, kind, name in _DEFINED.findall(path.read_text(encoding="utf-8")):
+        within = within if indent else name
+        found.add(f"{within}.{name}" if indent and kind != "class" else name)
     return found
 
 
