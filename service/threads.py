@@ -2,8 +2,10 @@
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -30,3 +32,25 @@ class Threads:
     def close(self) -> None:
         """Take no more calls, and drop those that wait."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def in_own_thread(function: Callable[[], None]) -> asyncio.Future[None]:
+    """Run what may take long in a thread that a process which ends does not wait for."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell(err: Exception | None) -> None:
+        if not ended.done():
+            ended.set_result(None) if err is None else ended.set_exception(err)
+
+    def work() -> None:
+        failure: Exception | None = None
+        try:
+            function()
+        except Exception as err:  # noqa: BLE001 it is raised to whoever waits
+            failure = err
+        with suppress(RuntimeError):  # the loop has been closed, and nobody waits
+            loop.call_soon_threadsafe(tell, failure)
+
+    threading.Thread(target=work, daemon=True).start()
+    return ended

@@ -1,18 +1,11 @@
 """`citewell keys`: make, list, rotate and revoke API keys."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rag.errors import ConfigError
-from service.cli.command import DEFAULT_CONFIG, ConfigOption, JsonOption, command, print_json
-
-if TYPE_CHECKING:
-    from service.settings.sections import Settings
-    from service.store.keys import Keys
+from service.cli.command import DEFAULT_CONFIG, ConfigOption, JsonOption, command, opened, print_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,11 +36,10 @@ def create(
     """Make a key and print it: it is shown this once, because only its hash is kept."""
     from service.store.keys import Rights, checked_scopes
 
-    with _opened(config) as (settings, keys):
+    with opened(config) as services:
+        settings, keys = services.settings, services.keys()
         for each in source or ():
-            if each not in settings.sources:
-                known = ", ".join(settings.sources) or "none"
-                raise ConfigError(f"There is no source {each!r}. Configured sources: {known}.")
+            services.catalogue.settings(each)
         rights = Rights(
             scopes=checked_scopes(scope or ["ask"]),
             tenant=tenant or settings.identity.tenant,
@@ -70,8 +62,8 @@ def list_keys(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG
     """Show all keys with their rights, without their secrets."""
     from service.cli.terminal import print_keys
 
-    with _opened(config) as (_, keys):
-        found = keys.all()
+    with opened(config) as services:
+        found = services.keys().all()
     if as_json:
         print_json({"keys": [key.as_dict() for key in found]})
     else:
@@ -87,8 +79,8 @@ def rotate(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Give a key a new secret with the same rights, and print it; the old one goes on for a while."""
-    with _opened(config) as (_, keys):
-        token = keys.rotate(key, overlap_s=_seconds(overlap))
+    with opened(config) as services:
+        token = services.keys().rotate(key, overlap_s=_seconds(overlap))
     if as_json:
         print_json({"id": key, "token": token})
     else:
@@ -99,28 +91,12 @@ def rotate(
 @command
 def revoke(key: KeyArgument, as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -> None:
     """End a key; a running service knows within a second."""
-    with _opened(config) as (_, keys):
-        keys.revoke(key)
+    with opened(config) as services:
+        services.keys().revoke(key)
     if as_json:
         print_json({"id": key, "revoked": True})
     else:
         print(f"Revoked {key}.")
-
-
-@contextmanager
-def _opened(config: Path) -> "Iterator[tuple[Settings, Keys]]":
-    """The configuration, and the keys in its state store."""
-    from service.settings.load import load_settings
-    from service.store.database import Database
-    from service.store.keys import Keys
-    from service.wiring import state_url
-
-    settings = load_settings(config)
-    database = Database.open(state_url(settings))
-    try:
-        yield settings, Keys(database)
-    finally:
-        database.close()
 
 
 def _profiles(names: list[str]) -> tuple[str, ...]:

@@ -38,9 +38,7 @@ class Admission:
         self._waiting = self._running = 0.0
         self._answer_s = 0.0
         self._look: asyncio.Task[None] | None = None
-        self._client = Lazy(lambda: httpx.AsyncClient(timeout=2, transport=transport))
-        if urls:
-            self._client()  # one for good, and now: making one takes 20 ms
+        self._client = Lazy(lambda: httpx.AsyncClient(timeout=2, transport=transport))  # one for good: it takes 20 ms
 
     def check(self, deadline: Deadline) -> None:
         """Raises EngineBusy for a question that would wait too long."""

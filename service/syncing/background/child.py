@@ -80,7 +80,7 @@ class ChildIngest:
     @property
     def was_stopped(self) -> bool:
         """Whether it ended because it was asked to, though it may not have said so."""
-        return self.code in STOPPED or self.code < 0 or (self._stopped and not self.ended_well)
+        return self.code in STOPPED or (self._stopped and not self.ended_well)
 
     @property
     def error(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.store.jobs import Job, Jobs
 from service.syncing.background.child import ChildIngest, Command, ingest_command
-from service.threads import Threads
+from service.threads import Threads, in_own_thread
 
 _AT_ONCE = 2
 _TELL_EVERY_S = 0.5
@@ -27,7 +27,6 @@ class JobRunner:
         self._jobs, self._config = jobs, config
         self._command, self._tell_every_s = command, tell_every_s
         self._state = Threads("jobs", _AT_ONCE + 1)
-        self._children = Threads("ingest", _AT_ONCE)
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -75,7 +74,7 @@ class JobRunner:
         running = None
         try:
             await self._state.run(self._jobs.start, job.id)
-            running = asyncio.create_task(self._children.run(child.run))
+            running = in_own_thread(child.run)
             while not (await asyncio.wait([running], timeout=self._tell_every_s))[0]:
                 told |= {"sources": dict(child.progress)} if child.progress else {}
                 if await self._state.run(self._jobs.tell, job.id, told):

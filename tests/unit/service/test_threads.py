@@ -2,11 +2,13 @@
 
 import asyncio
 import contextvars
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from service.threads import Threads
+from service.threads import Threads, in_own_thread
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="")
 
@@ -49,3 +51,28 @@ def test_calls_that_no_thread_has_taken_are_counted_and_dropped_at_the_end() -> 
     waiting, held, *late = asyncio.run(main())
     assert (waiting, held) == (2, None)
     assert all(isinstance(each, asyncio.CancelledError) for each in late)
+
+
+def test_what_runs_in_a_thread_of_its_own_gives_its_end_and_its_error() -> None:
+    seen: list[str] = []
+
+    async def main() -> None:
+        await in_own_thread(lambda: seen.append(threading.current_thread().name))
+        with pytest.raises(ZeroDivisionError):
+            await in_own_thread(lambda: print(1 // 0))
+
+    asyncio.run(main())
+    assert seen != [threading.current_thread().name]
+
+
+def test_a_process_ends_though_a_thread_of_its_own_does_not() -> None:
+    script = """
+import asyncio, threading
+from service.threads import in_own_thread
+
+async def main():
+    in_own_thread(threading.Event().wait)
+
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

@@ -59,7 +59,7 @@ def test_a_job_that_ends_well_is_done_and_has_its_reports(state: Database) -> No
         ("echo 'Error: away' >&2; exit 1", "failed", "Error: away"),
         ("exit 1", "failed", "The ingest ended with exit code 1."),
         ("exit 0", "failed", "The ingest ended with exit code 0."),
-        ("kill -KILL $$", "cancelled", "The ingest ended with exit code -9."),
+        ("kill -KILL $$", "failed", "The ingest ended with exit code -9."),
     ],
 )
 def test_how_a_process_ends_says_how_its_job_did(state: Database, script: str, status: str, error: str | None) -> None:
