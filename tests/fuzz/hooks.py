@@ -40,7 +40,10 @@ _BODIES: dict[str, st.SearchStrategy[Any]] = {
     "/v1/retrieve": st.fixed_dictionaries({"question": _QUESTION, "filter": _FILTER}),
     "/v1/chat/completions": st.fixed_dictionaries(
         {"model": st.just("citewell"), "messages": st.just([{"role": "user", "content": "When does the store open?"}])},
-        optional={"metadata": _ANY, "response_format": _FORMAT, "citewell": st.fixed_dictionaries({"filter": _FILTER}), "stop": _ANY, "logit_bias": _ANY, "tools": _ANY, "stream": st.booleans()},
+        optional={
+            "metadata": _ANY, "response_format": _FORMAT, "citewell": st.fixed_dictionaries({"filter": _FILTER}),
+            "stop": _ANY, "logit_bias": _ANY, "tools": _ANY, "stream": st.booleans(),
+        },
     ),
 }  # fmt: skip
 

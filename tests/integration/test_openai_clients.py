@@ -129,7 +129,10 @@ def test_messages_come_back_as_they_were_given_and_as_other_clients_keep_them(si
         first.model_dump(),
         {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "1", "content": "TOOL-WORDS"},
-        {"role": "assistant", "content": [{"type": "text", "text": "At eleven.", "cache_control": None}], "id": "m1", "timestamp": 1, "reasoning_content": "Hm."},
+        {
+            "role": "assistant", "content": [{"type": "text", "text": "At eleven.", "cache_control": None}],
+            "id": "m1", "timestamp": 1, "reasoning_content": "Hm.",
+        },
         {"role": "user", "content": [{"type": "text", "text": QUESTION}], "name": "ann"},
     ]  # fmt: skip
     assert site.ask(messages=history).choices[0].message.content.startswith(ANSWER)

@@ -75,12 +75,14 @@ def _large() -> Iterator[tuple[str, bytes]]:
             json.dumps({"question": QUESTION, "history": [{"role": "user", "content": "x" * size}]}).encode(),
         )
         yield f"filter of {size}", json.dumps({"question": QUESTION, "filter": {"source": "x" * size}}).encode()
-        yield f"schema of {size}", json.dumps({"question": QUESTION, "response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "x" * size}}}}).encode()  # fmt: skip
+        schema = {"type": "json_schema", "json_schema": {"schema": {"title": "x" * size}}}
+        yield f"schema of {size}", json.dumps({"question": QUESTION, "response_format": schema}).encode()
     for levels in (10, 100, 1_000, 10_000, 100_000):
         for opened, closed in ((b"[", b"]"), (b'{"all": [', b"]}"), (b'{"not": ', b"}")):
             inner = opened * levels + (b'"a"' if opened == b"[" else b'{"source": "a"}') + closed * levels
             yield f"filter of {levels} {opened!r}", b'{"question": "x", "filter": {"any": [%s]}}' % inner
-            yield f"schema of {levels} {opened!r}", b'{"question": "x", "response_format": {"type": "json_schema", "json_schema": {"schema": {"a": %s}}}}' % inner  # fmt: skip
+            schema = b'{"type": "json_schema", "json_schema": {"schema": {"a": %s}}}' % inner
+            yield f"schema of {levels} {opened!r}", b'{"question": "x", "response_format": %s}' % schema
             yield f"body of {levels} {opened!r}", inner
     for value in (
         b"1e999",
@@ -172,8 +174,16 @@ _INNER = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"
 def _pairs(rng: random.Random, number: int) -> Iterator[bytes]:
     """Requests whose length two readers could see differently, with another one behind."""
     head = b"POST /v1/ask HTTP/1.1\r\nhost: localhost\r\n"
-    lengths = [b"content-length: 0", b"content-length: 5", b"Content-Length : 5", b"content-length: +5", b"content-length: 5, 5", b"content-length: 0x5", b"content-length:\t5", b"content-length: 5\r\ncontent-length: 6", b"content-length: -1", b"content-length: 5 "]  # fmt: skip
-    codings = [b"transfer-encoding: chunked", b"Transfer-Encoding : chunked", b"transfer-encoding: chunked, identity", b"transfer-encoding: xchunked", b"transfer-encoding:\x0bchunked", b"transfer-encoding: chunked\r\ntransfer-encoding: identity", b"x: y\rtransfer-encoding: chunked", b"x: y\ntransfer-encoding: chunked", b" transfer-encoding: chunked"]  # fmt: skip
+    lengths = [
+        b"content-length: 0", b"content-length: 5", b"Content-Length : 5", b"content-length: +5", b"content-length: 5, 5",
+        b"content-length: 0x5", b"content-length:\t5",
+        b"content-length: 5\r\ncontent-length: 6", b"content-length: -1", b"content-length: 5 ",
+    ]  # fmt: skip
+    codings = [
+        b"transfer-encoding: chunked", b"Transfer-Encoding : chunked", b"transfer-encoding: chunked, identity", b"transfer-encoding: xchunked",
+        b"transfer-encoding:\x0bchunked", b"transfer-encoding: chunked\r\ntransfer-encoding: identity",
+        b"x: y\rtransfer-encoding: chunked", b"x: y\ntransfer-encoding: chunked", b" transfer-encoding: chunked",
+    ]  # fmt: skip
     bodies = [
         b"0\r\n\r\n",
         b"5\r\nhello\r\n0\r\n\r\n",

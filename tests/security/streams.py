@@ -75,7 +75,8 @@ def _odd_but_right() -> Iterator[tuple[str, Answer]]:
         "message in place of delta",
         [HEAD, event({"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}]})],
     )
-    yield "not streamed", [_PLAIN, json.dumps({"choices": [{"index": 0, "message": {"content": TEXT}, "finish_reason": "stop"}], "usage": USAGE}).encode()]  # fmt: skip
+    choice = {"index": 0, "message": {"content": TEXT}, "finish_reason": "stop"}
+    yield "not streamed", [_PLAIN, json.dumps({"choices": [choice], "usage": USAGE}).encode()]
     yield "U+2028, U+2029, U+0085 in the text", whole_raw(TEXT.replace(". ", ".\u2028\u2029\u0085"))
     yield (
         "a character in two halves",
@@ -100,7 +101,10 @@ def _odd_but_right() -> Iterator[tuple[str, Answer]]:
         yield f"reasoning in {name}", [HEAD, event({"choices": [choice]}), *map(event, halves)]
     counts: tuple[object, ...] = (None, "abc", 1.5, -3, 2**70, [], {}, True)
     for value in counts:
-        yield f"usage of {value!r}", [HEAD, *map(event, halves), event(usage | {"usage": {"prompt_tokens": value, "completion_tokens": value, "prompt_tokens_details": {"cached_tokens": value}}})]  # fmt: skip
+        odd = {
+            "prompt_tokens": value, "completion_tokens": value, "prompt_tokens_details": {"cached_tokens": value},
+        }  # fmt: skip
+        yield f"usage of {value!r}", [HEAD, *map(event, halves), event(usage | {"usage": odd})]
     for value in ("abc", 7, [1], {"prompt_tokens_details": "x"}):
         yield f"usage {value!r}", [HEAD, *map(event, halves), event(usage | {"usage": value})]
     yield "a thousand empty chunks", [HEAD, *(event(chunk("")) for _ in range(1000)), *map(event, halves)]

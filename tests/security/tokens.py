@@ -86,7 +86,11 @@ def _forged(provider: Provider, rng: random.Random, number: int) -> Iterator[str
         f"{head}.{_part(json.loads(base64.urlsafe_b64decode(body + '==')) | {'tenant': tenant})}.{signature}"
         for tenant in ("beta", "", None, ["acme"])
     )
-    odd: tuple[tuple[str, Any], ...] = (("exp", 0), ("exp", "later"), ("exp", 1e400), ("nbf", time.time() + 900), ("iat", "x"), ("aud", ["x"]), ("aud", None), ("iss", "x"), ("iss", [provider.url, 1]), ("sub", None), ("tenant", ["acme"]), ("tenant", {"a": 1}), ("tenant", 7), ("tenant", ""))  # fmt: skip
+    odd: tuple[tuple[str, Any], ...] = (
+        ("exp", 0), ("exp", "later"), ("exp", 1e400), ("nbf", time.time() + 900), ("iat", "x"),
+        ("aud", ["x"]), ("aud", None), ("iss", "x"), ("iss", [provider.url, 1]), ("sub", None),
+        ("tenant", ["acme"]), ("tenant", {"a": 1}), ("tenant", 7), ("tenant", ""),
+    )  # fmt: skip
     for name, value in odd:
         yield provider.token(**{name: value})
     for _ in range(number):

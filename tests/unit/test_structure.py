@@ -48,6 +48,25 @@ def test_no_file_is_longer_than_four_hundred_lines() -> None:
     assert {path: length for path, length in lengths.items() if length > 400} == {}
 
 
+def test_no_line_is_longer_than_a_hundred_and_sixty_characters() -> None:
+    code = [
+        *MODULES,
+        *(
+            path
+            for folder in ("tests", "benchmarks")
+            for path in (ROOT / folder).rglob("*.py")
+            if "node_modules" not in path.parts
+        ),
+    ]
+    files = [*code, *(path for kind in ("js", "css", "html") for path in (ROOT / "service" / "web").glob(f"*.{kind}"))]
+    lines = ((path, number, line) for path in files for number, line in enumerate(_lines(path), start=1))
+    assert [f"{shown(path)}:{number}" for path, number, line in lines if len(line) > 160] == []
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").split("\n")
+
+
 def test_nothing_in_the_service_is_handed_a_knowledge_base() -> None:
     named = re.compile(r"from service(?:\.knowledge_base import| import knowledge_base)")
     users = [shown(path) for path in MODULES if named.search(path.read_text(encoding="utf-8"))]

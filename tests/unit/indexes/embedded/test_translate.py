@@ -19,7 +19,8 @@ def same(made: Any, expected: Any) -> bool:
     (m.FieldCondition(key="a", match=m.MatchAny(any=["x"])), qe.FieldCondition(key="a", match=qe.MatchAny(["x"]))),
     (m.FieldCondition(key="a", match=m.MatchExcept.model_validate({"except": [1]})), qe.FieldCondition(key="a", match=qe.MatchExcept([1]))),
     (m.FieldCondition(key="a", range=m.Range(gte=1, lt=2)), qe.FieldCondition(key="a", range=qe.RangeFloat(gte=1, lt=2))),
-    (m.FieldCondition(key="a", range=m.DatetimeRange(gt="2024-01-01T00:00:00Z")), qe.FieldCondition(key="a", range=qe.RangeDateTime(gt="2024-01-01T00:00:00+00:00"))),
+    (m.FieldCondition(key="a", range=m.DatetimeRange(gt="2024-01-01T00:00:00Z")),
+     qe.FieldCondition(key="a", range=qe.RangeDateTime(gt="2024-01-01T00:00:00+00:00"))),
     (m.IsEmptyCondition(is_empty=m.PayloadField(key="a")), qe.IsEmptyCondition("a")),
     (m.HasIdCondition(has_id=[1]), qe.HasIdCondition({1})),
 ])  # fmt: skip

@@ -37,7 +37,8 @@ def test_elsewhere_any_name_is_unless_some_are_configured() -> None:
 
 @pytest.mark.parametrize(
     ("host", "is_loopback"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.1.2.3", True), ("0.0.0.0", False), ("::", False), ("10.0.0.7", False), ("docs.example", False)],
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.1.2.3", True),
+     ("0.0.0.0", False), ("::", False), ("10.0.0.7", False), ("docs.example", False)],
 )  # fmt: skip
 def test_which_addresses_other_machines_do_not_reach(host: str, is_loopback: bool) -> None:
     assert _is_loopback(host) is is_loopback

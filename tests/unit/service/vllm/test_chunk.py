@@ -16,7 +16,15 @@ def chunk_of(data: str) -> Chunk:
     return found
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.integers(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["choices", "delta", "content", "usage", "error", "finish_reason", "index"]), inner, max_size=4), max_leaves=12))  # fmt: skip
+_LEAVES = st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.integers()
+_FIELDS = st.sampled_from(["choices", "delta", "content", "usage", "error", "finish_reason", "index"])
+
+
+def _nested(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.lists(inner, max_size=3) | st.dictionaries(_FIELDS, inner, max_size=4)
+
+
+@given(st.recursive(_LEAVES, _nested, max_leaves=12))
 def test_any_json_is_a_chunk_or_an_error_of_ours(value: object) -> None:
     try:
         found = list(chunks_of(ServerSentEvent(b"", json.dumps(value).encode())))
