@@ -1,8 +1,10 @@
-# Needs Python 3.11 or later and make. Everything is installed into .venv.
+# Needs Python 3.11 or later and make. Everything is installed into .venv: by uv where it is, else by pip.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UV := $(shell command -v uv)
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
+INSTALL := $(if $(UV),uv pip install -q --python $(BIN)/python -c constraints.txt,$(PIP))
 # pip compiles on one core; this does on all. Some packages ship files that are no Python of ours: their errors are not ours.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not vllm"
@@ -12,9 +14,11 @@ ifeq ($(QUICK),1)  # one seed, and the files whose tests ask the most
 SEEDS := 1
 ASKED := tests/acceptance $(patsubst %,tests/integration/test_%.py,conversations evaluation ingest llamaindex service)
 endif
-DEMO := CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
+ASK = printf '\n> %s\n' "$(1)"; $(DEMO) ask "$(1)"; echo
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/citewell/demo
+DEMO := CITEWELL_EMBEDDER__CACHE_DIR=$(CACHE) CITEWELL_CONFIG=examples/record_shop/citewell.toml $(BIN)/citewell
 
-.PHONY: help demo serve run test test-noise unit test-vllm test-crash test-sync-fuzz test-security test-tokens test-fuzz lint
+.PHONY: help demo serve run test test-noise unit test-install test-vllm test-crash test-sync-fuzz test-security test-tokens test-fuzz lint
 .PHONY: bench bench-ingest bench-latency bench-retrieval bench-cache bench-sync bench-service bench-page pictures clean
 
 help:  ## show the targets
@@ -22,16 +26,15 @@ help:  ## show the targets
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; set PYTHON=…") if sys.version_info < (3, 11) else None'
-	@echo "Installing into $(VENV) (a minute or two the first time) …"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) torch -e '.[docs]'
-	@$(COMPILE)
+	@echo "Installing into $(VENV) $(if $(UV),with uv,with pip; it takes a minute) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(if $(UV),--without-pip) $(VENV)
+	@$(INSTALL) -e '.[docs]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; set PYTHON=…") if sys.version_info < (3, 11) else None'
 	@echo "Installing with what the tests need into $(VENV) (about two minutes the first time) …"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(PIP) torch -e '.[docs,postgres,mysql,dev]'
 	@$(COMPILE)
 	@{ command -v npm && npm install --prefix tests/clients --no-audit --no-fund --silent; } >/dev/null || \
@@ -46,13 +49,12 @@ $(VENV)/installed-bench: $(VENV)/installed-dev
 	@$(PIP) -e '.[docs,postgres,mysql,dev,bench]'
 	@touch $@
 
-demo: $(VENV)/installed  ## install, read in the sample record shop, ask three questions
-	@$(DEMO) ingest
-	@for question in \
-		"Which albums did AC/DC release?" \
-		"How long can an unopened record be returned?" \
-		"员工每年有多少天年假？"; do \
-		printf '\n> %s\n' "$$question"; $(DEMO) ask "$$question" || exit 1; done
+demo: $(VENV)/installed  ## install, read in the sample handbook and record shop, ask three questions
+	@$(DEMO) ingest handbook
+	@$(call ASK,员工每年有多少天年假？)
+	@$(DEMO) ingest shop
+	@$(call ASK,Which albums did AC/DC release?)
+	@$(call ASK,How long can an unopened record be returned?)
 	@printf '\nOpen the web page with: make serve\n'
 
 serve run: $(VENV)/installed  ## serve the sample's REST API and web page
@@ -78,6 +80,9 @@ test-security: $(VENV)/installed-dev  ## attack labels, secrets, rights, childre
 
 test-inversions: $(VENV)/installed-dev  ## invert 50 deciding branches, one at a time; which of them no unit test notices
 	@$(BIN)/python -m tests.inversions
+
+test-install:  ## install a clone from nothing and ask; seconds, megabytes (INSTALLER=pip, QUICK=1)
+	@$(PYTHON) -m tests.install
 
 test-vllm: $(VENV)/installed-dev  ## ask a real vLLM server on the CPU
 	@$(BIN)/python -m pytest -q -m vllm

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from rag.boundary.extras import needs_extra
 from rag.chunking import dense_text
 from rag.documents import Hit
 from rag.errors import RerankerUnavailable, first_line
@@ -36,7 +37,9 @@ class CrossEncoderReranker:
     def __init__(self, model: str) -> None:
         try:
             from sentence_transformers import CrossEncoder
-
+        except ImportError as err:
+            raise RerankerUnavailable(needs_extra(f"The reranker {model!r} needs", "models")) from err
+        try:
             self._model = CrossEncoder(model)
         except Exception as err:  # the libraries raise OSError, ValueError, and several of the hub client's own
             raise RerankerUnavailable(

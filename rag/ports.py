@@ -146,6 +146,22 @@ class PointStore(Protocol):
         ...
 
 
+class VectorMemory(Protocol):
+    """Vectors that one embedder has made, for as long as a chunk holds their text."""
+
+    def find(self, texts: Sequence[str]) -> dict[str, list[float]]:
+        """Those of the texts (dense_text) that were embedded before, with their vectors."""
+        ...
+
+    def keep(self, points: Sequence[Point]) -> None:
+        """Remember the vectors of points that are stored now."""
+        ...
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Forget what deleted points held, of every embedder."""
+        ...
+
+
 class Index(Searchable, PointStore, Protocol):
     """One that is searched and kept in step."""
 

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from indexes.embedders.load import OLDER
 from indexes.qdrant.index import QdrantIndex
 from indexes.qdrant.schema import Encoders
 from rag.errors import IndexMoved
 from rag.lazy import Lazy
-from rag.ports import Embedder, SparseEncoder
+from rag.ports import Embedder, PointStore, SparseEncoder, VectorMemory
 from rag.retrieval.likeness import Likeness, Scale, scale_for
+from service.store.vectors import Remembering
 
 T = TypeVar("T")
 
@@ -19,13 +21,25 @@ T = TypeVar("T")
 class Binding:
     """A collection with the encoders that made it. They go together: vectors of another model find nothing in it.
 
-    likeness: what the embedder's cosines mean; measured when it is first asked for.
+    likeness: what the embedder's cosines mean; measured when it is first asked for. memory: what the embedder has made
+    before; None where nothing is remembered.
     """
 
     index: QdrantIndex
     embedder: Embedder
     sparse: SparseEncoder
     likeness: Lazy[Likeness]
+    memory: VectorMemory | None = None
+
+    @property
+    def store(self) -> PointStore:
+        """The collection for what writes to it: vectors are remembered with their points, and forgotten with them.
+
+        What an older form of the embedder has made is not remembered as this one's.
+        """
+        if self.memory is None:
+            return self.index
+        return Remembering(self.index, self.memory, keeps=lambda: self.index.is_own)
 
     @property
     def encoders(self) -> Encoders:
@@ -38,7 +52,7 @@ class Binding:
 
 
 def encoders_of(embedder: Embedder, sparse: SparseEncoder) -> Encoders:
-    return Encoders(embedder=embedder.name, dim=embedder.dim, sparse=sparse.name)
+    return Encoders(embedder=embedder.name, dim=embedder.dim, sparse=sparse.name, older=OLDER.get(embedder.name, ()))
 
 
 class Collection:

@@ -1,5 +1,6 @@
 """The one place where parts are made and joined: from Settings to all that a process of Citewell needs."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from indexes.embedders.bundled import LIKENESS, NAME
 from indexes.embedders.load import load_embedder
 from indexes.embedders.model_folder import Prompts
 from indexes.qdrant.connect import Client, connect_embedded, connect_server
@@ -18,7 +20,7 @@ from rag.language.tokens import QwenTokenCounter
 from rag.lazy import Lazy
 from rag.ports import Embedder, Generator, TokenCounter
 from rag.prompt.templates import Templates, load_templates
-from rag.retrieval.likeness import measure_likeness
+from rag.retrieval.likeness import Likeness, measure_likeness
 from rag.retrieval.retrieval import Reranking
 from service.asking.asker import Asker
 from service.asking.searcher import Searcher
@@ -33,6 +35,7 @@ from service.store.keys import Keys
 from service.store.ledger.ports import Ledger
 from service.store.ledger.stored import StoredLedger
 from service.store.overview import Overview
+from service.store.vectors import EncoderMemory, VectorCache
 from service.syncing.reindex import Reindexer
 from service.syncing.syncer import Syncer
 from service.telemetry.metrics import Metrics
@@ -87,7 +90,7 @@ class Services:
 def build(settings: Settings, *, config: Path | None = None) -> Services:
     """Join the parts of a configuration. config: its file, in which a re-index may write another embedding model."""
     metrics = Lazy(Metrics)
-    database = Lazy(lambda: Database.open(state_url(settings)))
+    database = Lazy(lambda: Database.open(settings.state_url))
     overview = Lazy(lambda: Overview(database()))
     ledger = Lazy[Ledger](lambda: StoredLedger(database()))
     conversations = Lazy(lambda: Conversations(database(), keep_s=settings.llm.keep_conversations))
@@ -104,7 +107,8 @@ def build(settings: Settings, *, config: Path | None = None) -> Services:
             searcher=searching(),
         )
 
-    bind = partial(_bind, open_index, settings.qdrant.collection)
+    vectors = _vector_cache(settings)
+    bind = partial(_bind, open_index, settings.qdrant.collection, vectors)
     collection = Collection(
         lambda: bind(settings.embedder),
         (lambda: bind(load_settings(config).embedder)) if config is not None else None,
@@ -178,11 +182,6 @@ def opened(config: Path) -> Iterator[Services]:
         services.close()
 
 
-def state_url(settings: Settings) -> str:
-    """The URL of the state store: the configured one, or a file in the data folder."""
-    return settings.state.url.get_secret_value() or f"sqlite:///{settings.data_dir / 'state.sqlite'}"
-
-
 def sharding(settings: Settings) -> Sharding:
     """How a new collection is laid out over a cluster."""
     q = settings.qdrant
@@ -201,13 +200,26 @@ def _client(settings: Settings, timeout_s: float) -> Client:
     return connect_embedded(settings.data_dir / "qdrant", idle_s=q.engine_idle_s, timeout_s=timeout_s)
 
 
-def _bind(open_index: Callable[[str, Encoders], QdrantIndex], alias: str, settings: EmbedderSettings) -> Binding:
+def _vector_cache(settings: Settings) -> VectorCache | None:
+    e = settings.embedder
+    folder = settings.root / e.cache_dir.expanduser() if e.cache_dir else settings.data_dir
+    return VectorCache(folder / "vectors.sqlite", limit_bytes=e.cache_mb << 20) if e.cache_mb else None
+
+
+def _bind(
+    open_index: Callable[[str, Encoders], QdrantIndex],
+    alias: str,
+    vectors: VectorCache | None,
+    settings: EmbedderSettings,
+) -> Binding:
     embedder, sparse = _embedder(settings), Bm25Encoder()
+    encoder = json.dumps([embedder.name, settings.url, settings.document_prompt])
     return Binding(
         index=open_index(alias, encoders_of(embedder, sparse)),
         embedder=embedder,
         sparse=sparse,
-        likeness=Lazy(lambda: measure_likeness(embedder)),
+        likeness=Lazy(lambda: _likeness(embedder, settings)),
+        memory=EncoderMemory(cache=vectors, encoder=encoder) if vectors is not None else None,
     )
 
 
@@ -220,6 +232,12 @@ def _embedder(settings: EmbedderSettings) -> Embedder:
         timeout_s=settings.timeout_s,
         prompts=Prompts(query=settings.query_prompt, document=settings.document_prompt),
     )
+
+
+def _likeness(embedder: Embedder, settings: EmbedderSettings) -> Likeness:
+    """What an embedder's cosines mean: known of the bundled one with its own prompts, measured of all others."""
+    has_own_prompts = settings.query_prompt is settings.document_prompt is None
+    return LIKENESS if embedder.name == NAME and has_own_prompts else measure_likeness(embedder)
 
 
 def _counter(settings: Settings) -> TokenCounter:

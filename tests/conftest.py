@@ -73,6 +73,7 @@ def make_kb(tmp_path: Path, shared_data: Path, model_in_use: Embedder) -> Iterat
         own = {
             "data_dir": shared_data,
             "qdrant": settings.qdrant.model_copy(update={"collection": collection}),
+            "embedder": settings.embedder.model_copy(update={"cache_dir": tmp_path}),
             "state": StateSettings(url=SecretStr(f"sqlite:///{tmp_path / 'state.sqlite'}")),
         }
         opened.append(connect(settings.model_copy(update=own)))

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 
 from connectors.parsers.errors import CannotParse
 from connectors.parsers.parsed import HeadingPath, Hidden, Item, Parsed
+from rag.boundary.extras import needs_extra
 from rag.documents import Section
 
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -19,7 +20,7 @@ def docx(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     try:
         import docx as python_docx
     except ModuleNotFoundError as err:
-        raise CannotParse("DOCX files need the docs extra: pip install 'citewell[docs]'") from err
+        raise CannotParse(needs_extra("DOCX files need", "docs")) from err
     try:
         document = python_docx.Document(str(path))
         blocks = list(_docx_blocks(document))
@@ -96,7 +97,7 @@ def pptx(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     try:
         import pptx as python_pptx
     except ModuleNotFoundError as err:
-        raise CannotParse("PPTX files need the docs extra: pip install 'citewell[docs]'") from err
+        raise CannotParse(needs_extra("PPTX files need", "docs")) from err
     try:
         found = list(python_pptx.Presentation(str(path)).slides)
         shown = [(number, slide) for number, slide in enumerate(found, start=1) if hidden or not _is_hidden(slide)]

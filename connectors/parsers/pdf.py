@@ -5,6 +5,7 @@ from pathlib import Path
 
 from connectors.parsers.errors import CannotParse
 from connectors.parsers.parsed import Item, Parsed
+from rag.boundary.extras import needs_extra
 from rag.documents import Section
 
 
@@ -13,7 +14,7 @@ def pages(path: Path, *, hidden: bool = False) -> Iterator[Item]:
     try:
         import pypdfium2
     except ModuleNotFoundError as err:
-        raise CannotParse("PDF files need the docs extra: pip install 'citewell[docs]'") from err
+        raise CannotParse(needs_extra("PDF files need", "docs")) from err
     try:
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as err:

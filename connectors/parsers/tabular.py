@@ -14,6 +14,7 @@ from lxml import etree
 from connectors.parsers.encoding import detect_file, read_text
 from connectors.parsers.errors import CannotParse
 from connectors.parsers.parsed import Hidden, Item, Parsed, Record, lines
+from rag.boundary.extras import needs_extra
 
 _LONGEST_FIELD = 16 * 1024 * 1024
 _COLUMNS = 16_384  # of a sheet, at most
@@ -57,7 +58,7 @@ def xlsx(path: Path, *, hidden: bool = False) -> Iterator[Item]:
         from openpyxl import load_workbook
         from openpyxl.utils.exceptions import InvalidFileException
     except ModuleNotFoundError as err:
-        raise CannotParse("XLSX files need the docs extra: pip install 'citewell[docs]'") from err
+        raise CannotParse(needs_extra("XLSX files need", "docs")) from err
     try:
         book = load_workbook(path, read_only=True, data_only=True)
     except (InvalidFileException, BadZipFile, KeyError, ValueError, OSError) as err:

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connectors.sql.limits import Limits
+from rag.boundary.extras import install_command
 from rag.boundary.secrets import masked, remember
 from rag.boundary.urls import credentials_in, without_credentials
 from rag.errors import SourceError
@@ -111,7 +112,7 @@ def create_engine(url: str, limits: Limits = Limits()) -> sa.Engine:
         ) from err
     except ModuleNotFoundError as err:
         extra = _EXTRAS.get(parsed.get_backend_name())
-        command = f"pip install 'citewell[{extra}]'" if extra else f"pip install {err.name}"
+        command = install_command(extra) if extra else f"pip install {err.name}"
         raise SourceError(
             f"The driver for {parsed.drivername} is not installed (no module {err.name!r}): {command}"
         ) from err

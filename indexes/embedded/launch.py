@@ -53,7 +53,7 @@ def ensure_running(folder: Path, *, idle_s: float) -> None:
     """
     deadline = time.monotonic() + _START_TIMEOUT_S
     process: subprocess.Popen[bytes] | None = None
-    while not _listens(folder):
+    while not listens(folder):
         if process is not None and process.poll() not in (None, _EXIT_LOCKED):
             raise IndexUnavailable(f"The embedded engine for {folder} ended at once.\n{_last_words(folder)}")
         if time.monotonic() > deadline:
@@ -86,7 +86,8 @@ def _spawn(folder: Path, idle_s: float) -> subprocess.Popen[bytes]:
         )
 
 
-def _listens(folder: Path) -> bool:
+def listens(folder: Path) -> bool:
+    """Whether a folder's engine takes connections."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(socket_path(folder)))

@@ -5,6 +5,7 @@ ONNX Runtime on int8 embeds about 2.5 times as fast as PyTorch on a CPU and star
 """
 
 import hashlib
+import importlib.util
 import logging
 import os
 import subprocess
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
-from indexes.embedders.onnx_backend import OnnxEmbedder
+from indexes.embedders.bundled import cache_folder
+from indexes.embedders.onnx_backend import exported_embedder
 from rag.boundary.child import child_environment, python_child
+from rag.boundary.extras import needs_extra
 from rag.errors import EmbedderUnavailable
 from rag.language.languages import known_pairs
 from rag.ports import Vectors
@@ -34,9 +36,11 @@ def exported_model(folder: Path) -> Path:
     A process of its own exports, so that this one never holds the 2 GB that it takes.
     Raises EmbedderUnavailable when the export does not agree with the original.
     """
-    cache = Path(platformdirs.user_cache_dir("citewell")) / "onnx"
+    cache = cache_folder() / "onnx"
     target, refused = (cache / f"{stamp_of(folder / 'model.safetensors')}{ending}" for ending in (".onnx", ".refused"))
     if not target.exists() and not refused.exists():
+        if importlib.util.find_spec("torch") is None:
+            raise EmbedderUnavailable(needs_extra(f"The embedding model {folder.name!r} needs", "models"))
         cache.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(  # noqa: S603 our own module, no shell
             python_child("indexes.embedders.export", str(folder), str(target), str(refused)),
@@ -115,7 +119,7 @@ def _check(folder: Path, exported: Path) -> None:
 
     pairs = [pair for of_language in known_pairs().values() for pair in of_language]
     questions, passages = (list(texts) for texts in zip(*pairs, strict=True))
-    original, fast = SentenceTransformer(str(folder), device="cpu"), OnnxEmbedder(folder, exported)
+    original, fast = SentenceTransformer(str(folder), device="cpu"), exported_embedder(folder, exported)
     asked = original.encode_query(questions, normalize_embeddings=True, show_progress_bar=False)
     held = original.encode_document(passages, normalize_embeddings=True, show_progress_bar=False)
     if reason := disagreement((asked, held), (fast.embed(questions, query=True), fast.embed(passages))):

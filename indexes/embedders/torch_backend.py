@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from indexes.embedders.bundled import MODEL as BUNDLED
-from indexes.embedders.model_folder import Prompts
+from indexes.embedders.model_folder import MODEL, Prompts
+from rag.boundary.extras import needs_extra
 from rag.errors import EmbedderUnavailable, first_line
 from rag.ports import Vectors
 
@@ -21,12 +21,14 @@ class SentenceTransformersEmbedder:
         self._lock = threading.Lock()
         try:
             from sentence_transformers import SentenceTransformer
-
+        except ImportError as err:
+            raise EmbedderUnavailable(needs_extra(f"The embedding model {self.name!r} needs", "models")) from err
+        try:
             self._model = SentenceTransformer(model)
         except Exception as err:  # the libraries raise OSError, ValueError, and several of the hub client's own
             raise EmbedderUnavailable(
                 f"The embedding model {model!r} cannot be loaded: {first_line(err)}\n"
-                f"Set embedder.model to another model, or to {BUNDLED!r}, which is installed with Citewell."
+                f"Set embedder.model to another model, or to {MODEL!r}, which is installed with Citewell."
             ) from err
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self._prompts = {True: prompts.query, False: prompts.document}

@@ -51,6 +51,7 @@ class QdrantIndex:
         self._encoders = encoders
         self._layout = layout
         self._collection = ""
+        self._is_own = True
         self._preparing = threading.Lock()
 
     def prepare(self) -> None:
@@ -68,8 +69,14 @@ class QdrantIndex:
             name = f"{self._alias}-1"
             create(self._client, name, self._encoders, self._layout)
             point_alias(self._client, self._alias, name)
-        check(self._client, name, self._encoders)
+        self._is_own = check(self._client, name, self._encoders)
         return name
+
+    @property
+    def is_own(self) -> bool:
+        """Whether these very encoders built the collection, and not an older form of them."""
+        self.prepare()
+        return self._is_own
 
     @property
     def is_current(self) -> bool:
@@ -210,20 +217,29 @@ class QdrantIndex:
 
     def _call(self, request: Callable[[], T]) -> T:
         try:
-            return request()
-        except (ApiException, QdrantException, httpx.HTTPError, OSError) as err:
-            cause = getattr(err, "source", None)
-            if isinstance(err, UnexpectedResponse) and err.status_code == 404 and not self.is_current:
+            return answered(request)
+        except IndexUnavailable as err:
+            cause = err.__cause__
+            if isinstance(cause, UnexpectedResponse) and cause.status_code == 404 and not self.is_current:
                 raise IndexMoved(
                     f"Collection {self._collection!r} was replaced by a re-index. Open the knowledge base again."
-                ) from err
-            if isinstance(cause, IndexUnavailable):  # from the embedded engine's start, wrapped by the client
-                raise cause from err
-            reason = " ".join(str(err).split()) or type(err).__name__
-            raise IndexUnavailable(
-                f"Qdrant failed: {reason[:300]}\n"
-                "Check qdrant.url and qdrant.api_key, or leave them empty for the embedded engine."
-            ) from err
+                ) from cause
+            raise
+
+
+def answered(request: Callable[[], T]) -> T:
+    """What Qdrant answers a request. Raises IndexUnavailable, saying what to check, for whatever the client raises."""
+    try:
+        return request()
+    except (ApiException, QdrantException, httpx.HTTPError, OSError) as err:
+        cause = getattr(err, "source", None)
+        if isinstance(cause, IndexUnavailable):  # from the embedded engine's start, wrapped by the client
+            raise cause from err
+        reason = " ".join(str(err).split()) or type(err).__name__
+        raise IndexUnavailable(
+            f"Qdrant failed: {reason[:300]}\n"
+            "Check qdrant.url and qdrant.api_key, or leave them empty for the embedded engine."
+        ) from err
 
 
 def _paged(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -14,7 +14,7 @@ from indexes.qdrant.payload import as_batch, chunk_of, mark_id
 from indexes.qdrant.schema import Encoders, Sharding, create, end_bulk, point_alias, recorded, target_of, versions_of
 from rag.chunking import dense_text, lexical_text
 from rag.documents import Point
-from rag.ports import Embedder, SparseEncoder
+from rag.ports import Embedder, SparseEncoder, VectorMemory
 
 _PAGE = 512
 
@@ -45,12 +45,12 @@ class NewVersion:
         old, new = (self._client.count(n, any_source(), exact=True).count for n in (self._old, self._name))
         return old, new
 
-    def catch_up(self, embedder: Embedder, sparse: SparseEncoder) -> Iterator[int]:
+    def catch_up(self, embedder: Embedder, sparse: SparseEncoder, memory: VectorMemory | None = None) -> Iterator[int]:
         """Copy what the new version lacks and delete what the old one lost; yields how many points each page copied."""
         for points in self._pages(self._old):
             have = self._versions([str(point.id) for point in points])
             missing = [p for p in points if have.get(str(p.id)) != (p.payload or {})["version"]]
-            yield self._copy(missing, embedder, sparse)
+            yield self._copy(missing, embedder, sparse, memory)
         for points in self._pages(self._name):
             ids = [str(point.id) for point in points]
             there = {str(p.id) for p in self._client.retrieve(self._old, ids, with_payload=False)}
@@ -71,18 +71,25 @@ class NewVersion:
         found = self._client.retrieve(self._name, ids, with_payload=["version"])
         return {str(point.id): (point.payload or {})["version"] for point in found}
 
-    def _copy(self, points: Sequence[Any], embedder: Embedder, sparse: SparseEncoder) -> int:
+    def _copy(
+        self, points: Sequence[Any], embedder: Embedder, sparse: SparseEncoder, memory: VectorMemory | None
+    ) -> int:
         if not points:
             return 0
         with_vectors = ["dense"] if self._keeps_vectors else False
         whole = self._client.retrieve(self._old, [p.id for p in points], with_payload=True, with_vectors=with_vectors)
         chunks = [chunk_of(str(point.id), point.payload or {}) for point in whole]
         texts = [dense_text(chunk) for chunk in chunks]
-        kept: list[Any] = [point.vector for point in whole] if self._keeps_vectors else []
-        dense = [vectors["dense"] for vectors in kept] if kept else embedder.embed(texts).tolist()
+        if self._keeps_vectors:
+            vectors: Any = [point.vector for point in whole]
+            dense = [vector["dense"] for vector in vectors]
+        else:
+            dense = _embedded(texts, embedder, memory)
         terms = sparse.encode([lexical_text(chunk) for chunk in chunks])
         made = [Point(chunk=c, dense=d, sparse=s) for c, d, s in zip(chunks, dense, terms, strict=True)]
         self._client.upsert(self._name, as_batch(made), wait=True)
+        if memory is not None:
+            memory.keep(made)
         return len(made)
 
     def sample_found(self, embedder: Embedder, sparse: SparseEncoder, *, size: int) -> tuple[int, int, int, int]:
@@ -116,6 +123,14 @@ class NewVersion:
         end_bulk(self._client, self._name)
         point_alias(self._client, self._alias, self._name)
         self._client.delete_collection(self._old)
+
+
+def _embedded(texts: Sequence[str], embedder: Embedder, memory: VectorMemory | None) -> list[list[float]]:
+    """Vectors of texts; those that were embedded before are not made again."""
+    found = {} if memory is None else memory.find(texts)
+    if new := [text for text in texts if text not in found]:
+        found |= dict(zip(new, embedder.embed(new).tolist(), strict=True))
+    return [found[text] for text in texts]
 
 
 def drop_unused(client: QdrantClient, alias: str) -> list[str]:

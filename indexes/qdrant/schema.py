@@ -1,8 +1,9 @@
 """Collections as Citewell makes them, their versions, and the alias that stands for the current one."""
 
+import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from qdrant_client import QdrantClient, models
@@ -11,20 +12,25 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from rag.errors import IndexMismatch
 
 _FORMAT = 2  # of the payload; a change asks for a re-index
+_log = logging.getLogger("citewell")
 _KEYWORDS = ("source", "document_id", "scope", "access", "kind", "tags")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoders:
-    """What made a collection's vectors: recorded with it, so that two models never mix."""
+    """What made a collection's vectors: recorded with it, so that two models never mix.
+
+    older: names of embedders whose vectors lie so near this one's that a collection of theirs may be used on.
+    """
 
     embedder: str
     dim: int
     sparse: str
+    older: tuple[str, ...] = ()
 
     @property
     def recorded(self) -> dict[str, Any]:
-        return {**asdict(self), "format": _FORMAT}
+        return {"embedder": self.embedder, "dim": self.dim, "sparse": self.sparse, "format": _FORMAT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +86,27 @@ def end_bulk(client: QdrantClient, name: str) -> None:
     client.update_collection(name, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=10_000))
 
 
-def check(client: QdrantClient, name: str, encoders: Encoders) -> None:
-    """Raises IndexMismatch when other encoders built a collection."""
+def check(client: QdrantClient, name: str, encoders: Encoders) -> bool:
+    """Whether these encoders built a collection; False when an older form of them did, whose re-index is offered.
+
+    Raises IndexMismatch when others did.
+    """
     stored = recorded(client, name)
+    is_older = stored.get("embedder") in encoders.older
+    if is_older:
+        _log.warning(
+            "Collection %r was built by %s, an older form of %s. It answers as before; `citewell reindex` makes its "
+            "vectors anew, so that they are the same on every machine, and answers questions meanwhile.",
+            name, stored["embedder"], encoders.embedder,
+        )  # fmt: skip
+        stored = {**stored, "embedder": encoders.embedder}
     if any(stored.get(key) != value for key, value in encoders.recorded.items()):
         raise IndexMismatch(
             f"Collection {name!r} was built by {_described(stored)}, but the configuration gives "
             f"{_described(encoders.recorded)}.\nBuild a new version beside it with `citewell reindex`, which answers "
             "questions meanwhile, or set [embedder] back."
         )
+    return not is_older
 
 
 def recorded(client: QdrantClient, name: str) -> Mapping[str, Any]:

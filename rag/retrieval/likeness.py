@@ -6,11 +6,14 @@ trained for a language gives related and unrelated texts the same. Both are meas
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from rag.language.languages import known_pairs
-from rag.ports import Embedder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rag.ports import Embedder
 
 _APART = 2.0  # standard deviations between related and unrelated pairs, below which a cosine says nothing
 _FLOOR, _TOP = 0.9, 0.75  # quantiles; chosen with benchmarks/refusal.py
@@ -36,8 +39,10 @@ NO_SCALE = Scale(floor=0.0, top=0.0)
 Likeness = Mapping[str, Scale]
 
 
-def measure_likeness(embedder: Embedder) -> Likeness:
+def measure_likeness(embedder: "Embedder") -> Likeness:
     """The scale of each language in known_pairs; "" stands for all others. Costs about 0.1 s with the bundled model."""
+    import numpy as np  # the settings import this module, and `citewell status` needs no vectors
+
     known = known_pairs()
     questions = [question for pairs in known.values() for question, _ in pairs]
     answers = [answer for pairs in known.values() for _, answer in pairs]
@@ -51,7 +56,9 @@ def measure_likeness(embedder: Embedder) -> Likeness:
     return scales
 
 
-def _scale(related: np.ndarray, unrelated: np.ndarray) -> Scale:
+def _scale(related: "np.ndarray", unrelated: "np.ndarray") -> Scale:
+    import numpy as np
+
     spread = float(np.sqrt((related.var() + unrelated.var()) / 2))
     if related.mean() - unrelated.mean() < _APART * max(spread, 1e-9):
         return NO_SCALE

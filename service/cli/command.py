@@ -4,7 +4,8 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +53,18 @@ def _fail(err: CitewellError, *, as_json: bool) -> None:
     if isinstance(err, SourceBusy):
         raise typer.Exit(ExitCode.BUSY)
     raise typer.Exit(ExitCode.USAGE if isinstance(err, ConfigError | QuestionError) else ExitCode.FAILED)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """A spinner while something loads or works, where a person looks on."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 def note(text: str) -> None:

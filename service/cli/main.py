@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ from service.cli.command import (
     note,
     opened,
     print_json,
+    waiting,
 )
 from service.cli.engine import engine
 from service.cli.keys import app as keys_app
@@ -49,6 +51,23 @@ FilterOption = Annotated[
         "--filter", "-f", help='Search only what passes this filter, as JSON: \'{"table": ["orders", "customers"]}\'.'
     ),
 ]
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"citewell {version('citewell')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -147,7 +166,7 @@ def forget(
     from service.syncing.upkeep import forget
 
     with opened(config) as services:
-        documents = forget(services.ledger(), services.collection.current().index, source, table)
+        documents = forget(services.ledger(), services.collection.current().store, source, table)
     if as_json:
         print_json({"source": source, "table": table, "forgotten": documents})
     else:
@@ -187,17 +206,18 @@ def ask(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Answer a question, every sentence cited."""
-    from service.asking.asker import Ask, whole
-    from service.cli.terminal import print_answer
-    from service.schemas import answer_out
+    with waiting("Looking for an answer …"):
+        from service.asking.asker import Ask, whole
+        from service.cli.terminal import print_answer
+        from service.schemas import answer_out
 
-    with opened(config) as services:
-        wanted = Ask(
-            question=question,
-            scope=_scope(services, source, where),
-            profile=profile or services.settings.llm.profile,
-        )
-        answer = asyncio.run(whole(services.asker.events(wanted)))
+        with opened(config) as services:
+            wanted = Ask(
+                question=question,
+                scope=_scope(services, source, where),
+                profile=profile or services.settings.llm.profile,
+            )
+            answer = asyncio.run(whole(services.asker.events(wanted)))
     if as_json:
         print_json(answer_out(answer).model_dump())
     else:
@@ -215,11 +235,12 @@ def retrieve(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Show the best chunks for a question, without an answer."""
-    from service.cli.terminal import print_hits
-    from service.schemas import RetrieveOut, hit_out
+    with waiting("Searching …"):
+        from service.cli.terminal import print_hits
+        from service.schemas import RetrieveOut, hit_out
 
-    with opened(config) as services:
-        hits = services.searcher.retrieve(question, k=k, scope=_scope(services, source, where))
+        with opened(config) as services:
+            hits = services.searcher.retrieve(question, k=k, scope=_scope(services, source, where))
     if as_json:
         print_json(RetrieveOut(question=question, hits=[hit_out(hit) for hit in hits]).model_dump())
     else:
@@ -300,9 +321,13 @@ def status(as_json: JsonOption = False, config: ConfigOption = DEFAULT_CONFIG) -
     """Show sources, documents, the last runs, and what could not be read."""
     from service.cli.terminal import print_status
     from service.health.status import status as status_of
+    from service.settings.load import load_settings
+    from service.store.database import Database
+    from service.store.overview import Overview
 
-    with opened(config) as services:
-        found = status_of(services)
+    settings = load_settings(config)
+    with closing(Database.open(settings.state_url)) as database:
+        found = status_of(settings, Overview(database))
     if as_json:
         print_json(found)
     else:

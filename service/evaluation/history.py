@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rag.boundary.extras import needs_extra
 from rag.errors import ConfigError
 
 
@@ -23,7 +24,7 @@ def _plot(path: Path, name: str, runs: Sequence[Mapping[str, Mapping[str, float]
     try:
         from matplotlib.figure import Figure
     except ImportError as err:
-        raise ConfigError("The plot needs matplotlib: pip install 'citewell[eval]'.") from err
+        raise ConfigError(needs_extra("The plot needs", "eval")) from err
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for measure in [m for m in runs[-1]["fused"] if not m.endswith("_ms") and m != "questions"]:

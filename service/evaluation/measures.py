@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from rag.boundary.extras import needs_extra
 from rag.documents import Hit
 from rag.errors import ConfigError
 from rag.language.text import fold
@@ -18,7 +19,7 @@ def refusals(answerable: Sequence[float], unanswerable: Sequence[float], *, thre
     try:
         from sklearn.metrics import roc_auc_score
     except ImportError as err:
-        raise ConfigError("Refusal measures need scikit-learn: pip install 'citewell[eval]'.") from err
+        raise ConfigError(needs_extra("Measures of refusals need", "eval")) from err
     truth = [1] * len(answerable) + [0] * len(unanswerable)
     return {
         "refusal AUROC": round(float(roc_auc_score(truth, [*answerable, *unanswerable])), 4),
@@ -51,7 +52,7 @@ def ranked(cases: Sequence[Case], run: Mapping[str, Mapping[str, float]]) -> dic
     try:
         import ir_measures
     except ImportError as err:
-        raise ConfigError("Ranking measures need ir-measures: pip install 'citewell[eval]'.") from err
+        raise ConfigError(needs_extra("Measures of a ranking need", "eval")) from err
     measures = [ir_measures.nDCG @ K, ir_measures.R @ K, ir_measures.RR @ K]
     grades = {case.id: dict(case.documents) for case in cases}
     found = ir_measures.calc_aggregate(measures, grades, {case.id: dict(run[case.id]) for case in cases})

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from indexes.embedders.bundled import MODEL
+from indexes.embedders.model_folder import MODEL
 from rag.errors import FilterError
 from rag.filters import parse_filter
 from rag.prompt.profiles import DEFAULT_PROFILE, Profile
@@ -28,6 +28,10 @@ class EmbedderSettings(Section):
     query_prompt: str | None = Field(None, description="Put before a question; the model's own when not given")
     document_prompt: str | None = Field(None, description="Put before a passage; the model's own when not given")
     timeout_s: float = Field(60.0, gt=0, description="For one request to the endpoint")
+    cache_mb: int = Field(
+        512, ge=0, description="Vectors of texts that are kept, so that none is made twice; 0 keeps none"
+    )
+    cache_dir: Path | None = Field(None, description="Folder of the kept vectors; data_dir when not given")
 
 
 class QdrantSettings(Section):
@@ -197,6 +201,11 @@ class Settings(Section):
     sources: dict[str, SourceSettings] = Field({})
     root: Path = Field(Path("."), exclude=True, description="Folder of the configuration; not a setting")
     file: Path | None = Field(None, exclude=True, description="The configuration; not a setting")
+
+    @property
+    def state_url(self) -> str:
+        """The URL of the state store: the configured one, or a file in the data folder."""
+        return self.state.url.get_secret_value() or f"sqlite:///{self.data_dir / 'state.sqlite'}"
 
     @property
     def own_files(self) -> tuple[Path, ...]:

@@ -131,7 +131,7 @@ def migrate(connection: sa.Connection) -> None:
     if stored > VERSION:
         raise ConfigError(
             f"The state store has schema {stored}, which a newer Citewell wrote; this one supports {VERSION}. "
-            "Upgrade with: pip install -U citewell"
+            "Upgrade Citewell, or restore the backup that was made before it was upgraded."
         )
     for version in range(stored, VERSION):
         _STEPS[version](connection)

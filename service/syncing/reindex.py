@@ -75,7 +75,7 @@ class Reindexer:
 
 
 def _catch_up(version: NewVersion, target: Binding, told: Copied, progress: Callable[[Copied], None]) -> None:
-    for copied in version.catch_up(target.embedder, target.sparse):
+    for copied in version.catch_up(target.embedder, target.sparse, target.memory):
         told.copied += copied
         progress(told)
 

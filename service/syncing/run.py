@@ -2,21 +2,21 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from rag.boundary.secrets import masked
 from rag.errors import SourceError
 from rag.events import Unreadable
-from rag.ports import Embedder, PointStore, SparseEncoder, TokenCounter
+from rag.ports import Embedder, PointStore, SparseEncoder, TokenCounter, VectorMemory
 from service.store.ledger.ports import Lease, Ledger, StoredDocument
 from service.syncing.deletions import Unit
 from service.syncing.report import Report
-from service.syncing.threads import WriteBehind
+from service.syncing.threads import Behind
 from service.syncing.writer import Writer
 
-_WRITE_BEHIND = 1
+_BEHIND = 1  # tasks that wait for each thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class SyncParts:
     counter: TokenCounter
     max_tokens: int
     mass_delete_share: float
+    memory: VectorMemory | None = None
     batch_documents: int = 512
 
 
@@ -64,17 +65,40 @@ class Run:
     failures: dict[str, SourceError] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     twins: Counter[str] = field(default_factory=Counter)
-    behind: WriteBehind = field(default_factory=lambda: WriteBehind(size=_WRITE_BEHIND))
+    embedding: Behind = field(default_factory=lambda: Behind("citewell-embed-batches", size=_BEHIND))
+    writing: Behind = field(default_factory=lambda: Behind("citewell-write", size=_BEHIND))
     writer: Writer = field(init=False)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.writer = Writer(ledger=self.parts.ledger, index=self.parts.index, lease=self.lease)
 
+    def settle(self, documents: Set[str]) -> None:
+        """Wait until none of the documents waits to be written. Raises what a task raised."""
+        self.embedding.settle(documents)
+        self.writing.settle(documents)
+
+    def drain(self) -> None:
+        """Wait until all is written. Raises what a task raised."""
+        self.embedding.drain()
+        self.writing.drain()
+
+    def close(self) -> None:
+        """Let what waits be written, and end the threads."""
+        self.embedding.close()
+        self.writing.close()
+
+    def tell(self) -> None:
+        """Tell how far the run is."""
+        with self.lock:
+            self.progress(self.report)
+
 
 def count(run: Run, *, added: int = 0, updated: int = 0) -> None:
-    for counts in (run.report, run.unit):
-        counts.added += added
-        counts.updated += updated
+    with run.lock:
+        for counts in (run.report, run.unit):
+            counts.added += added
+            counts.updated += updated
 
 
 def report_unreadable(run: Run, event: Unreadable) -> None:

@@ -75,15 +75,15 @@ def _prepare(run: Run) -> Notes:
 
 
 def _read(run: Run, events: Iterator[SourceEvent]) -> None:
-    """Take all that a source yields; it is read ahead, and points are written behind."""
+    """Take all that a source yields; it is read ahead, embedded in a thread, and written in another."""
     batches = in_batches(events, documents=run.parts.batch_documents, max_tokens=run.parts.max_tokens)
     try:
         with closing(read_ahead(batches, size=_READ_AHEAD, stop=run.options.stop)) as ahead:
             for batch in ahead:
                 _take(run, batch)
-        run.behind.drain()
+        run.drain()
     finally:
-        run.behind.close()
+        run.close()
     if run.recovers:
         finish_recovery(run.parts.ledger, run.parts.index, run.lease)
     run.report.quarantined = len(run.parts.ledger.quarantined(run.lease.source))
@@ -93,9 +93,9 @@ def _take(run: Run, events: list[SourceEvent]) -> None:
     batch = sort_events(run, events)
     index_batch(run, batch)
     if batch.end is not None:
-        run.behind.drain()
+        run.drain()
         end_unit(run, batch.end)
-    run.progress(run.report)
+    run.tell()
 
 
 def _raise_if_all_failed(run: Run) -> None:

@@ -40,7 +40,8 @@ class Syncer:
         connector, binding = self._catalogue.connector(name), self._collection.follow()
         parts = SyncParts(
             ledger=self._ledger(),
-            index=binding.index,
+            index=binding.store,
+            memory=binding.memory,
             embedder=binding.embedder,
             sparse=binding.sparse,
             counter=self._counter(),

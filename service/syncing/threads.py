@@ -1,4 +1,5 @@
-"""Threads of an ingest: the source is read ahead and points are written behind, both through bounded queues."""
+"""Threads of an ingest: a source is read ahead, batches are embedded behind and points written behind that, all
+through bounded queues."""
 
 import queue
 import threading
@@ -64,20 +65,30 @@ def read_ahead(items: Iterator[T], *, size: int, stop: threading.Event) -> Gener
         reader.join(timeout=10)  # a database may be slow to answer; the thread ends when it does
 
 
-class WriteBehind:
-    """Runs tasks one after another in a thread, at most `size` waiting. An error stops what comes after it."""
+class Behind:
+    """Runs tasks one after another in a thread, at most `size` waiting. An error stops what comes after it.
 
-    def __init__(self, *, size: int) -> None:
+    Any thread may use it.
+    """
+
+    def __init__(self, name: str, *, size: int) -> None:
         self._size = size
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="citewell-write")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._lock = threading.Lock()
         self._waiting: deque[tuple[Future[None], Set[str]]] = deque()
         self._failed = False
 
     def submit(self, task: Callable[[], None], *, about: Set[str] = frozenset()) -> None:
         """Queue a task, waiting for room. about: the documents that it writes. Raises what an earlier task raised."""
-        while len(self._waiting) >= self._size:
+        while not self._queued(task, about):
             self._end_first()
-        self._waiting.append((self._pool.submit(self._run, task), about))
+
+    def _queued(self, task: Callable[[], None], about: Set[str]) -> bool:
+        with self._lock:
+            has_room = len(self._waiting) < self._size
+            if has_room:
+                self._waiting.append((self._pool.submit(self._run, task), about))
+            return has_room
 
     def _run(self, task: Callable[[], None]) -> None:
         if self._failed:
@@ -90,7 +101,9 @@ class WriteBehind:
 
     def settle(self, documents: Set[str]) -> None:
         """Wait until no task waits that writes one of the documents. Raises what a task raised."""
-        if any(not about.isdisjoint(documents) for _, about in self._waiting):
+        with self._lock:
+            waits = any(not about.isdisjoint(documents) for _, about in self._waiting)
+        if waits:
             self.drain()
 
     def drain(self) -> None:
@@ -99,8 +112,16 @@ class WriteBehind:
             self._end_first()
 
     def _end_first(self) -> None:
-        future, _ = self._waiting.popleft()
-        future.result()
+        with self._lock:
+            if not self._waiting:
+                return
+            first = self._waiting[0]
+        try:
+            first[0].result()
+        finally:
+            with self._lock:
+                if self._waiting and self._waiting[0] is first:
+                    self._waiting.popleft()
 
     def close(self) -> None:
         """Let the queued tasks finish and end the thread; their errors are dropped, so drain first."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from rag.boundary.extras import needs_extra
 from rag.errors import ConfigError
 from rag.types import Sampling, Usage
 from service.settings.sections import TelemetrySettings
@@ -25,7 +26,7 @@ def configure_traces(settings: TelemetrySettings) -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as err:
-        raise ConfigError("telemetry.otlp_url needs the extra: pip install 'citewell[otel]'") from err
+        raise ConfigError(needs_extra("telemetry.otlp_url needs", "otel")) from err
     provider = TracerProvider(resource=Resource.create({"service.name": "citewell"}))
     provider.add_span_processor(BatchSpanProcessor(span_exporter(settings.otlp_url)))
     trace.set_tracer_provider(provider)

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from rag.boundary.extras import needs_extra
 from rag.errors import ConfigError
 from rag.types import Message
 
@@ -14,8 +15,10 @@ class TransformersTokenCounter:
     additive = False
 
     def __init__(self, model: str) -> None:
-        from transformers import AutoTokenizer
-
+        try:
+            from transformers import AutoTokenizer
+        except ImportError as err:
+            raise ConfigError(needs_extra(f"llm.tokenizer = {model!r} needs", "models")) from err
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
         except (OSError, ValueError) as err:

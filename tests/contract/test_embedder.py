@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from indexes.embedders.load import load_embedder
+from indexes.embedders.unpacked import unpacked_model
 from rag.fakes import HashEmbedder
 from rag.ports import Embedder
 from tests.support.llm.stub_engine import StubEngine
@@ -19,6 +20,8 @@ TEXTS = ["AC/DC released Let There Be Rock", "a much longer text about the retur
 
 @pytest.mark.usefixtures("exact_vectors")
 class EmbedderContract:
+    alike = 0.99999  # least cosine of a text's vectors alone and among others
+
     @pytest.fixture(scope="class")
     def embedder(self) -> Iterator[Embedder]:
         raise NotImplementedError
@@ -36,7 +39,7 @@ class EmbedderContract:
     def test_a_text_has_the_same_vector_whatever_stands_beside_it(self, embedder: Embedder) -> None:
         together = embedder.embed(TEXTS)
         alone = np.vstack([embedder.embed([text]) for text in TEXTS])
-        assert np.sum(together * alone, axis=1).min() > 0.97  # int8 rounds a little with its neighbours
+        assert np.sum(together * alone, axis=1).min() > self.alike
 
     def test_no_texts_give_no_rows(self, embedder: Embedder) -> None:
         assert embedder.embed([]).shape == (0, embedder.dim)
@@ -68,10 +71,18 @@ class TestHash(EmbedderContract):
         return HashEmbedder()
 
 
-class TestOnnx(EmbedderContract):
+class TestBundled(EmbedderContract):
     @pytest.fixture(scope="class")
     def embedder(self) -> Embedder:
         return load_embedder(backend="onnx")
+
+
+class TestExported(EmbedderContract):
+    alike = 0.97  # its int8 rounds a little with its neighbours
+
+    @pytest.fixture(scope="class")
+    def embedder(self) -> Embedder:
+        return load_embedder(str(unpacked_model()), backend="onnx")
 
 
 class TestSentenceTransformers(EmbedderContract):

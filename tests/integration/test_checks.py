@@ -31,7 +31,7 @@ def test_every_part_is_tried(tmp_path: Path, make_kb: MakeKb) -> None:
 
         assert [check["kind"] for check in tried()] == ["source", "state", "index", "embedder"]
         wait_until(lambda: all(check["ok"] for check in tried()), timeout_s=60, what="an answer of every part")
-        assert of_kind(tried(), "embedder")["detail"] == "multilingual-e5-small/int8"
+        assert of_kind(tried(), "embedder")["detail"] == "multilingual-e5-small/int7"
 
 
 def test_what_fails_says_why_and_hides_its_password(make_kb: MakeKb) -> None:

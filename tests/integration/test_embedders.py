@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes.embedders.bundled import unpacked_model
 from indexes.embedders.export import stamp_of
 from indexes.embedders.load import load_embedder
 from indexes.embedders.model_folder import Prompts
 from indexes.embedders.torch_backend import SentenceTransformersEmbedder
+from indexes.embedders.unpacked import unpacked_model
 from rag.errors import EmbedderUnavailable
 from rag.fakes import HashEmbedder
 from rag.retrieval.likeness import NO_SCALE, measure_likeness, scale_for
@@ -28,7 +28,8 @@ def endpoint() -> Iterator[StubEngine]:
 
 
 def test_the_int8_export_agrees_with_the_original() -> None:
-    fast, original = load_embedder(backend="onnx"), load_embedder(backend="torch")
+    model = str(unpacked_model())
+    fast, original = load_embedder(model, backend="onnx"), load_embedder(model, backend="torch")
     assert fast.dim == original.dim == 384
     cosines = np.sum(fast.embed(TEXTS) * original.embed(TEXTS), axis=1)
     assert cosines.min() > 0.98

@@ -148,6 +148,6 @@ def test_llamaindex_s_client_asks_it_plain_and_streamed(client: Any) -> None:
         model="citewell", api_base="http://test/v1", api_key="none", is_chat_model=True, http_client=transport
     )
     asked = [ChatMessage(role="user", content=QUESTION[0]["content"])]
-    plain = llm.chat(asked).message.content
+    plain = llm.chat(asked).message.content or ""
     assert plain.startswith("The Edmonton store opens at 11:00 [")
     assert "".join(part.delta or "" for part in llm.stream_chat(asked)) == plain

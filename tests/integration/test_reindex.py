@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes.embedders.bundled import unpacked_model
+from indexes.embedders.unpacked import unpacked_model
 from indexes.qdrant.new_version import NewVersion
 from indexes.qdrant.schema import point_alias, target_of, versions_of
 from rag.errors import CitewellError, IndexMismatch, ReindexRefused

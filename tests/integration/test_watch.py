@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from indexes.embedders.bundled import unpacked_model
+from indexes.embedders.unpacked import unpacked_model
 from service.knowledge_base import KnowledgeBase, connect
 from service.settings.load import load_settings
 from service.syncing.background.schedule import Schedule

@@ -81,8 +81,8 @@ def _large() -> Iterator[tuple[str, bytes]]:
         for opened, closed in ((b"[", b"]"), (b'{"all": [', b"]}"), (b'{"not": ', b"}")):
             inner = opened * levels + (b'"a"' if opened == b"[" else b'{"source": "a"}') + closed * levels
             yield f"filter of {levels} {opened!r}", b'{"question": "x", "filter": {"any": [%s]}}' % inner
-            schema = b'{"type": "json_schema", "json_schema": {"schema": {"a": %s}}}' % inner
-            yield f"schema of {levels} {opened!r}", b'{"question": "x", "response_format": %s}' % schema
+            nested = b'{"type": "json_schema", "json_schema": {"schema": {"a": %s}}}' % inner
+            yield f"schema of {levels} {opened!r}", b'{"question": "x", "response_format": %s}' % nested
             yield f"body of {levels} {opened!r}", inner
     for value in (
         b"1e999",

@@ -13,6 +13,7 @@ _IMPORT = re.compile(r"( *)from ((?:rag|connectors|indexes|service)[\w.]*) impor
 # Imported when they are needed: what is behind them takes a second or more, or may not be installed.
 LAZY = {
     "connectors/sql/connection.py",
+    "indexes/summary.py",
     "service/__init__.py",
     "service/knowledge_base.py",
     "service/wiring.py",

@@ -60,7 +60,7 @@ async def config(parts: Shared, caller: Who) -> dict[str, Any]:
 
 def _status(parts: Parts, name: str) -> dict[str, Any]:
     """A source's state; of its quarantine the beginning, which /v1/quarantine has by pages."""
-    found = source_status(parts.overview, parts.catalogue, name)
+    found = source_status(parts.overview, parts.catalogue.sources, name)
     return found | {"quarantined": len(found["quarantine"]), "quarantine": found["quarantine"][:_QUARANTINED]}
 
 

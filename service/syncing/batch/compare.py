@@ -19,7 +19,7 @@ def index_batch(run: Run, batch: Batch) -> None:
         if twin := batch.upserts.pop(event.document_id, None):
             batch.twins.append((twin.document, twin))
     # The ledger must know a document's last version before another one is compared with it.
-    run.behind.settle({*batch.upserts, *(event.document_id for event in withdrawn)})
+    run.settle({*batch.upserts, *(event.document_id for event in withdrawn)})
     known = _known(run, batch.upserts)
     leaving = _leaving(run, withdrawn)
     aside = _twins_aside(run, batch, known)

@@ -1,9 +1,9 @@
 """Documents become points: split, embedded with the vectors that there are, and handed to the writer with a commit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rag.chunking import chunk_id, split
+from rag.chunking import chunk_id, dense_text, split
 from rag.documents import Chunk, Document, Point
 from rag.events import Unreadable, Upsert
 from service.store.ledger.ports import Changes, Moved, StoredDocument
@@ -38,16 +38,21 @@ def index_documents(run: Run, changed: Sequence[Upsert], known: _Known, changes:
         group.append(_Split(document=event.document, moved_from=event.moved_from, chunks=chunks))
         size += len(chunks)
         if size >= _BATCH_CHUNKS:
-            _store(run, group, known, Changes(listings=changes.listings))
+            _submit(run, group, known, Changes(listings=changes.listings))
             changes = replace(changes, listings=())
             group, size = [], 0
-    _store(run, group, known, changes)
+    _submit(run, group, known, changes)
+
+
+def _submit(run: Run, group: Sequence[_Split], known: _Known, changes: Changes) -> None:
+    """Have a group embedded and stored, behind those before it, while the next one is read and split."""
+    run.embedding.submit(lambda: _store(run, group, known, changes), about={each.id for each in group})
 
 
 def _store(run: Run, group: Sequence[_Split], known: _Known, changes: Changes) -> None:
     """Embed a group and hand it to the writer, with what is committed with it and the points that are stale then."""
     vectors = _vectors(run, group, known)
-    points = _embed(run, [chunk for each in group for chunk in each.chunks], vectors)
+    last = _embed(run, [chunk for each in group for chunk in each.chunks], vectors)
     refused = vectors.refused
     aside = _set_aside(run, group, known, refused)
     changes = replace(
@@ -59,7 +64,7 @@ def _store(run: Run, group: Sequence[_Split], known: _Known, changes: Changes) -
     )
     leaving = {chunk for document_id in changes.withdrawn for chunk in known[document_id].chunk_ids}
     stale = sorted({*_stale(group, known, refused), *leaving})
-    run.behind.submit(lambda: run.writer.commit(points, changes, stale), about={each.id for each in group})
+    run.writing.submit(lambda: run.writer.commit(last(), changes, stale), about={each.id for each in group})
 
 
 def _vectors(run: Run, group: Sequence[_Split], known: _Known) -> Vectors:
@@ -68,23 +73,27 @@ def _vectors(run: Run, group: Sequence[_Split], known: _Known) -> Vectors:
     old = [chunk for document_id in before if document_id in known for chunk in known[document_id].chunk_ids]
     if run.recovers:  # a broken run may have stored points that it did not come to commit
         old += [chunk.id for each in group for chunk in each.chunks]
-    stored = run.parts.index.embedded(old) if old and not run.options.full else {}
+    stored: dict[str, list[float]] = {}
+    if run.parts.memory is not None and not run.options.full:
+        stored = run.parts.memory.find([dense_text(chunk) for each in group for chunk in each.chunks])
+    if old and not run.options.full:
+        stored |= run.parts.index.embedded(old)
     return Vectors(embedder=run.parts.embedder, sparse=run.parts.sparse, stored=stored)
 
 
-def _embed(run: Run, chunks: Sequence[Chunk], vectors: Vectors) -> list[Point]:
-    """Embed chunks part by part, each written while the next one is embedded. Returns the points of the last part."""
-    points: list[Point] = []
+def _embed(run: Run, chunks: Sequence[Chunk], vectors: Vectors) -> Callable[[], list[Point]]:
+    """Embed chunks part by part, each written while the next is embedded. Returns what makes the points of the last."""
+    last: Callable[[], list[Point]] = list
     size = max(run.parts.batch_documents // 2, 1)  # one is embedded, one written: a crash loses a batch of embeddings
     for start in range(0, len(chunks), size):
-        if points:
-            run.behind.submit(lambda points=points: run.writer.upsert(points))  # type: ignore[misc]
+        if start:
+            run.writing.submit(lambda points=last: run.writer.upsert(points()))  # type: ignore[misc]
         embedded, reused = vectors.embedded, vectors.reused
-        points = vectors.points(chunks[start : start + size])
+        last = vectors.points(chunks[start : start + size])
         run.report.chunks_embedded += vectors.embedded - embedded
         run.report.chunks_reused += vectors.reused - reused
-        run.progress(run.report)
-    return points
+        run.tell()
+    return last
 
 
 def _set_aside(run: Run, group: Sequence[_Split], known: _Known, refused: Mapping[str, str]) -> list[Unreadable]:

@@ -1,6 +1,6 @@
 """Points of chunks: embedded where they are new, with the vectors that there are where they are not."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rag.chunking import dense_text, lexical_text
@@ -23,21 +23,25 @@ class Vectors:
     reused: int = 0
     refused: dict[str, str] = field(default_factory=dict)  # documents that the embedder refuses, with the reason
 
-    def points(self, chunks: Sequence[Chunk]) -> list[Point]:
-        """Points of chunks, but not of documents that were refused."""
+    def points(self, chunks: Sequence[Chunk]) -> Callable[[], list[Point]]:
+        """Embed chunks, but not those of documents that were refused. Returns what makes their points."""
         texts = [dense_text(chunk) for chunk in chunks]
         new = [text for text in dict.fromkeys(texts) if text not in self.stored]
         failures: dict[str, str] = {}
-        made = dict(zip(new, _embed(self.embedder, new, failures), strict=True))
-        dense = {**self.stored, **{text: vector for text, vector in made.items() if vector is not None}}
+        new_vectors = dict(zip(new, _embed(self.embedder, new, failures), strict=True))
+        dense = {**self.stored, **{text: vector for text, vector in new_vectors.items() if vector is not None}}
         self.embedded += len(new) - len(failures)
-        self.reused += sum(text not in made for text in texts)
+        self.reused += sum(text not in new_vectors for text in texts)
         for chunk, text in zip(chunks, texts, strict=True):
             if text in failures:
                 self.refused.setdefault(chunk.document.id, failures[text])
         kept = [(c, t) for c, t in zip(chunks, texts, strict=True) if c.document.id not in self.refused]
-        sparse = self.sparse.encode([lexical_text(chunk) for chunk, _ in kept])
-        return [Point(chunk=c, dense=dense[t], sparse=s) for (c, t), s in zip(kept, sparse, strict=True)]
+
+        def made() -> list[Point]:
+            sparse = self.sparse.encode([lexical_text(chunk) for chunk, _ in kept])
+            return [Point(chunk=c, dense=dense[t], sparse=s) for (c, t), s in zip(kept, sparse, strict=True)]
+
+        return made
 
 
 def _embed(embedder: Embedder, texts: Sequence[str], failures: dict[str, str]) -> Iterable[list[float] | None]:

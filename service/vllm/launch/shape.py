@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rag.boundary.extras import needs_extra
 from rag.errors import ConfigError
 
 Quantization = Literal["none", "fp8", "awq", "gptq", "int8"]
@@ -79,9 +80,14 @@ def read_shape(model: str) -> Shape:
     known = known_shape(model)
     if known is not None:
         return known
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError as err:
+        raise ConfigError(
+            f"{model} is neither a folder with a config.json nor the name of a Qwen2.5 model. "
+            f"{needs_extra('A model of the hub needs', 'models')}"
+        ) from err
     try:
         return shape_of(json.loads(Path(hf_hub_download(model, "config.json")).read_text(encoding="utf-8")))
     except (HfHubHTTPError, OSError, ValueError) as err:

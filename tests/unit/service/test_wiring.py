@@ -10,7 +10,7 @@ import pytest
 from rag.errors import ConfigError
 from rag.lazy import Lazy
 from service.settings.sections import Settings
-from service.wiring import Services, build, opened, sharding, state_url
+from service.wiring import Services, build, opened, sharding
 
 
 def settings_in(folder: Path, **sections: Any) -> Settings:
@@ -93,9 +93,9 @@ def test_templates_come_from_the_configured_folder(tmp_path: Path) -> None:
 
 
 def test_the_state_is_a_file_in_the_data_folder_unless_it_has_a_url(tmp_path: Path) -> None:
-    assert state_url(settings_in(tmp_path)) == f"sqlite:///{tmp_path}/data/state.sqlite"
+    assert settings_in(tmp_path).state_url == f"sqlite:///{tmp_path}/data/state.sqlite"
     elsewhere = settings_in(tmp_path, state={"url": "postgresql+psycopg://h/d"})
-    assert state_url(elsewhere) == "postgresql+psycopg://h/d"
+    assert elsewhere.state_url == "postgresql+psycopg://h/d"
 
 
 def test_a_new_collection_is_laid_out_as_configured() -> None:

@@ -47,7 +47,7 @@ def test_a_url_without_a_driver_has_that_of_our_extras(url: str, driver: str) ->
         ("shop.db", "is not a database URL"),
         ("oracle9://db/shop", "does not support 'oracle9'"),
         ("mssql+pyodbc://db/shop", "no module 'pyodbc'.*pip install pyodbc"),
-        ("postgresql+asyncpg://db/shop", r"citewell\[postgres\]"),
+        ("postgresql+asyncpg://db/shop", r"pip install 'psycopg"),
         ("sqlite:///nowhere/shop.db", "There is no SQLite database at /"),
     ],
 )

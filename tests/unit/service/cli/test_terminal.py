@@ -113,7 +113,9 @@ def test_hits_are_shown_with_their_score(capsys: Capsys) -> None:
 
 
 def test_the_status_has_a_line_for_each_source(capsys: Capsys) -> None:
-    said = printed(capsys, print_status, status(services_of()))
+    services = services_of()
+    found = status(services.settings, services.overview()) | {"points": 2}
+    said = printed(capsys, print_status, found)
     assert "docs" in said
     assert "never" in said
     assert "2 chunks in the index" in said

@@ -69,7 +69,7 @@ def test_a_store_that_is_up_to_date_is_left_alone(database: Database) -> None:
 def test_a_newer_store_is_refused_with_the_mend(database: Database) -> None:
     with database.write() as connection:
         connection.execute(sa.update(meta).values(value=str(VERSION + 1)))
-        with pytest.raises(ConfigError, match=rf"schema {VERSION + 1}, which a newer Citewell wrote.*pip install -U"):
+        with pytest.raises(ConfigError, match=rf"schema {VERSION + 1}, which a newer Citewell wrote.*Upgrade Citewell"):
             migrate(connection)
 
 

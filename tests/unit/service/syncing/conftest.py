@@ -103,7 +103,7 @@ def row(number: int, text: str = "", *, table: str = "t", **fields: Any) -> Docu
 def points(*documents: Document) -> list[Point]:
     """The points of documents, as a sync would store them."""
     chunks = [chunk for document in documents for chunk in split(document, CharacterCounter(), max_tokens=40)]
-    return Vectors(embedder=HashEmbedder(), sparse=TermEncoder(), stored={}).points(chunks)
+    return Vectors(embedder=HashEmbedder(), sparse=TermEncoder(), stored={}).points(chunks)()
 
 
 def rows(numbers: Iterable[int], *, table: str = "t") -> list[Document]:

@@ -9,7 +9,7 @@ from service.syncing.batch.compare import index_batch
 from service.syncing.batch.sorting import sort_events
 from service.syncing.report import Report
 from service.syncing.run import Options, Run
-from service.syncing.threads import WriteBehind
+from service.syncing.threads import Behind
 from tests.unit.service.syncing.conftest import Store, row
 
 
@@ -25,11 +25,11 @@ class Asked(MemoryLedger):
         return super().known(source, document_ids)
 
 
-class Settled(WriteBehind):
+class Settled(Behind):
     """Notes in a list which documents' commits it was to wait for."""
 
     def __init__(self, calls: list[object]) -> None:
-        super().__init__(size=1)
+        super().__init__("test", size=1)
         self.calls = calls
 
     def settle(self, documents: Set[str]) -> None:
@@ -41,10 +41,10 @@ def test_what_is_still_being_committed_of_a_batch_s_documents_is_waited_for_befo
     calls: list[object] = []
     parts = Store(ledger=Asked(calls)).parts
     with parts.ledger.lease("shop") as lease:
-        report, behind = Report(source="shop"), Settled(calls)
-        run = Run(parts=parts, lease=lease, options=Options(), report=report, progress=lambda _: None, behind=behind)
+        report, writing = Report(source="shop"), Settled(calls)
+        run = Run(parts=parts, lease=lease, options=Options(), report=report, progress=lambda _: None, writing=writing)
         hidden = Unreadable(document_id="t/9", scope="t", reason="no tenant", withdrawn=True)
         index_batch(run, sort_events(run, [Upsert(document=row(1)), hidden]))
-        behind.close()
+        run.close()
     assert calls[0] == ("settle", {"t/1", "t/9"})
     assert {"t/1"} in calls[1:]

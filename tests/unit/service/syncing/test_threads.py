@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from rag.errors import RunStopped
-from service.syncing.threads import WriteBehind, read_ahead
+from service.syncing.threads import Behind, read_ahead
 
 
 def test_items_come_in_order() -> None:
@@ -60,8 +60,8 @@ def test_a_run_that_is_to_stop_gets_no_more_items_and_the_source_is_closed() -> 
 
 
 @pytest.fixture
-def behind() -> Iterator[WriteBehind]:
-    made = WriteBehind(size=1)
+def behind() -> Iterator[Behind]:
+    made = Behind("test", size=1)
     yield made
     made.close()
 
@@ -70,7 +70,7 @@ def fail() -> None:
     raise ZeroDivisionError
 
 
-def test_tasks_run_in_order_and_are_done_when_it_is_drained(behind: WriteBehind) -> None:
+def test_tasks_run_in_order_and_are_done_when_it_is_drained(behind: Behind) -> None:
     done: list[int] = []
     for number in range(20):
         behind.submit(lambda number=number: done.append(number))  # type: ignore[misc]
@@ -78,7 +78,7 @@ def test_tasks_run_in_order_and_are_done_when_it_is_drained(behind: WriteBehind)
     assert done == list(range(20))
 
 
-def test_an_error_is_raised_by_what_comes_next_and_nothing_more_is_done(behind: WriteBehind) -> None:
+def test_an_error_is_raised_by_what_comes_next_and_nothing_more_is_done(behind: Behind) -> None:
     done: list[int] = []
     behind.submit(fail)
     with pytest.raises(ZeroDivisionError):
@@ -88,13 +88,13 @@ def test_an_error_is_raised_by_what_comes_next_and_nothing_more_is_done(behind: 
     assert done == []
 
 
-def test_an_error_is_raised_at_the_end_where_nothing_comes_next(behind: WriteBehind) -> None:
+def test_an_error_is_raised_at_the_end_where_nothing_comes_next(behind: Behind) -> None:
     behind.submit(fail)
     with pytest.raises(ZeroDivisionError):
         behind.drain()
 
 
-def test_what_writes_a_document_is_waited_for_and_what_writes_others_is_not(behind: WriteBehind) -> None:
+def test_what_writes_a_document_is_waited_for_and_what_writes_others_is_not(behind: Behind) -> None:
     go_on, done = threading.Event(), threading.Event()
 
     def write() -> None:
@@ -110,7 +110,7 @@ def test_what_writes_a_document_is_waited_for_and_what_writes_others_is_not(behi
 
 
 def test_what_waits_is_still_done_when_it_is_closed() -> None:
-    behind, done = WriteBehind(size=2), threading.Event()
+    behind, done = Behind("test", size=2), threading.Event()
     behind.submit(done.set)
     behind.close()
     assert done.is_set()

@@ -24,7 +24,7 @@ def vectors(embedder: HashEmbedder, **fields: Any) -> Vectors:
 def test_a_text_that_several_chunks_have_is_embedded_once() -> None:
     embedder = CountingEmbedder()
     made = vectors(embedder)
-    points = made.points(chunks("same", "same", "other"))
+    points = made.points(chunks("same", "same", "other"))()
     assert (embedder.asked, made.embedded, len(points)) == (["same", "other"], 2, 3)
     assert points[0].dense == points[1].dense != points[2].dense
 
@@ -33,14 +33,14 @@ def test_a_text_that_is_stored_is_not_embedded_again() -> None:
     embedder = CountingEmbedder()
     first, other = chunks("stored", "other")
     made = vectors(embedder, stored={dense_text(first): [0.5] * 32})
-    points = made.points([first, other])
+    points = made.points([first, other])()
     assert (embedder.asked, made.embedded, made.reused) == (["other"], 1, 1)
     assert points[0].dense == [0.5] * 32
 
 
 def test_a_refused_text_is_told_by_its_document_and_the_others_are_embedded() -> None:
     made = vectors(CountingEmbedder())
-    points = made.points(chunks("one", "poison", "three", "four", "five"))
+    points = made.points(chunks("one", "poison", "three", "four", "five"))()
     assert [point.chunk.text for point in points] == ["one", "three", "four", "five"]
     assert made.refused == {"t/1": "its text cannot be embedded: ValueError: too long"}
     assert made.embedded == 4
@@ -49,7 +49,7 @@ def test_a_refused_text_is_told_by_its_document_and_the_others_are_embedded() ->
 def test_no_part_of_a_document_that_was_refused_comes_later() -> None:
     made = vectors(CountingEmbedder())
     made.points(chunks("zero", "poison"))
-    assert [point.chunk.document.id for point in made.points(chunks("more of zero", "more of one"))] == ["t/0"]
+    assert [point.chunk.document.id for point in made.points(chunks("more of zero", "more of one"))()] == ["t/0"]
 
 
 def test_an_embedder_that_is_away_is_no_fault_of_a_text() -> None:
@@ -63,11 +63,11 @@ def test_an_embedder_that_is_away_is_no_fault_of_a_text() -> None:
 
 def test_nothing_is_asked_of_the_embedder_for_no_text() -> None:
     embedder = CountingEmbedder()
-    assert vectors(embedder).points([]) == []
+    assert vectors(embedder).points([])() == []
     assert embedder.asked == []
 
 
 def test_a_row_is_found_by_the_words_of_its_title() -> None:
-    (point,) = vectors(HashEmbedder()).points(chunks("text"))
+    (point,) = vectors(HashEmbedder()).points(chunks("text"))()
     words = TermEncoder().encode(["t 0\ntext"])[0]
     assert point.sparse == words

@@ -1,0 +1,1 @@
+"""`make test-install`: what a newcomer pays for, from nothing to the sample's three answers."""
