@@ -17,7 +17,7 @@ from indexes.embedders.model_folder import Prompts, config_of, max_tokens_of, po
 from indexes.embedders.vectors import unit
 from rag.ports import Vectors
 
-_BATCH_TOKENS = 384  # with padding: what a layer makes of a batch stays in a core's cache
+_BATCH_TOKENS = 512  # with padding: what a layer makes of a batch stays in a core's cache
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ def asked(clone: Path, environment: dict[str, str], source: str, questions: list
             [command, "ask", "--json", question], cwd=clone, env=environment, check=True, capture_output=True
         )
         answer = json.loads(done.stdout)
-        print(f"> {question}\n{answer['answer']}", flush=True)
+        print(f"> {question}\n{answer['text']}", flush=True)
         if answer["refused"] or not answer["citations"]:
             sys.exit(f"{question!r} was not answered.")
 
