@@ -67,6 +67,7 @@ class Services:
     open_index: Callable[[str, Encoders], QdrantIndex]
     bind: Callable[[EmbedderSettings], Binding]
     collection: Collection
+    vectors: VectorCache | None
     catalogue: Catalogue
     counter: Lazy[TokenCounter]
     templates: Lazy[Templates]
@@ -83,6 +84,8 @@ class Services:
         self.searches.close()
         self.turns.close()
         self.collection.release()
+        if self.vectors is not None:
+            self.vectors.close()
         if self.database.is_made:
             self.database().close()
 
@@ -159,6 +162,7 @@ def build(settings: Settings, *, config: Path | None = None) -> Services:
         open_index=open_index,
         bind=bind,
         collection=collection,
+        vectors=vectors,
         catalogue=catalogue,
         counter=counter,
         templates=templates,
@@ -203,7 +207,11 @@ def _client(settings: Settings, timeout_s: float) -> Client:
 def _vector_cache(settings: Settings) -> VectorCache | None:
     e = settings.embedder
     folder = settings.root / e.cache_dir.expanduser() if e.cache_dir else settings.data_dir
-    return VectorCache(folder / "vectors.sqlite", limit_bytes=e.cache_mb << 20) if e.cache_mb else None
+    path = folder / "vectors.sqlite"
+    if not e.cache_mb:
+        path.unlink(missing_ok=True)  # nobody would forget what it holds
+        return None
+    return VectorCache(path, limit_bytes=e.cache_mb << 20)
 
 
 def _bind(

@@ -16,7 +16,7 @@ from indexes.embedders.model_folder import MODEL, Prompts
 from indexes.embedders.onnx_backend import OnnxEmbedder, OnnxModel, session_of
 from indexes.embedders.packed import BEGIN, END, GRAPH, PADDING, TOKENIZER, VERSION
 from rag.boundary.child import child_environment, python_child
-from rag.errors import EmbedderUnavailable
+from rag.errors import EmbedderUnavailable, first_line
 from rag.retrieval.likeness import Likeness, Scale
 
 _FORM = "int7"  # of the graph; another one gives other vectors, and needs another name
@@ -24,7 +24,7 @@ NAME = f"{MODEL}/{_FORM}"
 DIM = 384
 MAX_TOKENS = 512
 PREFIXES = {True: "query: ", False: "passage: "}  # of a question and of a passage, as the model was trained
-# What measure_likeness gives for it with its own prompts (tests/integration/test_embedders.py), so that no process
+# What measure_likeness gives for it with its own prompts (tests/integration/test_bundled.py), so that no process
 # has to embed the known pairs before its first answer.
 LIKENESS: Likeness = {
     "en": Scale(floor=0.7821, top=0.8794),
@@ -57,13 +57,20 @@ def _loaded(folder: Path) -> OnnxModel:
         _build(folder)
     import sentencepiece
 
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / TOKENIZER))
+    try:
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / TOKENIZER))
+        session = session_of(folder / GRAPH)
+    except Exception as err:  # the libraries raise RuntimeError, OSError, and several of ONNX Runtime's own
+        raise EmbedderUnavailable(
+            f"The model {MODEL} cannot be loaded from {folder}: {first_line(err)}\n"
+            "Delete that folder: it is built anew."
+        ) from err
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         known = [text.encode(errors="replace").decode() for text in texts]  # half a surrogate pair is no character
         return [[BEGIN, *ids[: MAX_TOKENS - 2], END] for ids in pieces.encode(known)]
 
-    return OnnxModel(tokenize=tokenize, session=session_of(folder / GRAPH), padding=PADDING)
+    return OnnxModel(tokenize=tokenize, session=session, padding=PADDING)
 
 
 def _build(folder: Path) -> None:

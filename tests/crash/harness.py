@@ -26,6 +26,7 @@ from rag.language.tokens import QwenTokenCounter
 from rag.ports import Embedder, Source
 from service.store.database import Database
 from service.store.ledger.stored import StoredLedger
+from service.store.vectors import EncoderMemory, Remembering, VectorCache
 from service.syncing.run import SyncParts
 from service.syncing.sync import Options, Report, ingest
 
@@ -97,10 +98,13 @@ class Setting:
         )
 
     def parts(self, embedder: Embedder | None = None, *, database: Database | None = None) -> SyncParts:
-        """An ingest over this state and index."""
+        """An ingest over this state and index, with its vectors remembered."""
+        cache = VectorCache(self.folder / f"{self.collection}.vectors", limit_bytes=64 << 20)
+        memory = EncoderMemory(cache=cache, encoder="hash")
         return SyncParts(
             ledger=StoredLedger(database or self.database()),
-            index=self.index(),
+            index=Remembering(self.index(), memory),
+            memory=memory,
             embedder=embedder or FreeEmbedder(),
             sparse=Bm25Encoder(),
             counter=QwenTokenCounter(),

@@ -1,4 +1,4 @@
-"""Installs a clone of this repository from nothing, as `make demo` does, and asks the sample's questions.
+"""Installs a copy of this repository from nothing, as `make demo` does, and asks the sample's questions.
 
 With uv where it is; INSTALLER=pip takes pip. QUICK=1 leaves the record shop out. The last line is one JSON object: seconds, megabytes of the
 environment and of the cache, peak megabytes of the largest process that answers or reads. It fails where that is more than LIMITS_MB, where PyTorch
@@ -44,7 +44,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         home, clone = Path(name) / "home", Path(name) / "clone"
         home.mkdir()
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        shutil.copytree(
+            ROOT,
+            clone,
+            ignore=shutil.ignore_patterns(".*venv*", ".git", ".*_cache", "__pycache__", ".citewell", "node_modules"),
+        )
         kept = ("PATH", "LANG", "SSL_CERT_FILE", "PYTHON")
         environment = {
             key: value for key, value in os.environ.items() if key in kept or key.startswith(("PIP_", "UV_"))

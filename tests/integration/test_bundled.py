@@ -107,6 +107,21 @@ def test_a_cache_that_cannot_be_written_is_named_with_what_to_do(
         bundled_embedder().embed(["x"])
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "model.weights", "tokenizer.model"])
+def test_files_that_are_broken_are_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    bundled_embedder().embed(["builds it"])
+    (whole,) = (bundled.cache_folder() / "models").glob("*-int7")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    broken = tmp_path / "citewell" / "models" / whole.name
+    broken.mkdir(parents=True)
+    for path in whole.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes()[: 1000 if path.name == name else None])
+    with pytest.raises(EmbedderUnavailable, match=r"cannot be loaded from .*int7: [\s\S]*Delete that folder"):
+        bundled_embedder().embed(["x"])
+
+
 def test_what_the_builder_says_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(bundled, "python_child", lambda *_: [sys.executable, "-c", "raise OSError('no space left')"])

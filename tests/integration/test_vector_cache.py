@@ -143,6 +143,8 @@ def test_the_command_forgets_vectors_with_a_file(config: Path) -> None:
 
 
 def test_nothing_is_kept_where_that_is_turned_off(config: Path) -> None:
+    assert citewell("ingest", config=config).returncode == 0
+    assert kept(config) == len(TEXTS)
     config.write_text(f"{CONFIG}[embedder]\ncache_mb = 0\n")
     assert citewell("ingest", config=config).returncode == 0
     assert not (config.parent / ".citewell" / "vectors.sqlite").exists()
