@@ -71,7 +71,8 @@ class VectorCache:
             made = [(_id(p.chunk.id), _name(encoder, dense_text(p.chunk)), p.dense) for p in points]
             before = _texts_of(connection, [chunk for chunk, _, _ in made], short)
             connection.executemany(
-                "INSERT INTO vectors VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = excluded.used",
+                "INSERT INTO vectors VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET vector = excluded.vector, used = excluded.used",
                 [(name, np.asarray(vector, np.float32).tobytes(), tick) for _, name, vector in made],
             )
             connection.executemany(
@@ -115,6 +116,7 @@ class VectorCache:
             except sqlite3.Error as err:
                 with closing(connection):
                     self._opened = None
+                self._delete_if_broken(err)
                 self._tell(err)
             except BaseException:
                 connection.execute("ROLLBACK")
@@ -125,12 +127,18 @@ class VectorCache:
             try:
                 self._opened = _open(self._path)
             except sqlite3.DatabaseError as err:
-                if isinstance(err, sqlite3.OperationalError):  # locked, or a full disk: it may be whole
+                if not self._delete_if_broken(err):
                     raise
-                for suffix in ("", "-wal", "-shm"):
-                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
                 self._opened = _open(self._path)
         return self._opened
+
+    def _delete_if_broken(self, err: sqlite3.Error) -> bool:
+        """Delete the file unless it may be whole: locked, or on a full disk."""
+        is_broken = isinstance(err, sqlite3.DatabaseError) and not isinstance(err, sqlite3.OperationalError)
+        if is_broken:
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        return is_broken
 
     def _tell(self, err: Exception) -> None:
         if not self._failed:

@@ -112,6 +112,24 @@ def test_a_broken_file_is_made_anew(path: Path, content: bytes) -> None:
     assert cache.find("e5", [told(point("a lamp"))])
 
 
+def test_a_file_that_breaks_while_it_is_used_is_made_anew(cache: VectorCache, path: Path) -> None:
+    for number in range(300):
+        cache.keep("e5", [point(f"{number}")])
+    cache.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)  # its first page is whole
+    path.write_bytes(content)
+    for _ in range(3):
+        cache.keep("e5", [point("a lamp")])
+    assert cache.find("e5", [told(point("a lamp"))])
+
+
+def test_what_is_embedded_anew_takes_the_place_of_what_was_kept(cache: VectorCache) -> None:
+    for vector in (0.5, 0.125):
+        cache.keep("e5", [point("a lamp", vector)])
+    assert cache.find("e5", [told(point("a lamp"))]) == {told(point("a lamp")): [0.125, 0.25]}
+
+
 def test_a_folder_that_cannot_be_written_costs_the_vectors_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
