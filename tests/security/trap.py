@@ -12,7 +12,7 @@ from tests.support.embedded import stop_engine
 PLANTED = (
     "json", "zipfile", "csv", "multiprocessing", "pickle", "resource", "select", "shutil", "sqlite3", "asyncio", "socket",
     "rag", "connectors", "indexes", "service", "numpy", "docx", "lxml", "httpx", "orjson", "uvicorn", "onnxruntime",
-    "qdrant_edge", "tokenizers", "sqlalchemy", "sitecustomize", "usercustomize",
+    "qdrant_edge", "tokenizers", "sentencepiece", "onnx", "sqlalchemy", "sitecustomize", "usercustomize",
 )  # fmt: skip
 
 

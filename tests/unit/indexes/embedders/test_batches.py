@@ -5,11 +5,11 @@ from indexes.embedders.vectors import unit
 
 
 def test_batches_hold_texts_of_like_length_the_long_ones_first() -> None:
-    assert batches_of_like_length([10, 300, 20, 150, 190]) == [[1], [4, 3], [2, 0]]
+    assert batches_of_like_length([10, 400, 20, 200, 250]) == [[1], [4, 3], [2, 0]]
 
 
 def test_a_batch_is_as_wide_as_its_longest_text_allows() -> None:
-    assert batches_of_like_length([96] * 5) == [[0, 1, 2, 3], [4]]
+    assert batches_of_like_length([128] * 5) == [[0, 1, 2, 3], [4]]
 
 
 def test_a_text_that_is_longer_than_a_batch_is_one_of_its_own() -> None:
