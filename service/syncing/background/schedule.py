@@ -115,11 +115,14 @@ class Schedule:
 
     def _run(self, name: str) -> bool:
         """Sync a source; whether that went well."""
-        self._note_next(name)
-        with self._locks[name]:
-            well = not self._stop.is_set() and self._sync(name)
-        self._note_next(name)
-        return well
+        with self._locks[name]:  # for the notes too: what `stop` has noted is the last word
+            if self._stop.is_set():
+                return False
+            self._note_next(name)
+            well = self._sync(name)
+            if not self._stop.is_set():
+                self._note_next(name)
+            return well
 
     def _note_next(self, name: str) -> None:
         job = self._scheduler.get_job(name)
