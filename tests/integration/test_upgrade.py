@@ -151,3 +151,25 @@ def test_a_folder_from_before_the_rooms_is_synced_with_nothing_embedded_again(
         (0, 0, 0, 0)
     ] * 2
     assert from_before_the_rooms.services.collection.current().index.count() == 8
+
+
+def test_a_re_index_is_offered_for_what_an_older_form_of_the_embedder_built_and_remembers_none_of_it(
+    from_before_the_rooms: KnowledgeBase, caplog: pytest.LogCaptureFixture
+) -> None:
+    services = from_before_the_rooms.services
+    from_before_the_rooms.ingest()
+    assert "multilingual-e5-small/int8" in caplog.text
+    assert "`citewell reindex`" in caplog.text
+    assert services.collection.current().memory is not None
+    assert not (services.settings.data_dir / "vectors.sqlite").exists() or _kept(services.settings.data_dir) == 0
+    assert services.reindexer.run()[0] == 8
+    assert _kept(services.settings.data_dir) == 8
+    caplog.clear()
+    with connect(services.settings.file or "") as kb:
+        assert "six" in kb.ask("When does the ferry leave?").text
+    assert "reindex" not in caplog.text
+
+
+def _kept(data_dir: Path) -> int:
+    with sqlite3.connect(data_dir / "vectors.sqlite") as connection:
+        return int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
