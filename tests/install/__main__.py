@@ -49,11 +49,13 @@ def main() -> None:
             clone,
             ignore=shutil.ignore_patterns(".*venv*", ".git", ".*_cache", "__pycache__", ".citewell", "node_modules"),
         )
-        kept = ("PATH", "LANG", "SSL_CERT_FILE", "PYTHON")
-        environment = {
-            key: value for key, value in os.environ.items() if key in kept or key.startswith(("PIP_", "UV_"))
-        } | {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PIP_NO_CACHE_DIR": "1",
-             "UV_CACHE_DIR": str(home / "uv"), "CITEWELL_CONFIG": "examples/record_shop/citewell.toml"}  # fmt: skip
+        left_out = ("PYTHONPATH", "VIRTUAL_ENV", "TEST_NOISE")
+        environment = {key: value for key, value in os.environ.items() if key not in left_out} | {
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "PIP_NO_CACHE_DIR": "1",
+            "UV_CACHE_DIR": str(home / "uv"),
+            "CITEWELL_CONFIG": "examples/record_shop/citewell.toml",
+        }
         make = ["make", "--no-print-directory", *(["UV="] if tool == "pip" else []), ".venv/installed"]
         with timed(found, "first_answer_s"):
             with timed(found, "install_s"):
