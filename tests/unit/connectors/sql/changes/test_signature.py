@@ -1,13 +1,14 @@
 """What a table's rows hang on, besides their values."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
 
 from connectors.sql.changes.signature import drift, signature_of
 from connectors.sql.documents import Place
+from connectors.sql.schema import Table
 from connectors.sql.visibility import RowVisibility
 from tests.support.memory_table import CURSOR, MemoryTable
 
@@ -55,3 +56,21 @@ def test_what_became_of_columns_is_told() -> None:
 
 def test_nothing_is_told_where_no_column_changed() -> None:
     assert drift(columns(a="INT"), columns(a="INT"), "t") == ""
+
+
+class Commented(MemoryTable):
+    """A table whose columns have comments."""
+
+    comments: ClassVar[dict[str, str]] = {}
+
+    @property
+    def table(self) -> Table:
+        return replace(super().table, column_comments=self.comments)
+
+
+def test_the_comments_of_columns_change_it_and_empty_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = signature_of(Commented(rows={}))  # type: ignore[arg-type]
+    monkeypatch.setattr(Commented, "comments", {"body": "", "id": ""})
+    assert signature_of(Commented(rows={})) == without  # type: ignore[arg-type]
+    monkeypatch.setattr(Commented, "comments", {"body": "what it says"})
+    assert signature_of(Commented(rows={})) != without  # type: ignore[arg-type]
