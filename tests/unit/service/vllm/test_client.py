@@ -245,3 +245,14 @@ def test_all_answer_only_when_each_does() -> None:
     assert asyncio.run(all_answer(client(Hosts(a=good, b=good)))) == "a token from engine 1, engine 2"
     with pytest.raises(GeneratorUnavailable, match=r"^engine 2: it does not serve"):
         asyncio.run(all_answer(client(Hosts(a=good, b=down))))
+
+
+@pytest.mark.parametrize(("answer", "is_left_alone"), [(down, True), (status(500), True), (good, False)])
+def test_a_server_that_is_left_alone_is_used_again_once_it_answers(answer: Answer, is_left_alone: bool) -> None:
+    hosts = Hosts(a=answer, b=good)
+    generator = client(hosts)
+    server = next(server for server in generator._routing.servers if server.url == "http://a/v1")
+    while not server.breaker.is_open:
+        server.breaker.failed()
+    asyncio.run(generator._try(server))
+    assert server.breaker.is_open is is_left_alone
