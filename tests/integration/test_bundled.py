@@ -17,6 +17,7 @@ from indexes.embedders import bundled
 from indexes.embedders.bundled import LIKENESS, bundled_embedder
 from indexes.embedders.load import load_embedder
 from indexes.embedders.unpacked import unpacked_model
+from rag.boundary import child
 from rag.errors import EmbedderUnavailable
 from rag.ports import Vectors
 from rag.retrieval.likeness import measure_likeness
@@ -124,7 +125,7 @@ def test_files_that_are_broken_are_named_with_what_to_do(
 
 def test_what_the_builder_says_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(bundled, "python_child", lambda *_: [sys.executable, "-c", "raise OSError('no space left')"])
+    monkeypatch.setattr(child, "python_child", lambda *_: [sys.executable, "-c", "raise OSError('no space left')"])
     with pytest.raises(EmbedderUnavailable, match="no space left"):
         bundled_embedder().embed(["x"])
     assert list((tmp_path / "citewell" / "models").iterdir()) == []

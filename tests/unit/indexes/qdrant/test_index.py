@@ -30,11 +30,15 @@ def refuse(client: QdrantClient, error: Exception, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(client, "retrieve", scroll)
 
 
+def replace_collection(client: QdrantClient) -> None:
+    client.create_collection("kb-2", vectors_config={})
+    point_alias(client, "kb", "kb-2")
+
+
 def test_a_collection_that_a_re_index_replaced_has_moved(
     index: QdrantIndex, client: QdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client.create_collection("kb-2", vectors_config={})
-    point_alias(client, "kb", "kb-2")
+    replace_collection(client)
     refuse(client, GONE, monkeypatch)
     with pytest.raises(IndexMoved, match="replaced by a re-index"):
         index.embedded(["00000000-0000-0000-0000-000000000001"])
@@ -53,8 +57,7 @@ def test_any_other_failure_is_qdrant_s(
 def test_a_failure_of_a_replaced_collection_is_still_qdrant_s(
     index: QdrantIndex, client: QdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client.create_collection("kb-2", vectors_config={})
-    point_alias(client, "kb", "kb-2")
+    replace_collection(client)
     refuse(client, BROKEN, monkeypatch)
     with pytest.raises(IndexUnavailable, match="a shard is dead") as refused:
         index.embedded(["00000000-0000-0000-0000-000000000001"])
