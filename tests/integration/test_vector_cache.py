@@ -13,6 +13,7 @@ from rag.fakes import HashEmbedder
 from rag.ports import Embedder, Vectors
 from service import wiring
 from service.knowledge_base import KnowledgeBase, connect
+from service.store.ledger.stored import StoredLedger
 from tests.support.command import citewell, citewell_json
 from tests.support.embedded import stop_engine
 
@@ -156,3 +157,21 @@ def test_a_broken_cache_costs_the_embedding_alone(config: Path) -> None:
     done = citewell("ingest", config=config)
     assert (done.returncode, "12 added" in done.stdout) == (0, True)
     assert kept(config) == len(TEXTS)
+
+
+def test_a_run_that_broke_off_leaves_no_vector_of_a_text_that_went_meanwhile(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(*_: object, **__: object) -> None:
+        raise RuntimeError("the power is gone")
+
+    with monkeypatch.context() as broken, connect(config) as kb:
+        broken.setattr(StoredLedger, "commit", broken_off)
+        with pytest.raises(RuntimeError, match="power"):
+            kb.ingest()
+    assert kept(config) == len(TEXTS)  # its points are stored, and nothing is committed
+    (config.parent / "docs" / "1.md").unlink()
+    with connect(config) as kb:
+        (report,) = kb.ingest()
+    assert (report.added, report.chunks_embedded) == (len(TEXTS) - 1, 0)
+    assert kept(config) == len(TEXTS) - 1
